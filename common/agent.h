@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * agent.h - the interface between the library inside a program (the agent) and our own programs.
+ *
+ * Both sides are of one build (the version is checked in AGENT_HELLO), so these are plain structs.
+ * Bump AGENT_VERSION with every change to a struct or a meaning in this file.
+ *
+ * How a round goes, seen from one process (doc/protocol.md has the pictures):
+ *
+ *   round                                   agent
+ *   rt_tgsigqueueinfo(SIG, AGENT_COOKIE) -> some thread enters the handler and becomes the leader;
+ *                                           the scout stops all others; they park
+ *                                           leader connects to ROUND_SOCKET in self.dir
+ *                                        <- HELLO
+ *   SNAPSHOT (what is wanted)            ->
+ *                                        <- PROCESS, THREAD*, PENDING*, FDS* (with SCM_RIGHTS), END
+ *   SAVE (image fd by SCM_RIGHTS, areas) ->
+ *                                        <- EXTENTS*, SAVED       (from a copy-on-write child if asked)
+ *   RESUME                               ->   or end of file, which means the same: go on as if
+ *                                             nothing had been asked
+ *
+ * A program that is being ended after its checkpoint is simply killed while it is parked.
+ */
+#ifndef CKPT_AGENT_H
+#define CKPT_AGENT_H
+
+#include "compiler.h"
+#include <signal.h>
+
+#define AGENT_VERSION		1
+#define AGENT_MAGIC		0x746e6761u	/* "agnt" */
+#define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
+#define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
+#define ROUND_SOCKET		"round"		/* the socket's name below agent_self.dir */
+#define AGENT_FDS_MAX		250		/* descriptors in one FDS message; SCM_MAX_FD is 253 */
+
+/* Environment the launcher sets and the exec wrappers keep. */
+#define ENV_DIR			"CKPT_JOB_DIR"	/* directory of the coordinator's sockets */
+#define ENV_PRELOAD		"LD_PRELOAD"
+
+/*
+ * What the library knows of its job. One instance, exported under no name: HELLO gives its address,
+ * and a restart writes the new values there before the program goes on.
+ */
+struct agent_self {
+	uint32_t magic;
+	uint32_t version;
+	char dir[96];			/* the coordinator's directory, absolute; sun_path must fit */
+	char library[256];		/* path of this library, for LD_PRELOAD of exec'ed programs */
+	uint64_t generation;		/* how often this process was restored */
+	uint64_t stub_start, stub_end;	/* set by a restart: to be unmapped by the last to leave it */
+	int64_t clock_delta;		/* CLOCK_MONOTONIC now minus what the program should see, ns */
+};
+
+/*
+ * One per thread, on its own stack in the handler's frame while it is parked. The restart makes
+ * the thread anew and jumps to @enter with @rec in the first argument register and with the
+ * thread's FS base set; everything else comes back with rt_sigreturn.
+ */
+struct agent_thread {
+	uint32_t tid;
+	uint32_t leader;		/* 1 for the leader */
+	uint64_t rec;			/* address of the agent's own record */
+	uint64_t enter;			/* void enter(rec): the library's re-entry point */
+	uint64_t stack;			/* stack pointer to be used when calling enter() */
+	uint64_t fs_base, gs_base;
+	uint64_t tid_address;		/* clear_child_tid; 0: none or the kernel does not tell */
+	uint64_t robust_list, robust_len;
+	uint64_t rseq;			/* address registered with the kernel; 0 none */
+	uint32_t rseq_len, rseq_sig;
+	uint32_t pdeathsig;
+	uint32_t timerslack;		/* ns */
+	uint64_t ioprio;
+	uint64_t uc;			/* address of the ucontext in the signal frame */
+	uint64_t rip, rsp;		/* where the program was; for stack traces */
+	uint64_t sigmask;		/* the thread's own mask */
+	int64_t syscall_nr;		/* blocked in this call, -1 none or not known */
+};
+
+struct agent_process {
+	uint32_t pid;			/* as the process sees itself */
+	uint32_t nthreads;
+	uint64_t brk;			/* end of the heap as the kernel has it */
+	uint32_t dumpable, no_new_privs, keepcaps, child_subreaper;
+	uint32_t thp_disable, tsc_mode, securebits, mce_kill;
+	uint32_t io_flusher, mdwe;
+	uint64_t xcomp_perm;		/* ARCH_GET_XCOMP_PERM; 0 not supported */
+	uint64_t shadow_stack;		/* ARCH_SHSTK_STATUS */
+	struct { int64_t interval_us, value_us; } itimer[3];
+	struct {			/* as rt_sigaction(2) has it; [n-1] for signal n */
+		uint64_t handler, flags, restorer, mask;
+	} sigaction[64];
+};
+
+/* A signal that is pending while everything is parked. */
+struct agent_pending {
+	uint32_t tid;			/* 0: pending for the whole process */
+	uint32_t pad;
+	uint8_t siginfo[128];
+};
+
+/* A POSIX timer's time; its kind, signal and clock are read from /proc/PID/timers. */
+struct agent_timer {
+	int32_t id;
+	int32_t overrun;
+	int64_t value_ns, interval_ns;
+};
+
+/* One message: this head, @len bytes, and for FDS as many descriptors as the body lists. */
+struct agent_msg {
+	uint32_t magic;
+	uint16_t type;			/* enum agent_type */
+	uint16_t version;
+	uint32_t len;			/* of the body, at most AGENT_BODY_MAX */
+	uint32_t count;			/* of the structs in the body */
+};
+#define AGENT_BODY_MAX		65536
+
+/*	number	name		direction	body */
+#define AGENT_TYPES(X) \
+	X(1,	HELLO,		TO_ROUND,	"struct agent_hello") \
+	X(2,	SNAPSHOT,	TO_AGENT,	"struct agent_snapshot, then int32_t[ntimers] timer ids") \
+	X(3,	PROCESS,	TO_ROUND,	"struct agent_process") \
+	X(4,	THREAD,		TO_ROUND,	"struct agent_thread[count]") \
+	X(5,	PENDING,	TO_ROUND,	"struct agent_pending[count]") \
+	X(6,	TIMER,		TO_ROUND,	"struct agent_timer[count]") \
+	X(7,	FDS,		TO_ROUND,	"struct agent_fd[count], the descriptors as SCM_RIGHTS") \
+	X(8,	END,		TO_ROUND,	"nothing: the snapshot is complete") \
+	X(9,	SAVE,		TO_AGENT,	"struct agent_save, the image's descriptor as SCM_RIGHTS") \
+	X(10,	AREAS,		TO_AGENT,	"struct agent_area[count]; count 0 ends the list") \
+	X(11,	EXTENTS,	TO_ROUND,	"struct agent_extent[count]") \
+	X(12,	SAVED,		TO_ROUND,	"struct agent_saved") \
+	X(13,	RESUME,		TO_AGENT,	"nothing") \
+	X(14,	FAILED,		TO_ROUND,	"struct agent_failed")
+
+enum agent_type {
+#define X(num, name, dir, body) AGENT_##name = num,
+	AGENT_TYPES(X)
+#undef X
+};
+
+struct agent_hello {
+	uint32_t version;
+	uint32_t pid, leader_tid;	/* as the process sees itself */
+	uint32_t nthreads;		/* parked, the leader included */
+	uint32_t stuck_tid;		/* a thread that could not be stopped in time; 0 none */
+	uint32_t pad;
+	uint64_t self;			/* address of struct agent_self */
+	uint64_t arena_start, arena_end; /* scratch memory of the leader: not to be saved */
+};
+
+struct agent_snapshot {
+	uint32_t ntimers;		/* timer ids follow the struct */
+	uint32_t pad;
+	int64_t leader_syscall[7];	/* number and arguments of the call the leader was blocked in,
+					 * number -2 when the round could not read it */
+	int64_t leader_exec_start_ns;	/* when it last ran, scheduler's clock; 0 not known */
+};
+
+struct agent_fd {
+	int32_t fd;
+	uint32_t flags;			/* FD_CLOEXEC */
+};
+
+struct agent_save {
+	uint64_t offset;		/* first byte of the image that page data may use, page aligned */
+	uint32_t background;		/* 1: write from a copy-on-write child, answer SAVED, resume on RESUME */
+	uint32_t hash;			/* 1: XXH3-64 of every extent */
+};
+
+/* A part of the address space whose pages may hold data. Page aligned. */
+struct agent_area {
+	uint64_t start, end;
+	uint32_t flags;			/* AREA_* */
+	uint32_t pad;
+};
+#define AREA_UNREADABLE	0x1		/* PROT_NONE or write-only: make it readable while writing */
+#define AREA_MINCORE	0x2		/* shared object: only pages in the page cache hold data */
+#define AREA_RESTORE_PROT_SHIFT 8	/* bits 8..10: PROT_* to go back to */
+
+/* Pages [addr, addr+len) of the process stand at @offset of its image. */
+struct agent_extent {
+	uint64_t addr, len, offset;
+	uint64_t hash;			/* XXH3-64, seed 0; 0 when not asked for */
+};
+
+struct agent_saved {
+	int32_t error;			/* 0 or -errno */
+	uint32_t pad;
+	uint64_t bytes;			/* page data written */
+	uint64_t end;			/* first unused byte of the image */
+	uint64_t error_addr;
+};
+
+struct agent_failed {
+	int32_t error;			/* -errno */
+	uint32_t tid;
+	char what[120];
+};
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan.h - what the stub executes: flat arrays made by memory.c and task.c, copied with the stub
+ * into a hole of the address space that neither the old nor the new layout uses.
+ *
+ * The stub knows no image format, no /proc, no strings. Every address here is absolute and final.
+ * Context of everything that reads it: STUB (no libc, no TLS, no stack protector).
+ */
+#ifndef CKPT_PLAN_H
+#define CKPT_PLAN_H
+
+#include <stdint.h>
+
+enum plan_code {
+	PLAN_SYSCALL = 1,	/* arg[0..5] of call nr; fails when it returns an error, unless PLAN_MAY_FAIL */
+	PLAN_READ,		/* arg: fd, address, bytes, file offset: pread until all is there */
+	PLAN_COPY,		/* arg: destination, source, bytes */
+	PLAN_TIMER,		/* arg: clock, sigevent address, wanted id, itimerspec address */
+	PLAN_VDSO,		/* arg: from, to, bytes: mremap of a kernel mapping to its old place */
+};
+#define PLAN_MAY_FAIL	0x1
+
+struct plan_op {
+	uint32_t code, flags;
+	uint64_t nr;
+	uint64_t arg[6];
+};
+
+struct plan_thread {
+	uint32_t tid;
+	uint32_t pad;
+	uint64_t ops;			/* address of struct plan_op[nops]: done by the thread itself */
+	uint64_t nops;
+	uint64_t fs_base;
+	uint64_t stack_top;		/* stack for the stub itself, 16-aligned */
+	uint64_t rec, enter, stack;	/* jump to enter(rec) with this stack pointer */
+};
+
+/* Shared by all processes of the restart: MAP_SHARED, mapped at plan.sync. Futexes. */
+struct plan_sync {
+	uint32_t nprocs;		/* processes that must arrive */
+	uint32_t arrived;
+	uint32_t go;			/* 0 wait, 1 go, 2 give up */
+	uint32_t failed;		/* 1: the fields below are valid */
+	uint32_t failed_pid, failed_code, failed_index;
+	int32_t failed_error;
+	uint64_t failed_nr, failed_arg0, failed_arg1;
+	char failed_text[512];		/* set by ordinary code before the stub */
+	uint32_t stage[16];		/* counters of the stages before the stub, restart/sync.c */
+};
+
+/* At the start of the region, right behind the stub's code. */
+struct plan {
+	uint64_t region_start, region_end;
+	uint64_t sync;			/* address of struct plan_sync */
+	uint64_t pid;
+	uint64_t ops, nops;		/* whole process, first: memory, then descriptors closed */
+	uint64_t threads, nthreads;	/* threads[0] is the one that executes this */
+	uint64_t late_ops, nlate_ops;	/* whole process, when all threads exist: timers, pending signals */
+	uint32_t threads_ready;		/* futex, counted up by the threads */
+	uint32_t threads_go;		/* futex */
+};
+
+#endif

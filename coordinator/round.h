@@ -24,6 +24,7 @@ struct round_params {
 	struct std_stream std[3];	/* the launcher's standard streams */
 	int64_t interval_ns;		/* recorded, so that a restart goes on with it */
 	int keep;
+	int periodic;			/* recorded: made because the interval was over, so it may be pruned */
 	const char *directory;		/* recorded: where the job's checkpoints go */
 	/* called now and then; phase is a word for --status and the progress bar */
 	void (*progress)(void *arg, const char *phase, uint64_t done, uint64_t total, uint32_t nprocs);

@@ -12,11 +12,19 @@ static const char *const names[E_COUNT] = {
 #undef X
 };
 
+/* append() - cut where the room ends; the gcc check of snprintf("%s") calls that a mistake. */
+static void append(char *text, size_t size, const char *more)
+{
+	size_t len = strlen(text), n = strnlen(more, size - len - 1);
+
+	memcpy(text + len, more, n);
+	text[len + n] = 0;
+}
+
 int err_set(struct err *err, enum err_code code, int errnum, const char *fmt, ...)
 {
 	/* Arguments may point into err->msg: format aside, then copy. */
 	char text[sizeof(err->msg)], buf[128];
-	size_t len;
 	va_list ap;
 
 	if (!err)
@@ -25,8 +33,8 @@ int err_set(struct err *err, enum err_code code, int errnum, const char *fmt, ..
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	if (errnum) {
-		len = strlen(text);
-		snprintf(text + len, sizeof(text) - len, ": %s", strerror_r(errnum, buf, sizeof(buf)));
+		append(text, sizeof(text), ": ");
+		append(text, sizeof(text), strerror_r(errnum, buf, sizeof(buf)));
 	}
 	err->code = code;
 	memcpy(err->msg, text, strlen(text) + 1);
@@ -36,7 +44,6 @@ int err_set(struct err *err, enum err_code code, int errnum, const char *fmt, ..
 int err_prefix(struct err *err, const char *fmt, ...)
 {
 	char text[sizeof(err->msg)];
-	size_t len;
 	va_list ap;
 
 	if (!err)
@@ -44,8 +51,8 @@ int err_prefix(struct err *err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	len = strlen(text);
-	snprintf(text + len, sizeof(text) - len, ": %s", err->msg);
+	append(text, sizeof(text), ": ");
+	append(text, sizeof(text), err->msg);
 	memcpy(err->msg, text, strlen(text) + 1);
 	return -1;
 }

@@ -3,10 +3,11 @@
  * paths.h - where things are: the run directory of a job (sockets), the root of stored checkpoints,
  * our own installed files. Context: HOST.
  *
- * Run directory: /run/ckpt for root, /run/user/UID/ckpt where that exists, else /tmp/ckpt-UID; one
- * 0700 directory per job below it. It must not depend on the environment, or jobs would not be found
- * from another shell, cron or `docker exec`. An existing directory that is not ours alone (owner,
- * mode, a symbolic link) is refused.
+ * Run directory: /run/ckpt for root where /run can be written to, else /tmp/ckpt-UID; one 0700
+ * directory per job below it. It must not depend on the environment, or jobs would not be found from
+ * another shell, cron or `docker exec`; nor on /run/user/UID, which comes and goes with the user's
+ * logins while jobs under nohup live on. An existing directory that is not ours alone (owner, mode,
+ * a symbolic link) is refused.
  */
 #ifndef CKPT_PATHS_H
 #define CKPT_PATHS_H

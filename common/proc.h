@@ -11,6 +11,7 @@
 
 /* proc_read() - whole of /proc/PID/NAME, malloc'ed and NUL-terminated, length in *ret_len (may be NULL). NULL + errno. */
 char *proc_read(pid_t pid, const char *name, size_t *ret_len);
+/* proc_readf() - the same of a path that is formatted: absolute, or below /proc. */
 char *proc_readf(size_t *ret_len, const char *fmt, ...) PRINTF(2, 3);
 /* proc_link() - readlink of /proc/PID/NAME, malloc'ed. NULL + errno. */
 char *proc_link(pid_t pid, const char *name);

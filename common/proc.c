@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "io.h"
+
+char *proc_read(pid_t pid, const char *name, size_t *ret_len)
+{
+	return proc_readf(ret_len, "%d/%s", (int)pid, name);
+}
+
+char *proc_readf(size_t *ret_len, const char *fmt, ...)
+{
+	char path[PATH_MAX];
+	va_list ap;
+	int n = 0, room;
+
+	va_start(ap, fmt);
+	if (fmt[0] != '/')
+		n = snprintf(path, sizeof(path), "/proc/");
+	room = (int)sizeof(path) - n;
+	n = vsnprintf(path + n, (size_t)room, fmt, ap);
+	va_end(ap);
+	if (n < 0 || n >= room) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	return io_slurp(AT_FDCWD, path, ret_len);
+}
+
+char *proc_link(pid_t pid, const char *name)
+{
+	cleanup_free char *path = xasprintf("/proc/%d/%s", (int)pid, name);
+	/* procfs cuts at a page and answers ENAMETOOLONG, so this is always enough. */
+	char buf[PATH_MAX + 1];
+	ssize_t n = readlink(path, buf, sizeof(buf) - 1);
+
+	if (n < 0)
+		return NULL;
+	buf[n] = 0;
+	return xstrdup(buf);
+}
+
+/* Numbers of the fields in proc_pid_stat(5). */
+enum {
+	STAT_PPID = 4, STAT_PGRP, STAT_SESSION, STAT_TTY_NR, STAT_TPGID, STAT_NICE = 19, STAT_THREADS,
+	STAT_START_TIME = 22, STAT_START_CODE = 26, STAT_END_CODE, STAT_START_STACK,
+	STAT_EXIT_SIGNAL = 38, STAT_RT_PRIORITY = 40, STAT_POLICY, STAT_START_DATA = 45, STAT_END_DATA,
+	STAT_START_BRK, STAT_ARG_START, STAT_ARG_END, STAT_ENV_START, STAT_ENV_END, STAT_EXIT_CODE,
+	STAT_FIELDS
+};
+
+static int parse_stat(const char *text, struct proc_stat *ret)
+{
+	const char *open = strchr(text, '('), *close = strrchr(text, ')'), *p;
+	uint64_t f[STAT_FIELDS] = { 0 };
+	size_t len;
+	char *end;
+	int i;
+
+	/* The name may hold spaces and parentheses itself: it ends at the *last* one. */
+	if (!open || !close || close < open || close[1] != ' ' || !close[2])
+		return -1;
+	memset(ret, 0, sizeof(*ret));
+	ret->pid = atoi(text);
+	len = MIN((size_t)(close - open - 1), sizeof(ret->comm) - 1);
+	memcpy(ret->comm, open + 1, len);
+	ret->state = close[2];
+	p = close + 3;
+	for (i = STAT_PPID; i < STAT_FIELDS; i++) {
+		f[i] = strtoull(p, &end, 10);	/* wraps "-1" to UINT64_MAX, which the casts undo */
+		if (end == p)
+			break;
+		p = end;
+	}
+	if (i <= STAT_START_STACK)		/* gVisor and old kernels leave out fields at the end */
+		return -1;
+	ret->ppid = (pid_t)f[STAT_PPID];
+	ret->pgrp = (pid_t)f[STAT_PGRP];
+	ret->session = (pid_t)f[STAT_SESSION];
+	ret->tty_nr = (int)f[STAT_TTY_NR];
+	ret->tpgid = (pid_t)f[STAT_TPGID];
+	ret->nice = (int)f[STAT_NICE];
+	ret->num_threads = (int)f[STAT_THREADS];
+	ret->start_time = f[STAT_START_TIME];
+	ret->start_code = f[STAT_START_CODE];
+	ret->end_code = f[STAT_END_CODE];
+	ret->start_stack = f[STAT_START_STACK];
+	ret->exit_signal = (int)f[STAT_EXIT_SIGNAL];
+	ret->rt_priority = f[STAT_RT_PRIORITY];
+	ret->policy = f[STAT_POLICY];
+	ret->start_data = f[STAT_START_DATA];
+	ret->end_data = f[STAT_END_DATA];
+	ret->start_brk = f[STAT_START_BRK];
+	ret->arg_start = f[STAT_ARG_START];
+	ret->arg_end = f[STAT_ARG_END];
+	ret->env_start = f[STAT_ENV_START];
+	ret->env_end = f[STAT_ENV_END];
+	ret->exit_code = (int)f[STAT_EXIT_CODE];
+	return 0;
+}
+
+/* read_task() - a file of the process, or of one thread of it. */
+static char *read_task(pid_t pid, pid_t tid, const char *name)
+{
+	if (tid)
+		return proc_readf(NULL, "%d/task/%d/%s", (int)pid, (int)tid, name);
+	return proc_read(pid, name, NULL);
+}
+
+int proc_stat(pid_t pid, pid_t tid, struct proc_stat *ret)
+{
+	cleanup_free char *text = read_task(pid, tid, "stat");
+
+	if (!text)
+		return -1;
+	if (parse_stat(text, ret) < 0) {
+		errno = EBADMSG;
+		return -1;
+	}
+	return 0;
+}
+
+/* numbers() - up to @max numbers to the end of the line; how many there were. */
+static int numbers(const char *p, int base, uint64_t *ret, int max)
+{
+	int n = 0;
+	char *end;
+
+	for (;;) {
+		while (*p == ' ' || *p == '\t')
+			p++;
+		if (*p == '\n' || *p == 0)
+			return n;
+		uint64_t value = strtoull(p, &end, base);
+
+		if (end == p)
+			return n;
+		if (n < max)
+			ret[n] = value;
+		n++;
+		p = end;
+	}
+}
+
+/* line_value() - what stands behind "NAME:" at the beginning of a line; NULL if nothing does. */
+static const char *line_value(const char *text, const char *name)
+{
+	size_t len = strlen(name);
+	const char *p;
+
+	for (p = text; p; p = strchr(p, '\n')) {
+		if (*p == '\n')
+			p++;
+		if (!strncmp(p, name, len) && p[len] == ':')
+			return p + len + 1;
+		if (!*p)
+			return NULL;
+	}
+	return NULL;
+}
+
+int proc_field(const char *text, const char *name, int base, uint64_t *ret)
+{
+	const char *value = line_value(text, name);
+	uint64_t n;
+
+	if (!value || numbers(value, base, &n, 1) < 1)
+		return -1;
+	*ret = n;
+	return 0;
+}
+
+static uint64_t field_or_0(const char *text, const char *name, int base)
+{
+	uint64_t n;
+
+	return proc_field(text, name, base, &n) < 0 ? 0 : n;
+}
+
+/* list_u32() - a list of numbers; how many there were, which may be more than @max. */
+static int list_u32(const char *text, const char *name, uint32_t *ret, int max)
+{
+	const char *value = line_value(text, name);
+	uint64_t n[256];
+	int count, i;
+
+	if (!value)
+		return 0;
+	count = numbers(value, 10, n, MIN(max, 256));
+	for (i = 0; i < MIN(count, max); i++)
+		ret[i] = (uint32_t)n[i];
+	return count;
+}
+
+int proc_status(pid_t pid, pid_t tid, struct proc_status *ret)
+{
+	cleanup_free char *text = read_task(pid, tid, "status");
+	uint32_t uid[4] = { 0 }, gid[4] = { 0 };
+
+	if (!text)
+		return -1;
+	memset(ret, 0, sizeof(*ret));
+	if (list_u32(text, "Uid", uid, 4) != 4 || list_u32(text, "Gid", gid, 4) != 4) {
+		errno = EBADMSG;
+		return -1;
+	}
+	ret->ruid = uid[0], ret->euid = uid[1], ret->suid = uid[2], ret->fsuid = uid[3];
+	ret->rgid = gid[0], ret->egid = gid[1], ret->sgid = gid[2], ret->fsgid = gid[3];
+	ret->sig_pnd = field_or_0(text, "SigPnd", 16);
+	ret->shd_pnd = field_or_0(text, "ShdPnd", 16);
+	ret->sig_blk = field_or_0(text, "SigBlk", 16);
+	ret->sig_ign = field_or_0(text, "SigIgn", 16);
+	ret->sig_cgt = field_or_0(text, "SigCgt", 16);
+	ret->cap_inh = field_or_0(text, "CapInh", 16);
+	ret->cap_prm = field_or_0(text, "CapPrm", 16);
+	ret->cap_eff = field_or_0(text, "CapEff", 16);
+	ret->cap_bnd = field_or_0(text, "CapBnd", 16);
+	ret->cap_amb = field_or_0(text, "CapAmb", 16);
+	ret->umask = (uint32_t)field_or_0(text, "Umask", 8);
+	ret->no_new_privs = (uint32_t)field_or_0(text, "NoNewPrivs", 10);
+	ret->seccomp = (uint32_t)field_or_0(text, "Seccomp", 10);
+	ret->tracer_pid = (uint32_t)field_or_0(text, "TracerPid", 10);
+	ret->threads = (uint32_t)field_or_0(text, "Threads", 10);
+	ret->ns_depth = list_u32(text, "NSpid", ret->nspid, ARRAY_SIZE(ret->nspid));
+	list_u32(text, "NSpgid", ret->nspgid, ARRAY_SIZE(ret->nspgid));
+	list_u32(text, "NSsid", ret->nssid, ARRAY_SIZE(ret->nssid));
+	if (ret->ns_depth == 0) {		/* a kernel that does not tell: then as if there were one */
+		ret->nspid[0] = (uint32_t)field_or_0(text, "Pid", 10);
+		ret->ns_depth = 1;
+	}
+	ret->ngroups = list_u32(text, "Groups", ret->groups, ARRAY_SIZE(ret->groups));
+	/* Half a list would be restored as if it were all: better to fail here. */
+	if (ret->ngroups > (int)ARRAY_SIZE(ret->groups) || ret->ns_depth > (int)ARRAY_SIZE(ret->nspid)) {
+		errno = EOVERFLOW;
+		return -1;
+	}
+	return 0;
+}
+
+static int compare_pids(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+ssize_t proc_list(pid_t pid, const char *dir, pid_t **ret)
+{
+	cleanup_free char *path = pid ? xasprintf("/proc/%d/%s", (int)pid, dir) : xstrdup("/proc");
+	/* Our own list of descriptors would show the one that reads it. */
+	int own = pid == getpid() && !strcmp(dir, "fd");
+	size_t count = 0, cap = 64;
+	struct dirent *entry;
+	pid_t *list;
+	char *end;
+	int error;
+	DIR *d;
+	long n;
+
+	d = opendir(path);
+	if (!d)
+		return -1;
+	list = xmalloc(cap * sizeof(*list));
+	while (errno = 0, (entry = readdir(d))) {
+		n = strtol(entry->d_name, &end, 10);
+		if (end == entry->d_name || *end || (own && n == dirfd(d)))
+			continue;
+		if (count == cap) {
+			cap *= 2;
+			list = xrealloc(list, cap * sizeof(*list));
+		}
+		list[count++] = (pid_t)n;
+	}
+	error = errno;
+	closedir(d);
+	if (error) {
+		free(list);
+		errno = error;
+		return -1;
+	}
+	qsort(list, count, sizeof(*list), compare_pids);
+	*ret = list;
+	return (ssize_t)count;
+}

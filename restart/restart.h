@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * restart.h - the parts of ckpt_restart and what they hand to each other. Context: HOST.
+ *
+ * One `struct restart` is filled step by step by the one process that the user started; all others
+ * are forked from it or from each other (no exec), so each has its own copy and nothing is sent.
+ * What they must tell each other goes through the one shared page, struct plan_sync (sync.h).
+ *
+ * Descriptors: numbers below restart.fd_base belong to the restored program. Whatever a restored
+ * process needs until its memory is back (images, objects, descriptions not yet placed) is at
+ * fd_base or above, and the stub's last act on descriptors is close_range(fd_base, ~0).
+ */
+#ifndef CKPT_RESTART_H
+#define CKPT_RESTART_H
+
+#include <sched.h>
+#include <sys/types.h>
+#include "../common/image.h"
+#include "../common/jobstart.h"
+#include "../common/tree.h"
+#include "../resource/resource.h"
+#include "plan.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME		0x00000080
+#endif
+
+enum { RESTART_EXIT_FAILED = 125 };	/* ckpt_restart itself failed; else the program's own status */
+
+struct restart_bind { char *src, *dst; };
+struct restart_fd { int fd; char *file; };
+
+/* The command line, as main.c read it. */
+struct restart_options {
+	const char *job;		/* JOB of JOB/ID; NULL with --image-path */
+	const char *id;			/* NULL: the newest */
+	const char *image_path;
+	const char *checkpoint_dir;
+	const char *name;		/* --name */
+	const char *rootfs;
+	const char *stdio[3];		/* --stdin, --stdout, --stderr */
+	struct restart_bind *binds;
+	size_t nbinds;
+	struct restart_fd *fds;		/* --fd=N:FILE */
+	size_t nfds;
+	char **env;			/* NAME=VALUE of --env */
+	size_t nenv;
+	int namespaces;			/* CLONE_NEW* wanted */
+	int namespaces_auto;		/* leave out what is not to be had */
+	int detach, eager, check;
+};
+
+struct restart {
+	struct restart_options o;
+	char *dir;			/* the checkpoint's directory, absolute */
+	int dir_fd;
+	struct image manifest;
+	const struct rec_job *job;
+	struct rec_task *tasks;		/* from the manifest, in its order */
+	struct image *images;		/* of tasks[i]; .fd == -1 for a zombie */
+	size_t ntasks;
+	struct tree_plan tree;
+	uint32_t keeper_sid;		/* session of the keeper, 0: began outside */
+
+	int fd_base;
+	int namespaces;			/* CLONE_NEW* that were really made */
+	struct rset rset;
+	struct plan_sync *sync;		/* MAP_SHARED, at the same address in all processes */
+	struct job run;			/* name, run_dir, owner_fd of the restored job */
+	char *library;			/* paths_library() */
+	int pty_master, pty_slave;	/* -1 none; the slave is at fd_base or above in the processes */
+	uint32_t tty_sid;		/* session whose controlling terminal the pty is */
+	int has_tty_sid;
+	int tell;			/* init's and keeper's end of the socket to the front, -1 none */
+};
+
+/*
+ * A system call to be made in the stub. @data (@len bytes), if not NULL, is copied into the plan's
+ * region, and arg[data_arg] becomes its address there.
+ */
+struct task_op {
+	struct plan_op op;
+	const void *data;
+	size_t len;
+	int data_arg;
+};
+struct task_ops { struct task_op *ops; size_t n, cap; };
+
+/* What memory_enter() gets: one process of the job, being restored, in that process. */
+struct restart_task {
+	struct restart *r;
+	const struct rec_task *task;
+	const struct image *image;	/* this process' own; ->fd is at fd_base or above */
+	const struct rec_process *process;
+	/*
+	 * Done by the stub behind the plan's own late ops, when all threads exist and before they
+	 * go: what would get in the way earlier (limits, dumpable). The same for every uid.
+	 */
+	struct task_ops late;
+};
+
+/* restart_image() - the open image of that file name ("" : @t's own), for rec_area.image. NULL: none. */
+const struct image *restart_image(const struct restart_task *t, const char *name);
+
+/* task_late() - append to t->late. @data is copied by memory_enter(), not here: it must stay. */
+void task_late(struct restart_task *t, uint32_t flags, uint64_t nr, const uint64_t arg[6],
+	       int data_arg, const void *data, size_t len);
+
+/*
+ * memory_enter() - the last thing a restored process does in our code. On entry: everything that
+ * belongs to the process as a whole is restored but its memory, threads, credentials, timers and
+ * pending signals; all signals are blocked, none is pending, dispositions are the program's.
+ * The stub counts sync->arrived up (futex wake) and waits for sync->go (futex): 1 go, 2 exit.
+ * Return: only on failure, -1.
+ */
+int memory_enter(struct restart_task *t, struct err *err);
+
+/* load.c: the images. */
+/* load_checkpoint() - find, open and verify all; fills dir .. ntasks, tree, keeper_sid. */
+int load_checkpoint(struct restart *r, struct err *err);
+const struct rec_task *load_task(const struct restart *r, uint32_t pid);
+/* load_raise_limits() - descriptors: the soft limit up to the hard one, fd_base chosen. */
+int load_fd_base(struct restart *r, struct err *err);
+
+/* check.c: every reason why it would not work here. Return: how many; each is given to @report. */
+int check_here(struct restart *r, void (*report)(const struct err *err));
+
+/* container.c */
+/*
+ * container_enter() - in the process that makes init: the namespaces, id maps and time offsets.
+ * r->namespaces becomes what was made. Followed by a fork, whose child is process 1.
+ */
+int container_enter(struct restart *r, struct err *err);
+/* container_setup() - in init: mounts, host name. */
+int container_setup(struct restart *r, struct err *err);
+
+/* init.c: process 1 of the container; never returns. */
+void init_run(struct restart *r) NORETURN;
+
+/*
+ * tree_make.c: executes r->tree. @payload is what each process of the job does when the tree
+ * stands (task_run; the tests put something else there); it does not return.
+ */
+struct tree_hooks {
+	void (*payload)(struct restart *r, size_t task) NORETURN;
+	void (*keeper)(struct restart *r) NORETURN;
+	/* after_setsid() - in a process that just began session @sid, before it makes others. May be NULL. */
+	int (*after_setsid)(struct restart *r, uint32_t sid, struct err *err);
+};
+/* tree_make_all() - in init: makes the keeper's session and the keeper, which makes the rest. The keeper's pid, or -1. */
+pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct err *err);
+
+/* task.c: tree_hooks.payload of a real restart. */
+void task_run(struct restart *r, size_t task) NORETURN;
+
+/* tty.c */
+/* tty_prepare() - make the pty if the job had a controlling terminal; decides r->rset.std[]. */
+int tty_prepare(struct restart *r, struct err *err);
+/* tty_after_setsid() - tree_hooks.after_setsid: take the controlling terminals that belong to @sid. */
+int tty_after_setsid(struct restart *r, uint32_t sid, struct err *err);
+/* tty_foreground() - in each process, groups made: the first of a foreground group makes it so. */
+int tty_foreground(struct restart *r, const struct rec_task *task, struct err *err);
+
+/* restart.c */
+/* restart_run() - the page of the flow. Return: exit status of ckpt_restart. */
+int restart_run(const struct restart_options *o);
+
+#endif

@@ -30,7 +30,8 @@ int image_finish(int fd, const char *name, const struct rec_buf *records, uint64
 		 uint64_t *ret_size, uint64_t *ret_meta_hash, struct err *err);
 
 /*
- * An open image. @recs point into @meta. The fd stays open for the page data.
+ * An open image. @recs point into @meta. The fd stays open for the page data. Every table of
+ * extents in it was checked: each lies within the page data, none wraps around.
  */
 struct image {
 	int fd;
@@ -39,6 +40,7 @@ struct image {
 	void *meta;
 	size_t meta_len;
 	struct rec_list recs;
+	const struct rec_chunks *chunks; /* compressed: offsets are those of the raw image, codec.h; else NULL */
 };
 
 /*
@@ -46,11 +48,23 @@ struct image {
  * Errors: E_NO_CHECKPOINT (no such file), E_CORRUPT, E_VERSION, E_ARCH, E_ACCESS.
  */
 int image_open(int dirfd, const char *name, struct image *ret, struct err *err);
+/* image_open_fd() - the same for an open file; @fd is taken over, closed on error too. */
+int image_open_fd(int fd, const char *name, struct image *ret, struct err *err);
 void image_close(struct image *img);
 
 struct image_extent { uint64_t addr, len, offset, hash; };
 
-/* image_verify() - check every page extent and content extent against its hash. Reads all of it. */
+/* image_extents() - the table of an extents or content record of an open image. */
+static inline const struct image_extent *image_extents(struct bytes table, size_t *ret_count)
+{
+	*ret_count = table.len / sizeof(struct image_extent);
+	return table.data;
+}
+
+/*
+ * image_verify() - check every page extent and content extent against its hash. Reads all of it.
+ * Not for a compressed image: codec_verify_image().
+ */
 int image_verify(const struct image *img, struct err *err);
 
 /*

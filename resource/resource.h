@@ -18,7 +18,11 @@
 #define CKPT_RESOURCE_H
 
 #include <sys/stat.h>
+#include <sys/types.h>
 #include "../common/image.h"
+
+struct merge;
+struct object;
 
 /* One fd number in one process. */
 struct holder { uint32_t pid; int fd; uint32_t cloexec; };
@@ -42,7 +46,7 @@ struct desc {
 /* Identity of a standard stream of ckpt_launch. */
 struct std_stream { uint32_t valid, mode; uint64_t dev, ino, rdev; };
 
-/* All descriptions of a job, and what kinds need to write. */
+/* All descriptions of a job, and what kinds need to write. Zero-initialise; image_fd -1. */
 struct res_set {
 	struct desc *descs;
 	size_t ndescs;
@@ -52,8 +56,20 @@ struct res_set {
 	struct rec_buf *recs;		/* the manifest's records */
 	uint32_t next_content;		/* next free content id */
 	uint64_t next_object;		/* next free object id */
-	struct object *objects;		/* shared memory objects known so far, see object.c */
+	struct object *objects;		/* shared memory objects known so far, see object.h */
 	size_t nobjects;
+	/*
+	 * What the caller knows of the job's processes; each may be NULL.
+	 * comm: name of the process that sees itself as @pid, NULL if there is none such in the job.
+	 * inside: the number by which process @pid of our own namespace sees itself, 0 not in the job.
+	 */
+	const char *(*comm)(void *arg, uint32_t pid);
+	uint32_t (*inside)(void *arg, pid_t pid);
+	void *arg;
+	const char *const *dirs;	/* working directories of the processes: where to look for names */
+	size_t ndirs;
+	struct merge *merge;		/* merge.c */
+	void *kind[RES_KIND_END];	/* one malloc'ed block for each kind that wants it */
 };
 
 /* A description being restored. */
@@ -61,6 +77,10 @@ struct rdesc {
 	const struct rec_desc *rec;
 	const struct res_ops *ops;
 	int fd;				/* -1 until opened */
+	size_t index;			/* the kind's own records begin here, for rec_next_*() */
+	int64_t pos;			/* offset to be set; open() may change it */
+	int external;			/* set by open(): a stream of the restart stands in for it, hands off its offset */
+	void *priv;			/* the kind's own, malloc'ed, freed by rset_free() */
 };
 
 struct rset {
@@ -71,9 +91,14 @@ struct rset {
 	int std_override[3];		/* --stdin=FILE and the like: opened, or -1 */
 	int pty_slave;			/* terminal made for the job, -1 none */
 	int own_shm;			/* 1: /dev/shm is the container's own */
+	int fd_base;			/* everything is opened at this number or above */
 	int (*object_fd)(struct rset *, uint64_t object, struct err *); /* shared memory object, opened O_RDWR */
 	void *objects;
 	int (*path)(struct rset *, const char *saved, char *ret, size_t len); /* --bind and the like: where a saved path is now */
+	/* object_fill() - write the pages of @object, which stand in the image of process @owner, into @fd. */
+	int (*object_fill)(struct rset *, uint32_t owner, uint64_t object, int fd, struct err *);
+	void *arg;			/* the caller's own */
+	void *kind[RES_KIND_END];	/* one malloc'ed block for each kind that wants it */
 };
 
 struct res_ops {
@@ -83,6 +108,8 @@ struct res_ops {
 	int (*probe)(const struct desc *d);
 	/* check() - refuse what cannot be saved, before anything is written. May be NULL. Fills d->priv. */
 	int (*check)(struct res_set *set, struct desc *d, struct err *err);
+	/* scan() - before any check(): add what can be reached only through @d. @d is not valid after an add. May be NULL. */
+	int (*scan)(struct res_set *set, struct desc *d, struct err *err);
 	/* save() - append the kind's record(s). rec_desc has been written by the driver just before. */
 	int (*save)(struct res_set *set, struct desc *d, struct err *err);
 	/* verify() - at restart, before anything is made: would open() work here? May be NULL. */
@@ -91,7 +118,8 @@ struct res_ops {
 	int (*open)(struct rset *set, struct rdesc *d, struct err *err);
 	/* finish() - after every description has been opened (data in queues, fds in flight). May be NULL. */
 	int (*finish)(struct rset *set, struct rdesc *d, struct err *err);
-	/* attach() - in the process @pid, its descriptors in place: @fd is one number of this description. May be NULL. */
+	/* attach() - in the process @pid, its descriptors in place: @fd is one number of this description.
+	 * All processes of the job exist. May be NULL. */
 	int (*attach)(struct rset *set, const struct rdesc *d, uint32_t pid, int fd, struct err *err);
 };
 
@@ -107,10 +135,45 @@ void res_set_free(struct res_set *set);
 /* res_desc_of() - description that (pid, fd) refers to, NULL none. */
 struct desc *res_desc_of(const struct res_set *set, uint32_t pid, int fd);
 
-/* res_restore() - open everything the manifest lists: all open(), flags and offsets, then all finish(). */
+/* res_refuse() - "process 12 (name) has fd 3 open on OBJECT: why". Returns -1. */
+int res_refuse(const struct res_set *set, const struct desc *d, enum err_code code, struct err *err,
+	       const char *why, ...) PRINTF(5, 6);
+/* res_inside() - @pid of our namespace as the job sees it; the same number where nobody knows better. */
+uint32_t res_inside(const struct res_set *set, pid_t pid);
+
+/* The driver of the restart, restore.c. */
+
+/*
+ * rset_init() - zero @set but for what the caller has put into std, std_override, pty_slave, own_shm,
+ * fd_base, path, object_fill and arg, and list the descriptions of @manifest.
+ */
 int rset_init(struct rset *set, const struct image *manifest, struct err *err);
+/* rset_verify_each() - call @why for every description that could not be opened here. Returns how many. */
+int rset_verify_each(struct rset *set, void (*why)(void *arg, const struct err *err), void *arg);
 int rset_verify(struct rset *set, struct err *err);
+/* rset_open() - open everything the manifest lists: all open(), flags and offsets, then all finish(). */
 int rset_open(struct rset *set, struct err *err);
+/*
+ * rset_fd() - the descriptor that process number @number of description @id is a duplicate of. Not
+ * always the description's one: where the launcher's 0, 1 and 2 were one terminal, the restart's may be
+ * a file and two pipes.
+ */
+int rset_fd(struct rset *set, uint32_t id, int number);
+/*
+ * rset_attach() - in process @pid, when its descriptors are in place and all processes of the job
+ * exist: what must happen there. @fds: its rec_fd records.
+ */
+int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds, size_t n, struct err *err);
 struct rdesc *rset_desc(struct rset *set, uint32_t id);
+void rset_free(struct rset *set);
+
+/* rset_move() - @fd moved to fd_base or above, CLOEXEC; @fd is closed. -1 + errno. */
+int rset_move(const struct rset *set, int fd);
+/* rset_reopen() - another description of what @fd is open on, with @flags. -1 + errno. */
+int rset_reopen(int fd, int flags);
+/* rset_path() - where the saved @path is now. */
+int rset_path(struct rset *set, const char *path, char *ret, size_t len);
+/* rset_std() - let a stream of the restart stand for @d, whose rec->std is not -1. */
+int rset_std(struct rset *set, struct rdesc *d, struct err *err);
 
 #endif

@@ -131,7 +131,8 @@ struct agent_msg {
 	X(11,	EXTENTS,	TO_ROUND,	"struct agent_extent[count]") \
 	X(12,	SAVED,		TO_ROUND,	"struct agent_saved") \
 	X(13,	RESUME,		TO_AGENT,	"nothing") \
-	X(14,	FAILED,		TO_ROUND,	"struct agent_failed")
+	X(14,	FAILED,		TO_ROUND,	"struct agent_failed") \
+	X(15,	FORKED,		TO_ROUND,	"nothing: the copy-on-write child exists, SAVED will come from it")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,
@@ -154,13 +155,15 @@ struct agent_snapshot {
 	uint32_t pad;
 	int64_t leader_syscall[7];	/* number and arguments of the call the leader was blocked in,
 					 * number -2 when the round could not read it */
-	int64_t leader_exec_start_ns;	/* when it last ran, scheduler's clock; 0 not known */
+	int64_t leader_since_ns;	/* CLOCK_MONOTONIC when it began to wait; 0 not known */
 };
 
 struct agent_fd {
 	int32_t fd;
-	uint32_t flags;			/* FD_CLOEXEC */
+	uint32_t flags;			/* FD_CLOEXEC, AGENT_FD_UNSENDABLE */
 };
+#define AGENT_FD_UNSENDABLE 0x80000000u	/* the kernel does not pass this one on (io_uring): no
+					 * descriptor stands for it in the message */
 
 struct agent_save {
 	uint64_t offset;		/* first byte of the image that page data may use, page aligned */
@@ -174,9 +177,10 @@ struct agent_area {
 	uint32_t flags;			/* AREA_* */
 	uint32_t pad;
 };
-#define AREA_UNREADABLE	0x1		/* PROT_NONE or write-only: make it readable while writing */
-#define AREA_MINCORE	0x2		/* shared object: only pages in the page cache hold data */
-#define AREA_RESTORE_PROT_SHIFT 8	/* bits 8..10: PROT_* to go back to */
+#define AREA_CAREFUL	0x1	/* touching it may fault (files, PROT_NONE): read through /proc/self/mem */
+#define AREA_MINCORE	0x2	/* shared object: only pages in the page cache hold data */
+#define AREA_INPLACE	0x4	/* not the same in a forked child (shared, DONTFORK, WIPEONFORK): write
+				 * it before the copy-on-write child is made */
 
 /* Pages [addr, addr+len) of the process stand at @offset of its image. */
 struct agent_extent {

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * agent.h - what the parts of the library inside the program share.
+ *
+ * The following rules hold for everything in this directory:
+ *  - Code in HANDLER, LEADER and SCOUT context calls no libc function: a stopped thread may hold any
+ *    lock, and errno belongs to the program. System calls go through sys.h.
+ *  - No memory is allocated but the leader's arena, which is gone when the program goes on.
+ *  - No descriptor is opened while any other thread of the program runs, except by the scout, whose
+ *    descriptor table is its own.
+ *  - Nothing here exits, aborts or prints. What goes wrong is told to the round, and the program goes on.
+ *  - Only wrappers (exec.c, setxid.c) and the constructor (init.c) may use libc.
+ */
+#ifndef CKPT_PRELOAD_AGENT_H
+#define CKPT_PRELOAD_AGENT_H
+
+#include <signal.h>
+#include <fcntl.h>
+#include <ucontext.h>
+#include "../common/agent.h"
+
+/* Kernel's view of a signal action (not libc's struct sigaction). */
+struct ksigaction {
+	void (*handler)(int, siginfo_t *, void *);
+	unsigned long flags;
+	void (*restorer)(void);
+	unsigned long mask;
+};
+
+/* A blocked system call of a thread, as the scout (or the round, for the leader) read it. */
+struct call {
+	int64_t nr;			/* -1 none, -2 not known */
+	uint64_t arg[6];
+	int64_t since_ns;		/* CLOCK_MONOTONIC when it began to wait, 0 not known */
+};
+
+/* A call that is issued again with the rest of its time: retry.c; park_x86_64.S knows the offsets. */
+struct retry_note {
+	struct { int64_t tv_sec, tv_nsec; } rest;	/* struct __kernel_timespec */
+	int64_t deadline;		/* CLOCK_MONOTONIC as the program sees it */
+	uint16_t nr;
+	uint8_t arg, unit;
+	uint32_t magic;
+};
+struct retry_frame {
+	uint64_t regs[6];		/* the program's rdi rsi rdx r10 r8 r9 */
+	struct retry_note note;
+	uint64_t rip, rsp;		/* and where it goes on */
+};
+_Static_assert(sizeof(struct retry_note) == 32, "park_x86_64.S");
+_Static_assert(offsetof(struct retry_frame, rip) == 80, "park_x86_64.S");
+
+/* What a follower is asked to do while it is parked: value of park.word. */
+enum { PARK_WAIT, PARK_DEQUEUE, PARK_GO };
+
+/*
+ * A parked thread; lives on its stack, in the frame of agent_handler(). Written by its own thread
+ * until it is on the list, then only by the leader (and @pending by the thread on PARK_DEQUEUE).
+ */
+struct park {
+	uint64_t regs[8];		/* rbx rbp r12 r13 r14 r15 rsp rip: park.S knows the order */
+	struct agent_thread pub;
+	struct call call;
+	struct retry_frame retry;
+	struct park *next;
+	ucontext_t *uc;
+	uint32_t word;			/* futex */
+	uint32_t npending;
+	struct agent_pending *pending;	/* in the arena */
+};
+
+/* State of the round in this process. Reset when the program goes on, and in a forked child. */
+struct round_state {
+	uint32_t leader;		/* tid, 0: nobody */
+	uint32_t parked;		/* futex: followers on the list */
+	uint32_t reentered;		/* futex: after a restart, followers that have left the stub */
+	uint32_t dequeued;		/* futex: followers done with PARK_DEQUEUE */
+	struct park *list;		/* followers */
+};
+
+/* One page that a forked child finds zeroed (MADV_WIPEONFORK): how it knows that it is one. */
+struct wiped {
+	uint64_t pid;
+};
+
+extern HIDDEN struct agent_self agent_self;
+extern HIDDEN struct round_state round_state;
+extern HIDDEN struct wiped *wiped;
+extern HIDDEN int64_t rseq_offset;	/* of glibc's rseq area from the thread pointer, 0 none */
+extern HIDDEN uint32_t rseq_length;
+
+/* handler.c */
+HIDDEN void agent_arm(void);		/* APP: take (back) the signal; chain what was there */
+HIDDEN void agent_handler(int sig, siginfo_t *info, void *uc);
+
+/* park.S */
+HIDDEN int park_save(struct park *p) __attribute__((returns_twice));
+HIDDEN void park_enter(struct park *p);
+HIDDEN void agent_restorer(void);
+/* clone_on() - run fn(arg) on @stack in a clone made with @flags; its pid or -errno. fn's return ends it. */
+HIDDEN long clone_on(unsigned long flags, void *stack, int (*fn)(void *), void *arg);
+extern HIDDEN const char retry_call[], retry_after[];
+
+/* scout.c: stop all other threads. LEADER. Return 0, or the tid that would not stop. */
+struct arena;
+HIDDEN uint32_t scout_stop_threads(struct park *leader, struct arena *arena);
+HIDDEN int64_t scout_wait_began(const char *sched_text, int64_t now_exec, int64_t now);
+
+/* leader.c: the conversation with the round. LEADER. */
+HIDDEN void leader_run(struct park *leader);
+
+/* save.c: write pages. LEADER, or the copy-on-write child. */
+struct save {
+	int image;			/* descriptor */
+	int sock;			/* extents are told here */
+	int mem;			/* /proc/self/mem, -1 not opened */
+	int hash;
+	uint64_t offset;		/* next free byte of the image */
+	uint64_t bytes;
+	uint64_t error_addr;
+	struct agent_extent *extents;	/* room for one message */
+	uint32_t nextents;
+	unsigned char *buffer;		/* SAVE_CHUNK bytes */
+	unsigned char *mincore;		/* SAVE_CHUNK / PAGE_SIZE bytes */
+};
+#define SAVE_CHUNK	(1UL << 20)
+HIDDEN int save_area(struct save *s, const struct agent_area *a);
+HIDDEN int save_flush(struct save *s);
+
+/* wire.c: messages to and from the round. LEADER or its child. 0 or -errno. */
+HIDDEN int wire_send(int sock, int type, const void *body, uint32_t len, uint32_t count, const int *fds, int nfds);
+/* wire_recv() - next message: its head in *m, its body (at most @max bytes) in @body, a descriptor in *fd (-1 none). */
+HIDDEN int wire_recv(int sock, struct agent_msg *m, void *body, uint32_t max, int *fd);
+
+/* retry.c: let an interrupted call go on. HANDLER, just before the thread leaves it. */
+HIDDEN void retry_call_setup(struct park *p);
+
+/* Scratch memory of the leader. */
+struct arena { unsigned char *base; size_t size, used; };
+HIDDEN void *arena_get(struct arena *a, size_t n);
+
+/* Small system-call helpers, handler.c. */
+HIDDEN void futex_wait(uint32_t *word, uint32_t value, int64_t timeout_ns);
+HIDDEN void futex_wake(uint32_t *word);
+HIDDEN int64_t clock_ns(int clock);
+/* read_file() - at most @size - 1 bytes of @path, NUL-terminated; count or -errno. */
+HIDDEN long read_file(const char *path, char *buf, size_t size);
+
+#endif

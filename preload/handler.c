@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * handler.c - our signal handler: where every thread of the program stops and from where it goes on,
+ * after a checkpoint as after a restart.
+ *
+ * The signal is glibc's SIGSETXID: programs cannot block, catch or ignore it through libc, debuggers
+ * pass it silently. glibc itself sends it (SI_TKILL) to make all threads change ids; ours comes with
+ * SI_QUEUE and a cookie, all else is passed on to the handler that was there.
+ *
+ * While the handler runs every signal is blocked, so what happens here happens to the program in no
+ * time. The first thread of a process that gets here is the leader.
+ */
+#include <linux/futex.h>
+#include <linux/prctl.h>
+#include <linux/time_types.h>
+#include <asm/prctl.h>
+#include "agent.h"
+#include "mem.h"
+#include "sys.h"
+
+#ifndef PR_GET_TID_ADDRESS
+#define PR_GET_TID_ADDRESS 40
+#endif
+#define SA_RESTORER_	0x04000000UL
+#define RSEQ_SIG_X86	0x53053053u
+
+struct round_state round_state;
+static struct ksigaction chained;	/* written by agent_arm() before the handler can see a signal for it */
+
+void futex_wait(uint32_t *word, uint32_t value, int64_t timeout_ns)
+{
+	struct __kernel_timespec ts = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
+
+	SYS(futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns ? &ts : NULL);
+}
+
+void futex_wake(uint32_t *word)
+{
+	SYS(futex, word, FUTEX_WAKE_PRIVATE, 0x7fffffff);
+}
+
+int64_t clock_ns(int clock)
+{
+	struct __kernel_timespec ts = { 0, 0 };
+
+	SYS(clock_gettime, clock, &ts);
+	return ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+long read_file(const char *path, char *buf, size_t size)
+{
+	long fd = SYS(open, path, O_RDONLY | O_CLOEXEC), n = 0, r;
+
+	if (fd < 0)
+		return fd;
+	while ((size_t)n < size - 1) {
+		r = SYS(read, fd, buf + n, size - 1 - (size_t)n);
+		if (r <= 0)
+			break;
+		n += r;
+	}
+	SYS(close, fd);
+	buf[n] = 0;
+	return n;
+}
+
+/* What only the thread itself can tell. Context: HANDLER. */
+static void describe(struct park *p)
+{
+	struct agent_thread *t = &p->pub;
+	greg_t *regs = p->uc->uc_mcontext.gregs;
+	uint32_t sig = 0;
+	long r;
+
+	t->tid = (uint32_t)SYS0(gettid);
+	t->rec = (uint64_t)p;
+	t->enter = (uint64_t)park_enter;
+	SYS(arch_prctl, ARCH_GET_FS, &t->fs_base);
+	SYS(arch_prctl, ARCH_GET_GS, &t->gs_base);
+	SYS(prctl, PR_GET_TID_ADDRESS, &t->tid_address);
+	SYS(get_robust_list, 0, &t->robust_list, &t->robust_len);
+	if (rseq_length) {
+		t->rseq = t->fs_base + (uint64_t)rseq_offset;
+		t->rseq_len = rseq_length;
+		t->rseq_sig = RSEQ_SIG_X86;
+	}
+	if (SYS(prctl, PR_GET_PDEATHSIG, &sig) == 0)
+		t->pdeathsig = sig;
+	r = SYS(prctl, PR_GET_TIMERSLACK);
+	t->timerslack = r > 0 ? (uint32_t)r : 0;
+	r = SYS(ioprio_get, 1 /* IOPRIO_WHO_PROCESS */, 0);
+	t->ioprio = r > 0 ? (uint64_t)r : 0;
+	t->uc = (uint64_t)p->uc;
+	t->rip = (uint64_t)regs[REG_RIP];
+	t->rsp = (uint64_t)regs[REG_RSP];
+	memcpy(&t->sigmask, &p->uc->uc_sigmask, sizeof(t->sigmask));
+	t->syscall_nr = -1;
+	p->call.nr = -2;
+}
+
+/*
+ * Signals pending for this thread alone are taken out, noted, and queued again: there is no other
+ * way to see their siginfo from inside. @p->pending has room for p->npending. Context: HANDLER, all parked.
+ */
+static void dequeue_pending(struct park *p)
+{
+	char path[64] = "/proc/thread-self/status", text[4096];
+	struct __kernel_timespec zero = { 0, 0 };
+	uint32_t room = p->npending, pid = (uint32_t)SYS0(getpid);
+
+	p->npending = 0;
+	while (p->npending < room) {
+		struct agent_pending *out = &p->pending[p->npending];
+		const char *at;
+		unsigned long set = 0;
+
+		if (read_file(path, text, sizeof(text)) < 0 || !(at = str_after(text, "\nSigPnd:\t")))
+			break;
+		for (; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
+			set = set * 16 + (unsigned long)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
+		set &= ~(1UL << (AGENT_SIGNAL - 1));
+		if (!set)
+			break;
+		memset(out, 0, sizeof(*out));
+		out->tid = p->pub.tid;
+		if (SYS(rt_sigtimedwait, &set, out->siginfo, &zero, sizeof(set)) <= 0)
+			break;
+		p->npending++;
+	}
+	for (uint32_t i = 0; i < p->npending; i++)
+		SYS(rt_tgsigqueueinfo, pid, p->pub.tid, ((siginfo_t *)p->pending[i].siginfo)->si_signo,
+		    p->pending[i].siginfo);
+}
+
+/* Wait to be told to go on. Returns in the restored process as well. Context: HANDLER. */
+static void follow(struct park *p)
+{
+	struct park *head;
+
+	p->word = PARK_WAIT;
+	if (park_save(p) == 0) {
+		head = __atomic_load_n(&round_state.list, __ATOMIC_RELAXED);
+		do
+			p->next = head;
+		while (!__atomic_compare_exchange_n(&round_state.list, &head, p, 0, __ATOMIC_RELEASE,
+						    __ATOMIC_RELAXED));
+		__atomic_add_fetch(&round_state.parked, 1, __ATOMIC_RELEASE);
+		/* not FUTEX_PRIVATE-agnostic by accident: the scout shares our memory, so the key is equal */
+		futex_wake(&round_state.parked);
+	} else {
+		__atomic_add_fetch(&round_state.reentered, 1, __ATOMIC_RELEASE);
+		futex_wake(&round_state.reentered);
+	}
+	for (;;) {
+		uint32_t word = __atomic_load_n(&p->word, __ATOMIC_ACQUIRE);
+
+		if (word == PARK_GO)
+			return;
+		if (word == PARK_DEQUEUE) {
+			dequeue_pending(p);
+			__atomic_store_n(&p->word, PARK_WAIT, __ATOMIC_RELEASE);
+			__atomic_add_fetch(&round_state.dequeued, 1, __ATOMIC_RELEASE);
+			futex_wake(&round_state.dequeued);
+			continue;
+		}
+		futex_wait(&p->word, PARK_WAIT, 0);
+	}
+}
+
+/* Let all followers go. Their records are on their stacks: gone as soon as the word is written. */
+static void release_followers(void)
+{
+	struct park *p = round_state.list, *next;
+
+	round_state.list = NULL;
+	round_state.parked = 0;
+	round_state.reentered = 0;
+	round_state.dequeued = 0;
+	__atomic_store_n(&round_state.leader, 0, __ATOMIC_RELEASE);
+	for (; p; p = next) {
+		next = p->next;
+		__atomic_store_n(&p->word, PARK_GO, __ATOMIC_RELEASE);
+		futex_wake(&p->word);
+	}
+}
+
+/* The leader in a restored process: wait until nobody is in the stub any more, and drop it. */
+static void leave_stub(void)
+{
+	uint32_t followers = 0, n;
+
+	for (struct park *p = round_state.list; p; p = p->next)
+		followers++;
+	while ((n = __atomic_load_n(&round_state.reentered, __ATOMIC_ACQUIRE)) < followers)
+		futex_wait(&round_state.reentered, n, 0);
+	if (agent_self.stub_end)
+		SYS(munmap, agent_self.stub_start, agent_self.stub_end - agent_self.stub_start);
+	agent_self.stub_start = agent_self.stub_end = 0;
+}
+
+static void lead(struct park *p)
+{
+	if (park_save(p) == 0)
+		leader_run(p);
+	else
+		leave_stub();
+	release_followers();
+}
+
+/* Signals of ours that came while we were parked (the scout and the round repeat themselves). */
+static void drain_own_signal(void)
+{
+	unsigned long set = 1UL << (AGENT_SIGNAL - 1);
+	struct __kernel_timespec zero = { 0, 0 };
+	siginfo_t info;
+	long others = 0;
+
+	while (SYS(rt_sigtimedwait, &set, &info, &zero, sizeof(set)) == AGENT_SIGNAL)
+		if (info.si_code != SI_QUEUE)
+			others++;
+	if (others)	/* glibc's: it sends one per thread and waits for us; never more than one */
+		SYS(rt_tgsigqueueinfo, SYS0(getpid), SYS0(gettid), AGENT_SIGNAL, &info);
+}
+
+/* Context: HANDLER. Entered with all signals blocked. */
+void agent_handler(int sig, siginfo_t *info, void *uc)
+{
+	uint32_t none = 0;
+	struct park park;
+
+	if (info->si_code != SI_QUEUE || info->si_value.sival_ptr != (void *)AGENT_COOKIE) {
+		if ((unsigned long)chained.handler > 1)
+			chained.handler(sig, info, uc);
+		return;
+	}
+	if (!wiped->pid) {	/* forked since: the state is our parent's */
+		memset(&round_state, 0, sizeof(round_state));
+		wiped->pid = (uint64_t)SYS0(getpid);
+	}
+	/* A vfork child runs on its parent's memory: it is not to be stopped, it will exec or exit soon. */
+	if (wiped->pid != (uint64_t)SYS0(getpid))
+		return;
+
+	memset(&park, 0, sizeof(park));
+	park.uc = uc;
+	describe(&park);
+	if (__atomic_compare_exchange_n(&round_state.leader, &none, park.pub.tid, 0, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE)) {
+		park.pub.leader = 1;
+		lead(&park);
+	} else {
+		follow(&park);
+	}
+	retry_call_setup(&park);
+	drain_own_signal();
+}
+
+void agent_arm(void)
+{
+	struct ksigaction ours = {
+		.handler = agent_handler,
+		.flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_,
+		.restorer = agent_restorer,
+		.mask = ~0UL,
+	}, old;
+
+	if (SYS(rt_sigaction, AGENT_SIGNAL, NULL, &old, sizeof(old.mask)) < 0 || old.handler == agent_handler)
+		return;
+	chained = old;
+	SYS(rt_sigaction, AGENT_SIGNAL, &ours, NULL, sizeof(ours.mask));
+}

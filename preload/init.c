@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * init.c - the constructor: learn of the job, take the signal. Everything else waits until a
+ * checkpoint is asked for; there is no thread, no descriptor and no registration.
+ */
+#include <dlfcn.h>
+#include <linux/mman.h>
+#include <stdlib.h>
+#include "agent.h"
+#include "mem.h"
+#include "sys.h"
+
+struct agent_self agent_self = { .magic = AGENT_MAGIC, .version = AGENT_VERSION };
+struct wiped *wiped;
+int64_t rseq_offset;
+uint32_t rseq_length;
+
+/* glibc 2.35 and later; absent in older ones, which register no area. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
+/*
+ * The launcher and our exec wrappers have blocked the signal, so that one sent between execve and
+ * this point waits instead of ending the program.
+ */
+static void unblock_signal(void)
+{
+	unsigned long set = 1UL << (AGENT_SIGNAL - 1);
+
+	SYS(rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof(set));
+}
+
+/* Context: APP, before main(); a single thread of the program runs, libc may be used. */
+static void __attribute__((constructor(101))) init(void)
+{
+	const char *dir = getenv(ENV_DIR);
+	Dl_info info;
+	long page;
+
+	if (!dir || str_len(dir) >= sizeof(agent_self.dir) || !*dir) {
+		unblock_signal();
+		return;
+	}
+	if (!dladdr(&agent_self, &info) || !info.dli_fname || info.dli_fname[0] != '/')
+		return;
+	agent_self.library[0] = 0;
+	if (str_cat(agent_self.library, sizeof(agent_self.library), info.dli_fname))
+		return;
+	page = SYS(mmap, NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page < 0 && page > -4096)
+		return;
+	SYS(madvise, page, PAGE_SIZE, MADV_WIPEONFORK);
+	wiped = (struct wiped *)page;
+	wiped->pid = (uint64_t)SYS0(getpid);
+	if (&__rseq_size && &__rseq_offset && __rseq_size) {
+		rseq_offset = __rseq_offset;
+		rseq_length = __rseq_size <= 32 ? 32 : (__rseq_size + 31) & ~31u;
+	}
+	str_cat(agent_self.dir, sizeof(agent_self.dir), dir);
+	agent_arm();
+	unblock_signal();
+}

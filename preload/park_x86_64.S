@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* park_x86_64.S - the places where C is not enough: saving and re-entering a parked thread, the
+ * signal restorer, a clone with its own stack, and the re-issue of an interrupted call. */
+	.text
+
+	.hidden	park_save
+	.globl	park_save
+	.type	park_save, @function
+/* int park_save(struct park *p): 0 when called; 1 when park_enter(p) comes back to it. */
+park_save:
+	.cfi_startproc
+	mov	%rbx, 0(%rdi)
+	mov	%rbp, 8(%rdi)
+	mov	%r12, 16(%rdi)
+	mov	%r13, 24(%rdi)
+	mov	%r14, 32(%rdi)
+	mov	%r15, 40(%rdi)
+	lea	8(%rsp), %rax
+	mov	%rax, 48(%rdi)
+	mov	(%rsp), %rax
+	mov	%rax, 56(%rdi)
+	xor	%eax, %eax
+	ret
+	.cfi_endproc
+	.size	park_save, . - park_save
+
+	.hidden	park_enter
+	.globl	park_enter
+	.type	park_enter, @function
+/* void park_enter(struct park *p): on any stack; never returns to its caller. */
+park_enter:
+	.cfi_startproc
+	.cfi_undefined rip
+	mov	0(%rdi), %rbx
+	mov	8(%rdi), %rbp
+	mov	16(%rdi), %r12
+	mov	24(%rdi), %r13
+	mov	32(%rdi), %r14
+	mov	40(%rdi), %r15
+	mov	48(%rdi), %rsp
+	mov	56(%rdi), %rcx
+	mov	$1, %eax
+	jmp	*%rcx
+	.cfi_endproc
+	.size	park_enter, . - park_enter
+
+	/* Unwinders know a signal frame by exactly these bytes. */
+	.hidden	agent_restorer
+	.globl	agent_restorer
+	.type	agent_restorer, @function
+	nop
+agent_restorer:
+	mov	$15, %rax
+	syscall
+	.size	agent_restorer, . - agent_restorer
+
+	.hidden	clone_on
+	.globl	clone_on
+	.type	clone_on, @function
+/* long clone_on(flags rdi, stack rsi, fn rdx, arg rcx) */
+clone_on:
+	.cfi_startproc
+	and	$-16, %rsi
+	sub	$16, %rsi
+	mov	%rdx, 0(%rsi)
+	mov	%rcx, 8(%rsi)
+	xor	%edx, %edx
+	xor	%r10d, %r10d
+	xor	%r8d, %r8d
+	mov	$56, %eax
+	syscall
+	test	%rax, %rax
+	jz	1f
+	ret
+1:	.cfi_undefined rip
+	xor	%ebp, %ebp
+	pop	%rax
+	pop	%rdi
+	call	*%rax
+	mov	%eax, %edi
+	mov	$60, %eax
+	syscall
+	hlt
+	.cfi_endproc
+	.size	clone_on, . - clone_on
+
+/*
+ * The re-issue of an interrupted call whose relative time-out had to be shortened. retry.c builds this
+ * frame and lets the thread continue here with rsp on it; the program's registers and stack come back
+ * afterwards, so that it sees nothing but the result. rcx and r11 are free: the kernel overwrites
+ * them in every call, rcx with just the address that we return to. The flags are not changed.
+ *	0..47	rdi rsi rdx r10 r8 r9 of the program
+ *	48..79	struct retry_note
+ *	80	address to return to
+ *	88	stack pointer of the program
+ */
+	.hidden	retry_call
+	.globl	retry_call
+	.type	retry_call, @function
+	.hidden	retry_after
+	.globl	retry_after
+	nop
+retry_call:
+	.cfi_startproc
+	/* CFA = *(rsp + 88); the rest at rsp + n: DW_OP_breg7 is 0x77, DW_OP_deref 0x06 */
+	.cfi_escape 0x0f, 0x04, 0x77, 0xd8, 0x00, 0x06
+	.cfi_escape 0x10, 0x10, 0x03, 0x77, 0xd0, 0x00
+	.cfi_escape 0x10, 0x05, 0x02, 0x77, 0x00
+	.cfi_escape 0x10, 0x04, 0x02, 0x77, 0x08
+	.cfi_escape 0x10, 0x01, 0x02, 0x77, 0x10
+	.cfi_escape 0x10, 0x0a, 0x02, 0x77, 0x18
+	.cfi_escape 0x10, 0x08, 0x02, 0x77, 0x20
+	.cfi_escape 0x10, 0x09, 0x02, 0x77, 0x28
+	syscall
+retry_after:
+	mov	0(%rsp), %rdi
+	mov	8(%rsp), %rsi
+	mov	16(%rsp), %rdx
+	mov	24(%rsp), %r10
+	mov	32(%rsp), %r8
+	mov	40(%rsp), %r9
+	mov	80(%rsp), %rcx
+	mov	88(%rsp), %rsp
+	jmp	*%rcx
+	.cfi_endproc
+	.size	retry_call, . - retry_call
+
+	.section .note.GNU-stack, "", @progbits

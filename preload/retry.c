@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * retry.c - a system call that our signal interrupted goes on, for the rest of its time, as if there
+ * had been no signal. It is the last thing a thread does before it leaves the handler, after a
+ * checkpoint and after a restart alike.
+ *
+ * Most calls the kernel restarts itself (SA_RESTART). The others return EINTR whatever the flags
+ * (signal(7)): the frame then says rax = -EINTR with rip behind a `syscall` instruction. Putting the
+ * call's number back and rip on the instruction issues it again; its arguments are still there. Where
+ * a relative time-out would begin anew, the call is issued from a small frame of ours on the
+ * thread's stack (retry_call in park_x86_64.S) with the rest of the time instead.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/time_types.h>
+#include "agent.h"
+#include "mem.h"
+#include "sys.h"
+
+#undef errno
+
+/* How a call is given its time-out. In select, pselect6 and ppoll the kernel itself leaves the rest. */
+enum unit { UNIT_MS, UNIT_TIMESPEC, UNIT_NANOSLEEP };
+
+static const struct timed {
+	uint16_t nr;
+	uint8_t arg;			/* which argument, from 0 */
+	uint8_t unit;
+} timed[] = {
+	{ __NR_poll, 2, UNIT_MS },
+	{ __NR_epoll_wait, 3, UNIT_MS },
+	{ __NR_epoll_pwait, 3, UNIT_MS },
+	{ 441 /* epoll_pwait2 */, 3, UNIT_TIMESPEC },
+	{ __NR_nanosleep, 0, UNIT_NANOSLEEP },
+	{ __NR_clock_nanosleep, 2, UNIT_NANOSLEEP },	/* unless TIMER_ABSTIME */
+	{ __NR_futex, 3, UNIT_TIMESPEC },		/* FUTEX_WAIT only: the others take absolute times */
+	{ __NR_semtimedop, 3, UNIT_TIMESPEC },
+	{ __NR_rt_sigtimedwait, 2, UNIT_TIMESPEC },
+	{ __NR_io_getevents, 4, UNIT_TIMESPEC },
+	{ 333 /* io_pgetevents */, 4, UNIT_TIMESPEC },
+	{ __NR_recvmmsg, 4, UNIT_TIMESPEC },
+};
+
+#define RETRY_MAGIC	0x79727472u
+#define RED_ZONE	128
+#define SAME_STACK	(1UL << 17)	/* a signal frame is never further than this below the stack pointer */
+_Static_assert(sizeof(struct retry_note) == 32, "park_x86_64.S");
+_Static_assert(offsetof(struct retry_frame, rip) == 80, "park_x86_64.S");
+
+static const int arg_reg[6] = { REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9 };
+
+static int64_t program_clock(void)
+{
+	return clock_ns(1 /* CLOCK_MONOTONIC */) - agent_self.clock_delta;
+}
+
+/* The number of the call in front of @rip, from the `mov $nr, %eax` that libc puts before it; -1 unknown. */
+static int64_t decode_nr(const unsigned char *rip)
+{
+	uint32_t nr;
+
+	if (rip[-7] != 0xb8)
+		return -1;
+	memcpy(&nr, rip - 6, sizeof(nr));
+	return nr < 1024 ? (int64_t)nr : -1;
+}
+
+static const struct timed *find_timed(int64_t nr, greg_t *regs)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(timed); i++) {
+		if (timed[i].nr != nr)
+			continue;
+		if (nr == __NR_clock_nanosleep && (regs[REG_RSI] & 1 /* TIMER_ABSTIME */))
+			return NULL;
+		if (nr == __NR_futex && (regs[REG_RSI] & FUTEX_CMD_MASK) != FUTEX_WAIT)
+			return NULL;
+		return &timed[i];
+	}
+	return NULL;
+}
+
+/* The time-out of a call in ns; 0 for none (infinite). */
+static int64_t timeout_of(const struct timed *t, greg_t *regs)
+{
+	const struct __kernel_timespec *ts = (void *)regs[arg_reg[t->arg]];
+
+	if (t->unit == UNIT_MS)
+		return (int)regs[arg_reg[t->arg]] > 0 ? (int64_t)(int)regs[arg_reg[t->arg]] * 1000000 : 0;
+	if (!ts)
+		return 0;
+	if (ts->tv_sec > 1000000000)
+		return 0;		/* thirty years: not worth a frame, and no overflow below */
+	return ts->tv_sec * 1000000000 + ts->tv_nsec;
+}
+
+/* Put the rest of the time where the call will look for it. */
+static void set_rest(struct retry_frame *f, greg_t *regs)
+{
+	int64_t rest = f->note.deadline - program_clock();
+
+	if (rest < 0)
+		rest = 0;
+	f->note.rest.tv_sec = rest / 1000000000;
+	f->note.rest.tv_nsec = rest % 1000000000;
+	if (f->note.unit == UNIT_MS)
+		regs[arg_reg[f->note.arg]] = (rest + 999999) / 1000000;
+	else
+		regs[arg_reg[f->note.arg]] = (greg_t)&f->note.rest;
+}
+
+/*
+ * Is a signal waiting that the program will handle as soon as we leave? Then EINTR is the truth. It must
+ * not be hidden: pause() would wait for a second one.
+ */
+static int handled_signal_pending(const struct park *p)
+{
+	unsigned long set = 0;
+
+	SYS(rt_sigpending, &set, sizeof(set));
+	set &= ~p->pub.sigmask & ~(1UL << (AGENT_SIGNAL - 1));
+	for (int sig = 1; set; sig++, set >>= 1) {
+		struct ksigaction a;
+
+		if ((set & 1) && SYS(rt_sigaction, sig, NULL, &a, sizeof(a.mask)) == 0 &&
+		    (unsigned long)a.handler > 1)
+			return 1;
+	}
+	return 0;
+}
+
+/* The frame of a call that was re-issued by us before and is interrupted again: it stays where it is. */
+static struct retry_frame *ours(greg_t *regs)
+{
+	struct retry_frame *f = (struct retry_frame *)regs[REG_RSP];
+
+	if (regs[REG_RIP] != (greg_t)retry_call && regs[REG_RIP] != (greg_t)retry_after)
+		return NULL;
+	return f->note.magic == RETRY_MAGIC ? f : NULL;
+}
+
+static void reissue_timed(struct park *p, const struct timed *t, int64_t timeout, greg_t *regs)
+{
+	uint64_t rsp = (uint64_t)regs[REG_RSP];
+	struct retry_frame *f = &p->retry;
+	int64_t now = program_clock();
+
+	/*
+	 * The signal frame lies below the program's stack pointer, and the handler's frame with @p below
+	 * that: what is in @p stays untouched as long as the stack pointer is on it. When the handler
+	 * runs on an alternate stack there is nothing below the program's own red zone.
+	 */
+	if (rsp - (uint64_t)p >= SAME_STACK)
+		f = (struct retry_frame *)((rsp - RED_ZONE - sizeof(*f)) & ~15UL);
+	for (int i = 0; i < 6; i++)
+		f->regs[i] = (uint64_t)regs[arg_reg[i]];
+	f->rip = (uint64_t)regs[REG_RIP];
+	f->rsp = rsp;
+	f->note.magic = RETRY_MAGIC;
+	f->note.nr = t->nr;
+	f->note.arg = t->arg;
+	f->note.unit = t->unit;
+	f->note.deadline = (p->call.since_ns ? p->call.since_ns - agent_self.clock_delta : now) + timeout;
+	regs[REG_RSP] = (greg_t)f;
+	regs[REG_RIP] = (greg_t)retry_call;
+	regs[REG_RAX] = t->nr;
+	set_rest(f, regs);
+}
+
+void retry_call_setup(struct park *p)
+{
+	greg_t *regs = p->uc->uc_mcontext.gregs;
+	const unsigned char *rip = (const unsigned char *)regs[REG_RIP];
+	struct retry_frame *f = ours(regs);
+	const struct timed *t;
+	int64_t nr = p->call.nr, timeout;
+
+	if (f) {
+		if (regs[REG_RIP] == (greg_t)retry_after) {
+			if (regs[REG_RAX] != -EINTR || handled_signal_pending(p))
+				return;
+			regs[REG_RIP] = (greg_t)retry_call;
+			regs[REG_RAX] = f->note.nr;
+		}
+		set_rest(f, regs);
+		return;
+	}
+	if (regs[REG_RAX] != -EINTR || rip[-2] != 0x0f || rip[-1] != 0x05)
+		return;
+	if (nr < 0)
+		nr = decode_nr(rip);
+	if (nr < 0 || nr == __NR_close || handled_signal_pending(p))
+		return;
+	t = find_timed(nr, regs);
+	timeout = t ? timeout_of(t, regs) : 0;
+	if (timeout > 0) {
+		reissue_timed(p, t, timeout, regs);
+		return;
+	}
+	regs[REG_RAX] = nr;
+	regs[REG_RIP] = (greg_t)(rip - 2);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * scout.c - stop all threads of the process but the leader.
+ *
+ * Threads are found in /proc/self/task, and what each is blocked in is read from its `syscall` and
+ * `sched` files before it is woken by our signal. All that takes descriptors, which must not appear
+ * in the program's table while other threads run. So it is done by a child made as vfork() makes
+ * them: it shares the memory, has a table of its own, and the leader waits for it.
+ */
+#include <linux/sched.h>
+#include <stddef.h>
+#include "agent.h"
+#include "mem.h"
+#include "sys.h"
+
+#define STOP_LIMIT_NS	10000000000LL	/* a thread that does not park in this time is reported */
+#define REPEAT_NS	20000000LL	/* send again: glibc may have had the handler for a moment */
+#define SCOUT_STACK	32768
+
+struct dirent64 {
+	uint64_t ino;
+	int64_t off;
+	uint16_t reclen;
+	uint8_t type;
+	char name[];
+};
+
+/* A thread as seen before it was stopped. */
+struct seen {
+	uint32_t tid;
+	uint32_t signals;		/* how often we sent */
+	struct call call;
+};
+
+struct scout {
+	uint32_t pid, leader;
+	struct arena *arena;
+	struct seen *seen;
+	size_t nseen, max;
+	uint32_t stuck;
+	char text[4096];
+};
+
+static void task_path(char *path, size_t size, uint32_t pid, uint32_t tid, const char *file)
+{
+	path[0] = 0;
+	str_cat(path, size, "/proc/");
+	str_cat_u64(path, size, pid);
+	str_cat(path, size, "/task");
+	if (tid) {
+		str_cat(path, size, "/");
+		str_cat_u64(path, size, tid);
+	}
+	str_cat(path, size, file);
+}
+
+/*
+ * scout_wait_began() - when a thread last ran, as CLOCK_MONOTONIC, from its /proc sched file.
+ * @now_exec: the scheduler's clock (exec_start of a running thread), @now: CLOCK_MONOTONIC, both of one instant.
+ */
+int64_t scout_wait_began(const char *sched_text, int64_t now_exec, int64_t now)
+{
+	const char *at = str_after(sched_text, "se.exec_start");
+	int64_t ms, us;
+
+	if (!at || !now_exec)
+		return 0;
+	while (*at == ' ' || *at == ':')
+		at++;
+	ms = (int64_t)str_u64(at, &at);
+	us = *at == '.' ? (int64_t)str_u64(at + 1, NULL) : 0;
+	ms = ms * 1000000 + us;		/* "729532.639085": milliseconds and nanoseconds */
+	return ms > now_exec ? now : now - (now_exec - ms);
+}
+
+/* The scheduler's clock now. Asking for the thread's CPU time makes the kernel bring exec_start up to date. */
+static int64_t sched_clock_now(struct scout *s, int64_t *now)
+{
+	const char *at;
+
+	clock_ns(3 /* CLOCK_THREAD_CPUTIME_ID */);
+	*now = clock_ns(1 /* CLOCK_MONOTONIC */);
+	if (read_file("/proc/thread-self/sched", s->text, sizeof(s->text)) < 0)
+		return 0;
+	at = str_after(s->text, "se.exec_start");
+	if (!at)
+		return 0;
+	while (*at == ' ' || *at == ':')
+		at++;
+	return (int64_t)str_u64(at, &at) * 1000000 + (*at == '.' ? (int64_t)str_u64(at + 1, NULL) : 0);
+}
+
+static void read_call(struct scout *s, uint32_t tid, struct call *c)
+{
+	char path[64];
+	const char *at;
+	int64_t now, now_exec;
+
+	memset(c, 0, sizeof(*c));
+	c->nr = -2;
+	task_path(path, sizeof(path), s->pid, tid, "/syscall");
+	if (read_file(path, s->text, sizeof(s->text)) <= 0)
+		return;
+	c->nr = -1;
+	if (s->text[0] < '0' || s->text[0] > '9')	/* "running", or "-1 sp pc" */
+		return;
+	c->nr = (int64_t)str_u64(s->text, &at);
+	for (int i = 0; i < 6 && *at == ' '; i++)
+		c->arg[i] = str_u64(at + 1, &at);
+	now_exec = sched_clock_now(s, &now);
+	task_path(path, sizeof(path), s->pid, tid, "/sched");
+	if (read_file(path, s->text, sizeof(s->text)) > 0)
+		c->since_ns = scout_wait_began(s->text, now_exec, now);
+}
+
+static int parked(uint32_t tid)
+{
+	for (struct park *p = __atomic_load_n(&round_state.list, __ATOMIC_ACQUIRE); p; p = p->next)
+		if (p->pub.tid == tid)
+			return 1;
+	return 0;
+}
+
+/* A thread that has ended but whose entry stays (the main thread after pthread_exit). */
+static int ended(struct scout *s, uint32_t tid)
+{
+	char path[64];
+	const char *at;
+
+	task_path(path, sizeof(path), s->pid, tid, "/status");
+	if (read_file(path, s->text, sizeof(s->text)) <= 0)
+		return 1;
+	at = str_after(s->text, "\nState:\t");
+	return at && (*at == 'Z' || *at == 'X');
+}
+
+static struct seen *see(struct scout *s, uint32_t tid)
+{
+	for (size_t i = 0; i < s->nseen; i++)
+		if (s->seen[i].tid == tid)
+			return &s->seen[i];
+	if (s->nseen == s->max || !arena_get(s->arena, sizeof(struct seen)))
+		return NULL;
+	memset(&s->seen[s->nseen], 0, sizeof(struct seen));
+	s->seen[s->nseen].tid = tid;
+	return &s->seen[s->nseen++];
+}
+
+/* Signal every thread that is not parked. Returns how many there were; -errno when it cannot be told. */
+static long pass(struct scout *s, int repeat)
+{
+	char path[64], buf[2048] __attribute__((aligned(8)));
+	siginfo_t info;
+	long fd, n, waiting = 0;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = AGENT_SIGNAL;
+	info.si_code = SI_QUEUE;
+	info.si_pid = (int)s->pid;
+	info.si_value.sival_ptr = (void *)AGENT_COOKIE;
+	task_path(path, sizeof(path), s->pid, 0, "");
+	fd = SYS(open, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	while ((n = SYS(getdents64, fd, buf, sizeof(buf))) > 0)
+		for (long at = 0; at < n; at += ((struct dirent64 *)(buf + at))->reclen) {
+			uint32_t tid = (uint32_t)str_u64(((struct dirent64 *)(buf + at))->name, NULL);
+			struct seen *seen;
+
+			if (!tid || tid == s->leader || parked(tid))
+				continue;
+			seen = see(s, tid);
+			if (seen && seen->signals && ended(s, tid))
+				continue;
+			waiting++;
+			s->stuck = tid;
+			if (seen && seen->signals && !repeat)
+				continue;
+			if (seen && !seen->signals++)
+				read_call(s, tid, &seen->call);
+			SYS(rt_tgsigqueueinfo, s->pid, tid, AGENT_SIGNAL, &info);
+		}
+	SYS(close, fd);
+	return n < 0 ? n : waiting;
+}
+
+static int scout_main(void *arg)
+{
+	struct scout *s = arg;
+	int64_t begun = clock_ns(1), sent = begun, now;
+	long waiting;
+	int repeat = 0;
+
+	for (;;) {
+		uint32_t before = __atomic_load_n(&round_state.parked, __ATOMIC_ACQUIRE);
+
+		waiting = pass(s, repeat);
+		if (waiting <= 0)
+			break;
+		now = clock_ns(1);
+		if (now - begun > STOP_LIMIT_NS)
+			return 0;
+		repeat = now - sent > REPEAT_NS;
+		if (repeat)
+			sent = now;
+		futex_wait(&round_state.parked, before, 1000000);
+	}
+	s->stuck = waiting < 0 ? s->leader : 0;
+	return 0;
+}
+
+uint32_t scout_stop_threads(struct park *leader, struct arena *arena)
+{
+	unsigned char *stack = arena_get(arena, SCOUT_STACK);
+	struct scout *s = arena_get(arena, sizeof(*s));
+	long pid;
+
+	if (!stack || !s)
+		return leader->pub.tid;
+	memset(s, 0, sizeof(*s));
+	s->pid = (uint32_t)SYS0(getpid);
+	s->leader = leader->pub.tid;
+	s->arena = arena;
+	s->seen = (struct seen *)(arena->base + arena->used);
+	s->max = (arena->size - arena->used) / sizeof(struct seen) / 2;
+	pid = clone_on(CLONE_VM | CLONE_VFORK, stack + SCOUT_STACK, scout_main, s);
+	if (pid < 0)
+		scout_main(s);	/* no process to be had (RLIMIT_NPROC): do it here, the descriptor is short-lived */
+	else
+		while (SYS(wait4, pid, NULL, 0x40000000 /* __WALL */, NULL) == -4 /* EINTR */)
+			;
+	for (struct park *p = round_state.list; p; p = p->next)
+		for (size_t i = 0; i < s->nseen; i++)
+			if (s->seen[i].tid == p->pub.tid) {
+				p->call = s->seen[i].call;
+				p->pub.syscall_nr = p->call.nr;
+			}
+	return s->stuck;
+}

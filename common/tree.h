@@ -6,7 +6,11 @@
  *
  * Rules of the kernel it works with: a process is in the session of whoever forked it, until it
  * calls setsid(); a group exists as long as one member does, and can be joined only from within the
- * same session; a child whose parent ends goes to the nearest subreaper (here: the keeper).
+ * same session; a child whose parent ends goes to the nearest ancestor that is a subreaper.
+ *
+ * So a process is either made by its own parent, at a time when that is in the right session (a
+ * session leader may have to make children before its setsid()), or, when it was left behind by a
+ * parent that ended, by a helper in the right session below its present parent, which then exits.
  * Context: HOST.
  */
 #ifndef CKPT_TREE_H
@@ -15,19 +19,29 @@
 #include "record.h"
 
 /*
- * What process @self (a step's maker) does, in order. The list of all steps is in an order in which a
+ * What a process (the step's maker) does, in order. The list of all steps is in an order in which a
  * single-threaded simulation works; each process executes the steps whose maker it is, in that order,
  * and starts doing so as soon as it exists.
  */
 enum tree_op {
 	TREE_FORK,	/* make @pid; temp != 0: a helper that exists only to make others and then exits */
 	TREE_SETSID,	/* setsid() */
-	TREE_EXIT,	/* (helpers) exit: children go to the keeper */
+	TREE_EXIT,	/* (helpers) exit, when all groups are made: children go to the nearest subreaper */
+	TREE_SUBREAPER,	/* become a subreaper until the helpers below have exited */
 };
+
+/* A helper's pid with this bit does not matter: any number that the job does not use will do. */
+#define TREE_ANY_PID	0x80000000u
+
 struct tree_step { enum tree_op op; uint32_t maker, pid; int temp; };
 
-/* Groups whose leader is not alive: a helper with that pid must lead the group until all have joined. */
-struct tree_group { uint32_t pgid, sid; };
+/*
+ * A group that a helper (it is among the steps) must be in until all have joined: as its leader
+ * (helper == pgid) where that is not alive; as one more member where the leader is in another group
+ * by now. So first all leaders make their groups, those too that do not stay; then these helpers
+ * and everybody else join; then those leaders go where they belong.
+ */
+struct tree_group { uint32_t pgid, sid, helper; };
 
 struct tree_plan {
 	struct tree_step *steps;
@@ -39,6 +53,8 @@ struct tree_plan {
 /*
  * tree_make() - @tasks: every process and zombie of the job; @keeper: pid of the keeper, the root, which
  * is in session @keeper_sid (0: unknown/outside) and is made by the caller.
+ * When it is not 0, the session's leader exists until all groups are made, as does the keeper, which
+ * leads a group of its own. A task with the keeper's pid is left out.
  * Errors: E_UNSUPPORTED_PROCESS naming the process whose session cannot be had from its parent.
  */
 int tree_make(const struct rec_task *tasks, size_t n, uint32_t keeper, uint32_t keeper_sid,

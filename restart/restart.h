@@ -123,7 +123,7 @@ const struct rec_task *load_task(const struct restart *r, uint32_t pid);
 int load_fd_base(struct restart *r, struct err *err);
 
 /* check.c: every reason why it would not work here. Return: how many; each is given to @report. */
-int check_here(struct restart *r, void (*report)(const struct err *err));
+int check_restart(struct restart *r, void (*report)(void *arg, const struct err *err), void *arg);
 
 /* container.c */
 /*

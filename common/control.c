@@ -152,8 +152,7 @@ json_t *control_call(int fd, json_t *req, struct err *err)
 	return NULL;
 }
 
-/* Paths are bytes, JSON is UTF-8: what is not becomes '?'. */
-static json_t *text(const char *s)
+json_t *control_text(const char *s)
 {
 	cleanup_free char *copy = NULL;
 	json_t *ret = json_string(s);
@@ -173,7 +172,7 @@ json_t *control_error(const struct err *err)
 	json_t *ret = json_object(), *error = json_object();
 
 	json_object_set_new(error, "code", json_string(err_name(err->code)));
-	json_object_set_new(error, "message", text(err->msg));
+	json_object_set_new(error, "message", control_text(err->msg));
 	json_object_set_new(ret, "error", error);
 	return ret;
 }

@@ -28,6 +28,9 @@ json_t *control_recv(int fd, struct err *err);
  */
 json_t *control_call(int fd, json_t *req, struct err *err);
 
+/* control_text() - @s as a JSON string, a new reference. Paths and names are bytes: what is not UTF-8 becomes '?'. */
+json_t *control_text(const char *s);
+
 /* control_error() - the error reply for *err, a new reference. */
 json_t *control_error(const struct err *err);
 

@@ -1,0 +1,39 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# documents.sh - every record is described in doc/image-format.md, every reason code in a man page,
+# every message to and from the library in doc/protocol.md, every option of a program in its man page.
+set -eu
+: "${srcdir:=.}" "${builddir:=.}"
+cd "$srcdir"
+bad=0
+missing() { echo "$1 does not mention $2"; bad=1; }
+
+if [ -e doc/image-format.md ]; then
+	for name in $(sed -n 's/^[[:space:]]*R(\([a-z_]*\),.*\(REQUIRED\|OPTIONAL\)).*/\1/p' common/records.def); do
+		grep -q -w -e "$name" doc/image-format.md || missing doc/image-format.md "the record $name"
+	done
+fi
+
+if [ -e doc/protocol.md ]; then
+	for name in $(sed -n 's/^[[:space:]]*X([0-9]*,[[:space:]]*\([A-Z_]*\),.*TO_.*/\1/p' common/agent.h); do
+		grep -q -w -e "$name" doc/protocol.md || missing doc/protocol.md "the message $name"
+	done
+fi
+
+set -- doc/man/*.[1-8]
+if [ -e "$1" ]; then
+	for code in $(sed -n 's/.*"\(E-[A-Z-]*\)".*/\1/p' common/err.h); do
+		# In a man page a hyphen may be written as \-.
+		sed 's/\\-/-/g' "$@" | grep -q -w -e "$code" || missing "doc/man" "$code"
+	done
+	for page in "$@"; do
+		program=$(basename "$page" | sed 's/\.[1-8]$//')
+		[ -x "$builddir/$program" ] || continue
+		for option in $("$builddir/$program" --help | grep -o -e '--[a-z][a-z-]*' | sort -u); do
+			sed 's/\\-/-/g' "$page" | grep -q -e "$option" || missing "$page" "$option"
+		done
+		if command -v mandoc >/dev/null && ! mandoc -T lint -W error "$page"; then bad=1; fi
+	done
+fi
+exit $bad

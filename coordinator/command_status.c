@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* command_status.c - ckpt_command --status. */
+
+#include "command.h"
+
+#include <stdio.h>
+#include <time.h>
+#include "../common/io.h"
+#include "../common/log.h"
+#include "../common/units.h"
+#include "table.h"
+
+static const char *text(const json_t *object, const char *key)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+
+	return s ? s : "";
+}
+
+static int64_t number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+/* "12: 1.2G, paused 35ms, 10:04:31" */
+static void format_last(const json_t *job, char *buf, size_t len)
+{
+	const json_t *last = json_object_get(job, "last");
+	time_t when = (time_t)(number(last, "time_ns") / 1000000000);
+	char size[32], pause[32], clock[32];
+	struct tm tm;
+
+	if (!json_is_object(last)) {
+		snprintf(buf, len, "-");
+		return;
+	}
+	if (!json_object_get(last, "id")) {		/* what it was restored from */
+		snprintf(buf, len, "%s", text(last, "directory"));
+		return;
+	}
+	strftime(clock, sizeof(clock), "%Y-%m-%d %H:%M:%S", localtime_r(&when, &tm));
+	snprintf(buf, len, "%s: %s, paused %s, %s", text(last, "id"),
+		 units_format_size(size, sizeof(size), (uint64_t)number(last, "bytes")),
+		 units_format_time(pause, sizeof(pause), number(last, "pause_ns")), clock);
+}
+
+static void print_summary(const json_t *jobs)
+{
+	struct table t = { 0 };
+	const json_t *job;
+	size_t i;
+
+	table_row(&t, 7, "JOB", "STATE", "PROCESSES", "HOST", "INTERVAL", "LAST CHECKPOINT", "COORDINATOR");
+	json_array_foreach(jobs, i, job) {
+		char interval[32] = "off", last[512], processes[32];
+
+		if (number(job, "interval_ns"))
+			units_format_time(interval, sizeof(interval), number(job, "interval_ns"));
+		format_last(job, last, sizeof(last));
+		snprintf(processes, sizeof(processes), "%zu", json_array_size(json_object_get(job, "processes")));
+		table_row(&t, 7, text(job, "name"), text(job, "state"), processes, text(job, "host"), interval, last,
+			  text(job, "coordinator"));
+	}
+	table_print(&t);
+}
+
+static void print_processes(const json_t *job)
+{
+	const json_t *p;
+	struct table t = { 0 };
+	size_t i;
+
+	printf("\n%s: %s\n", text(job, "name"), text(job, "command"));
+	if (json_object_get(job, "last_error"))
+		printf("the last try of a checkpoint failed: %s (%s)\n", text(json_object_get(job, "last_error"), "message"),
+		       text(json_object_get(job, "last_error"), "code"));
+	table_row(&t, 5, "PID", "HOST PID", "PARENT", "THREADS", "NAME");
+	json_array_foreach(json_object_get(job, "processes"), i, p) {
+		char pid[16], host[16], parent[16], threads[16];
+
+		snprintf(pid, sizeof(pid), "%d", (int)number(p, "pid"));
+		snprintf(host, sizeof(host), "%d", (int)number(p, "host_pid"));
+		snprintf(parent, sizeof(parent), "%d", (int)number(p, "ppid"));
+		snprintf(threads, sizeof(threads), "%d", (int)number(p, "threads"));
+		table_row(&t, 5, pid, host, parent, threads, text(p, "comm"));
+	}
+	table_print(&t);
+}
+
+/* A job nobody answers for is shown as such: it takes a name, and its processes may still be there. */
+static json_t *without_coordinator(const char *name, const struct err *err)
+{
+	log_warn("%s", err->msg);
+	return json_pack("{s:s, s:s, s:s, s:s, s:[], s:n}", "name", name, "state",
+			 err->code == E_NO_JOB ? "no coordinator" : "no answer", "host", "", "coordinator", "",
+			 "processes", "last");
+}
+
+static int collect(const struct command *cmd, json_t *jobs, struct err *err)
+{
+	struct err why = { 0 };
+	char **names;
+	size_t n;
+
+	if (cmd->nargs) {
+		json_t *job = command_ask_status(cmd->args[0], err);
+
+		if (job)
+			json_array_append_new(jobs, job);
+		return job ? 0 : -1;
+	}
+	n = command_jobs(&names);
+	for (size_t i = 0; i < n; i++) {
+		json_t *job = command_ask_status(names[i], &why);
+
+		json_array_append_new(jobs, job ? job : without_coordinator(names[i], &why));
+	}
+	command_jobs_free(names, n);
+	return 0;
+}
+
+int command_status(const struct command *cmd, struct err *err)
+{
+	json_t *jobs = json_array(), *job;
+	size_t i;
+
+	if (collect(cmd, jobs, err) < 0) {
+		json_decref(jobs);
+		return -1;
+	}
+	if (cmd->json) {
+		json_dumpf(jobs, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_summary(jobs);
+		json_array_foreach(jobs, i, job)
+			if (cmd->nargs || cmd->verbose)
+				print_processes(job);
+	}
+	json_decref(jobs);
+	return EXIT_DONE;
+}

@@ -103,8 +103,8 @@ int command_connect(const struct command *cmd, char **ret_job, struct err *err)
 
 json_t *command_ask_status(const char *job, struct err *err)
 {
-	cleanup_close int fd = connect_named(job, err);
 	struct timeval limit = { .tv_sec = STATUS_LIMIT_S };
+	cleanup_close int fd = connect_named(job, err);
 	json_t *status;
 
 	if (fd < 0)

@@ -35,7 +35,8 @@ static void places_free(struct places *p)
 /* Where a running job was told to put its checkpoints; NULL: it is not running. */
 static char *running_directory(const char *job)
 {
-	json_t *status = command_ask_status(job, NULL);
+	struct err why = { 0 };		/* no matter: it is only not running */
+	json_t *status = command_ask_status(job, &why);
 	const char *dir = json_string_value(json_object_get(status, "directory"));
 	char *ret = dir ? xstrdup(dir) : NULL;
 

@@ -203,7 +203,7 @@ static int setup_signals(int by_hand)
 
 int main(int argc, char **argv)
 {
-	struct coordinator c = { .keep = 2, .compression = "none", .signal_fd = -1 };
+	static struct coordinator c = { .keep = 2, .compression = "none", .signal_fd = -1 };
 	struct arguments a = { .listen_fd = -1, .owner_fd = -1 };
 	struct err err = { 0 };
 	int status, ready = -1;

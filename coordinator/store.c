@@ -156,7 +156,9 @@ int store_list_dir(const char *dir, const char *job, int own, struct store_list 
 		if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode) || (!own && !store_complete(path)))
 			continue;
 		store_read(path, job ? job : "", d->d_name, &e);
-		if (job && strcmp(e.job, job) != 0 && !own) {
+		if (own)			/* found as JOB/ID, whatever it was called when it was made */
+			set_string(&e.job, job);
+		if (job && strcmp(e.job, job) != 0) {
 			store_entry_free(&e);
 			continue;
 		}

@@ -42,7 +42,7 @@ void store_entry_free(struct store_entry *e);
 
 /*
  * store_list_dir() - append the checkpoints DIR/ID, oldest first.
- * @job: only those of that job; NULL: all. @own: the directory belongs to the job alone, so that
+ * @job: only those of that job; NULL: all. @own: the directory belongs to @job alone, so that
  * a directory without a manifest is a damaged checkpoint too, and not some other thing.
  * A directory that does not exist has none. Errors: E_ACCESS, E_FAILED.
  */

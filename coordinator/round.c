@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* round.c - the flow of a checkpoint, on one page. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/tree.h"
+#include "round_internal.h"
+
+static void progress(struct round *r, const char *phase, uint64_t done, uint64_t total)
+{
+	if (r->p->progress)
+		r->p->progress(r->p->progress_arg, phase, done, total, (uint32_t)r->nprocs);
+}
+
+static const char *set_comm(void *arg, uint32_t pid)
+{
+	struct rproc *p = round_proc_inside(arg, pid);
+
+	return p ? p->comm : NULL;
+}
+
+static uint32_t set_inside(void *arg, pid_t host)
+{
+	struct round *r = arg;
+
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (r->procs[i]->host_pid == host)
+			return r->procs[i]->pid;
+	return host == r->p->keeper ? r->keeper_pid : 0;
+}
+
+/* All that the job has open may be open here, too, for a moment. */
+static void raise_fd_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
+/* Everything that can be said against this checkpoint is said here, before anything was written. */
+static int refuse(struct round *r, struct err *err)
+{
+	struct tree_plan plan;
+	struct proc_status keeper;
+	const char **dirs = xcalloc(r->nprocs + 1, sizeof(*dirs));
+	int ret = -1;
+
+	r->set.comm = set_comm;
+	r->set.inside = set_inside;
+	r->set.arg = r;
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (r->procs[i]->cwd)
+			dirs[r->set.ndirs++] = r->procs[i]->cwd;
+	r->set.dirs = dirs;
+	if (res_set_check(&r->set, err))
+		goto out;
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (!r->procs[i]->zombie && round_memory(r, r->procs[i], err))
+			goto out;
+	if (proc_status(r->p->keeper, 0, &keeper)) {
+		err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
+		goto out;
+	}
+	if (tree_make(r->tasks, r->ntasks, r->keeper_pid, keeper.nssid[keeper.ns_depth - 1], &plan, err))
+		goto out;
+	tree_plan_free(&plan);
+	ret = 0;
+out:
+	if (ret) {
+		r->set.dirs = NULL;
+		r->set.ndirs = 0;
+		free(dirs);
+	}
+	return ret;
+}
+
+/* After the commit: the job lives on in its checkpoint only. Children first, so that no parent acts on it. */
+static void end_job(struct round *r)
+{
+	for (size_t i = r->nprocs; i-- > 0;)
+		kill(r->procs[i]->host_pid, SIGKILL);
+	kill(r->p->keeper, SIGKILL);
+}
+
+static void round_free(struct round *r)
+{
+	for (size_t i = 0; i < r->nprocs; i++) {
+		struct rproc *p = r->procs[i];
+
+		if (p->sock >= 0)
+			close(p->sock);
+		if (p->image_fd >= 0)
+			close(p->image_fd);
+		proc_maps_free(&p->maps);
+		rec_buf_free(&p->recs);
+		free(p->process);
+		free(p->threads);
+		free(p->pending);
+		free(p->timers);
+		free(p->timer_recs);
+		free(p->areas);
+		free(p->extents);
+		free(p->comm);
+		free(p->exe);
+		free(p->cwd);
+		free(p->root);
+		free(p);
+	}
+	free((void *)r->set.dirs);
+	res_set_free(&r->set);
+	rec_buf_free(&r->manifest);
+	free(r->procs);
+	free(r->tasks);
+	free(r->shared);
+	if (r->listener >= 0)
+		close(r->listener);
+	if (r->socket_path)
+		unlink(r->socket_path);
+	free(r->socket_path);
+}
+
+int round_run(const struct round_params *params, struct round_result *ret, struct err *err)
+{
+	struct round r = { .p = params, .listener = -1, .tmp_fd = -1, .manifest_fd = -1 };
+	int ok;
+
+	r.begun_ns = io_monotonic_ns();
+	r.set.image_fd = -1;
+	r.set.next_content = 1;
+	r.set.next_object = 1;
+	r.set.recs = &r.manifest;
+	for (int i = 0; i < 3; i++)
+		r.set.std[i] = params->std[i];
+	raise_fd_limit();
+	signal(SIGPIPE, SIG_IGN);
+
+	ok = round_prepare(&r, err) == 0;
+	progress(&r, "stopping", 0, 0);
+	ok = ok && round_stop(&r, err) == 0 && round_snapshot(&r, err) == 0 && refuse(&r, err) == 0;
+	progress(&r, "saving", 0, 0);
+	ok = ok && round_save(&r, err) == 0;
+	if (!ok || params->leave_running)
+		round_resume(&r);
+	ok = ok && round_save_wait(&r, err) == 0;
+	progress(&r, "committing", 0, 0);
+	ok = ok && round_commit(&r, &ret->bytes, err) == 0;
+	if (ok && !params->leave_running)
+		end_job(&r);
+	if (!ok) {
+		round_resume(&r);
+		round_discard(&r);
+	}
+	ret->pause_ns = (r.resumed_ns ? r.resumed_ns : io_monotonic_ns()) - r.stopped_ns;
+	ret->total_ns = io_monotonic_ns() - r.begun_ns;
+	ret->nprocs = ret->nthreads = 0;
+	for (size_t i = 0; i < r.nprocs; i++) {
+		ret->nprocs += !r.procs[i]->zombie;
+		ret->nthreads += (uint32_t)r.procs[i]->nthreads;
+	}
+	round_free(&r);
+	return ok ? 0 : -1;
+}

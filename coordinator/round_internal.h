@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * round_internal.h - what the steps of a round share. The flow is round.c; each step is a file.
+ * Context: HOST; everything happens in the round's own process.
+ */
+#ifndef CKPT_ROUND_INTERNAL_H
+#define CKPT_ROUND_INTERNAL_H
+
+#include "../common/agent.h"
+#include "../common/proc.h"
+#include "round.h"
+
+/* A mapping of a process, with what is wanted of it. */
+struct rarea {
+	struct rec_area rec;
+	uint32_t flags;			/* AREA_* of agent.h, for the pages that are to be written */
+	int write;			/* 0: nothing to write (another image holds it, or the file itself) */
+	char image[32];			/* name of another image that holds its pages; "" this one */
+	int scan;			/* 1: ask the pagemap which pages there are; 0: all of it */
+};
+
+struct rproc {
+	pid_t host_pid, host_ppid;	/* in our pid namespace */
+	uint32_t pid;			/* as the process sees itself */
+	int zombie;
+	struct proc_stat stat;
+	struct proc_status status;
+	char *comm, *exe, *cwd, *root;
+
+	int sock;			/* to the leader, -1 not yet */
+	int64_t signalled_ns, seen_ns;
+	int64_t leader_call[7];		/* what the thread that we signalled was blocked in */
+	int64_t leader_age_ns;		/* for how long, -1 not known */
+	struct agent_hello hello;
+
+	struct agent_process *process;
+	struct agent_thread *threads;
+	size_t nthreads;
+	struct agent_pending *pending;
+	size_t npending;
+	struct agent_timer *timers;
+	size_t ntimers;
+	struct rec_timer *timer_recs;	/* kinds, from /proc/PID/timers */
+
+	struct proc_maps maps;
+	struct rarea *areas;
+	size_t nareas;
+	uint64_t vdso, vdso_len, vvar, vvar_len;
+
+	char image_name[32];
+	int image_fd;
+	struct image_extent *extents;
+	size_t nextents, capextents;
+	struct agent_saved saved;
+	int asked, forked, done;
+	struct rec_buf recs;
+	struct rec_image image_rec;
+};
+
+struct round {
+	const struct round_params *p;
+	int listener;
+	char *socket_path;
+	int tmp_fd;			/* the temporary directory */
+	int manifest_fd;
+	uint64_t manifest_end;
+	struct rec_buf manifest;
+	struct rec_task *tasks;
+	size_t ntasks;
+	uint32_t keeper_pid;		/* as the job sees it */
+	int ns_depth;
+	struct rproc **procs;		/* live ones and zombies, parents first */
+	size_t nprocs;
+	struct res_set set;
+	int64_t job_clock_delta;	/* the job's CLOCK_MONOTONIC minus ours */
+	int64_t job_boot_delta;
+	int64_t stopped_ns, resumed_ns, begun_ns;
+	struct shared_file *shared;	/* file mappings that an image of this checkpoint holds */
+	size_t nshared;
+};
+
+/* round_stop.c */
+int round_stop(struct round *r, struct err *err);
+/* round_resume() - RESUME to all, sockets closed. For those with a copy-on-write child the socket stays. */
+void round_resume(struct round *r);
+struct rproc *round_proc_inside(const struct round *r, uint32_t pid);
+
+/* round_wire.c: messages to and from a leader. Errors: E_PROCESS_DIED naming the process. */
+int round_send(const struct rproc *p, int type, const void *body, size_t len, uint32_t count, int fd, struct err *err);
+/* round_recv() - body is malloc'ed; @fds: room for AGENT_FDS_MAX. Honours the deadline. */
+int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void **body, int *fds, size_t *nfds,
+	       struct err *err);
+
+/* round_snapshot.c */
+int round_snapshot(struct round *r, struct err *err);
+
+/* round_memory.c: classify the mappings; refuse what cannot be saved. */
+int round_memory(struct round *r, struct rproc *p, struct err *err);
+/* round_memory_ask() - the list of areas that the leader is to write. malloc'ed; count in *n. */
+struct agent_area *round_memory_ask(struct round *r, struct rproc *p, size_t *n);
+
+/* round_records.c: what is known of a process, as records. */
+int round_records(struct round *r, struct rproc *p, struct err *err);
+void round_manifest_job(struct round *r);
+
+/* round_save.c */
+int round_save(struct round *r, struct err *err);	/* until everything may resume */
+int round_save_wait(struct round *r, struct err *err);	/* until every page is in its file */
+
+/* round_commit.c */
+int round_prepare(struct round *r, struct err *err);
+int round_commit(struct round *r, uint64_t *ret_bytes, struct err *err);
+void round_discard(struct round *r);
+
+/* "process 12 (name)" for messages; points into a static buffer. */
+const char *round_who(const struct rproc *p);
+/* round_deadline() - ms left, at least 0; -1 none. */
+int round_ms_left(const struct round *r, int64_t limit_ns);
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * round_memory.c - what each mapping is, and which of its pages have to be written.
+ *
+ *   private anonymous     pages that exist (PAGEMAP_SCAN), the leader leaves out those that are zero
+ *   private file          all of it: a restart needs none of the program's files. Clean mappings of one
+ *                         file in several processes are written once and referred to.
+ *   shared object         (anonymous, memfd, deleted, /dev/shm): pages in the page cache, once per object
+ *   shared file           nothing: the file is the user's data; mapped again by path
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../resource/object.h"
+#include "pagemap.h"
+#include "round_internal.h"
+
+/* A range of a file, unmodified in memory, whose pages stand in an image of this checkpoint. */
+struct shared_file {
+	uint64_t dev, ino, offset, len, start;
+	char image[32];
+};
+
+static int has_flag(const struct proc_map *m, const char *flag)
+{
+	const char *at = m->vmflags;
+
+	for (; *at; at += strcspn(at, " "), at += *at == ' ')
+		if (!strncmp(at, flag, 2))
+			return 1;
+	return 0;
+}
+
+static uint32_t vm_flags(const struct proc_map *m)
+{
+	static const struct { char name[3]; uint32_t flag; } table[] = {
+		{ "gd", AREA_VM_GROWSDOWN }, { "lo", AREA_VM_LOCKED }, { "lf", AREA_VM_LOCKONFAULT },
+		{ "nr", AREA_VM_NORESERVE }, { "dc", AREA_VM_DONTFORK }, { "dd", AREA_VM_DONTDUMP },
+		{ "wf", AREA_VM_WIPEONFORK }, { "hg", AREA_VM_HUGEPAGE }, { "nh", AREA_VM_NOHUGEPAGE },
+		{ "mg", AREA_VM_MERGEABLE }, { "sr", AREA_VM_SEQ_READ }, { "rr", AREA_VM_RAND_READ },
+		{ "mw", AREA_VM_MAYWRITE },
+	};
+	uint32_t ret = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		if (has_flag(m, table[i].name))
+			ret |= table[i].flag;
+	if (!strcmp(m->path, "[stack]"))
+		ret |= AREA_VM_STACK;
+	if (!strcmp(m->path, "[heap]"))
+		ret |= AREA_VM_HEAP;
+	return ret;
+}
+
+static int refuse(const struct rproc *p, const struct proc_map *m, const char *why, struct err *err)
+{
+	return err_set(err, E_UNSUPPORTED_MEMORY, 0, "%s has memory mapped at %llx that cannot be saved: %s%s%s%s",
+		       round_who(p), (unsigned long long)m->start, why, *m->path ? " (" : "", m->path, *m->path ? ")" : "");
+}
+
+static int starts(const char *s, const char *prefix)
+{
+	return !strncmp(s, prefix, strlen(prefix));
+}
+
+static struct rarea *add_area(struct rproc *p, const struct proc_map *m, uint64_t start, uint64_t end)
+{
+	struct rarea *a;
+
+	p->areas = xrealloc(p->areas, (p->nareas + 1) * sizeof(*p->areas));
+	a = &p->areas[p->nareas++];
+	memset(a, 0, sizeof(*a));
+	a->rec.start = start;
+	a->rec.end = end;
+	a->rec.prot = (uint32_t)m->prot;
+	a->rec.vmflags = vm_flags(m);
+	a->rec.offset = m->offset + (start - m->start);
+	a->rec.path = m->path;
+	a->rec.dev = m->dev;
+	a->rec.ino = m->ino;
+	a->rec.pkey = (uint32_t)m->pkey;
+	a->rec.image = "";
+	a->rec.name = "";
+	if (!(m->prot & PROT_READ))
+		a->flags |= AREA_CAREFUL;
+	if (a->rec.vmflags & (AREA_VM_DONTFORK | AREA_VM_WIPEONFORK))
+		a->flags |= AREA_INPLACE;
+	return a;
+}
+
+static void private_anonymous(struct rarea *a)
+{
+	a->rec.kind = AREA_KIND_ANON;
+	a->rec.offset = 0;
+	a->write = a->scan = 1;
+	if (starts(a->rec.path, "[anon:")) {
+		a->rec.name = a->rec.path;
+		a->rec.path = "";
+	}
+}
+
+/* 1 if the bytes [offset, offset+len) of what @a maps are written by some mapping already; then which. */
+static struct shared_file *written_already(struct round *r, const struct rarea *a)
+{
+	uint64_t end = a->rec.offset + (a->rec.end - a->rec.start);
+
+	for (size_t i = 0; i < r->nshared; i++) {
+		struct shared_file *s = &r->shared[i];
+
+		if (s->dev == a->rec.dev && s->ino == a->rec.ino && s->offset <= a->rec.offset && s->offset + s->len >= end)
+			return s;
+	}
+	return NULL;
+}
+
+static void will_be_written(struct round *r, const struct rproc *p, const struct rarea *a)
+{
+	struct shared_file *s;
+
+	r->shared = xrealloc(r->shared, (r->nshared + 1) * sizeof(*s));
+	s = &r->shared[r->nshared++];
+	*s = (struct shared_file){
+		.dev = a->rec.dev, .ino = a->rec.ino, .offset = a->rec.offset,
+		.len = a->rec.end - a->rec.start, .start = a->rec.start,
+	};
+	memcpy(s->image, p->image_name, sizeof(s->image));
+}
+
+/* A file mapping no page of which was written to is the same in every process. */
+static void private_file(struct round *r, struct rproc *p, struct rarea *a)
+{
+	struct shared_file *s;
+
+	a->rec.kind = AREA_KIND_FILE;
+	a->flags |= AREA_CAREFUL;
+	a->write = 1;
+	if (pagemap_has_private(p->host_pid, a->rec.start, a->rec.end))
+		return;
+	s = written_already(r, a);
+	if (!s) {
+		will_be_written(r, p, a);
+		return;
+	}
+	a->write = 0;
+	memcpy(a->image, s->image, sizeof(a->image));
+	a->rec.shift = s->start + (a->rec.offset - s->offset) - a->rec.start;
+}
+
+static int shared_object(struct round *r, struct rproc *p, struct rarea *a, uint32_t kind, const char *name,
+			 struct err *err)
+{
+	struct object *o = object_find_or_add(&r->set, a->rec.dev, a->rec.ino, kind, name,
+					      a->rec.offset + (a->rec.end - a->rec.start));
+
+	if (!o)
+		return err_set(err, E_FAILED, 0, "%s: shared memory %s", round_who(p), name);
+	a->rec.kind = AREA_KIND_OBJECT;
+	a->rec.object = o->id;
+	a->flags |= AREA_INPLACE | AREA_MINCORE;
+	if (a->flags & AREA_CAREFUL)
+		a->flags &= ~(uint32_t)AREA_MINCORE;
+	/* Where a descriptor of it is at hand, the object's bytes are taken through that (resource/). */
+	if (o->fd >= 0)
+		return 0;
+	o->size = MAX(o->size, a->rec.offset + (a->rec.end - a->rec.start));
+	if (!o->owner)
+		o->owner = p->pid;
+	a->write = !written_already(r, a);
+	if (a->write)
+		will_be_written(r, p, a);
+	return 0;
+}
+
+static int shared(struct round *r, struct rproc *p, struct rarea *a, const struct proc_map *m, struct err *err)
+{
+	if (starts(m->path, "/SYSV"))
+		return refuse(p, m, "System V shared memory", err);
+	if (starts(m->path, "anon_inode:") || starts(m->path, "/[aio]"))
+		return refuse(p, m, "the kernel's own object", err);
+	if (has_flag(m, "ht"))
+		return refuse(p, m, "huge pages", err);
+	if (starts(m->path, "/dev/zero") || starts(m->path, "[anon_shmem") || !*m->path)
+		return shared_object(r, p, a, OBJECT_ANON, "", err);
+	if (starts(m->path, "/memfd:"))
+		return shared_object(r, p, a, OBJECT_MEMFD, m->path + 7, err);
+	if (starts(m->path, "/dev/shm/"))
+		return shared_object(r, p, a, m->deleted ? OBJECT_DELETED : OBJECT_SHM, m->path, err);
+	if (m->deleted)
+		return shared_object(r, p, a, OBJECT_DELETED, m->path, err);
+	if (starts(m->path, "/dev/"))
+		return refuse(p, m, "a device", err);
+	a->rec.kind = AREA_KIND_SHARED;
+	/* What nobody may write through this mapping is kept too: the file may not be there at a restart. */
+	a->write = !(a->rec.vmflags & AREA_VM_MAYWRITE);
+	a->flags |= AREA_CAREFUL;
+	return 0;
+}
+
+static int classify(struct round *r, struct rproc *p, const struct proc_map *m, uint64_t start, uint64_t end,
+		    struct err *err)
+{
+	struct rarea *a;
+
+	if (has_flag(m, "um") || has_flag(m, "uw") || has_flag(m, "ui"))
+		return refuse(p, m, "registered with userfaultfd", err);
+	if (has_flag(m, "ss"))
+		return refuse(p, m, "a shadow stack", err);
+	if (has_flag(m, "pf") || has_flag(m, "io"))
+		return refuse(p, m, "device memory", err);
+	if (m->pkey > 0)
+		return refuse(p, m, "memory protection keys", err);
+	a = add_area(p, m, start, end);
+	if (m->shared)
+		return shared(r, p, a, m, err);
+	if (has_flag(m, "ht"))
+		return refuse(p, m, "huge pages", err);
+	if (!m->ino || starts(m->path, "/dev/zero"))
+		private_anonymous(a);
+	else
+		private_file(r, p, a);
+	return 0;
+}
+
+int round_memory(struct round *r, struct rproc *p, struct err *err)
+{
+	uint64_t from = p->hello.arena_start, to = p->hello.arena_end;
+
+	for (size_t i = 0; i < p->maps.count; i++) {
+		const struct proc_map *m = &p->maps.maps[i];
+
+		if (!strcmp(m->path, "[vsyscall]"))
+			continue;
+		if (!strcmp(m->path, "[vdso]")) {
+			p->vdso = m->start;
+			p->vdso_len = m->end - m->start;
+			continue;
+		}
+		if (starts(m->path, "[vvar")) {
+			if (!p->vvar)
+				p->vvar = m->start;
+			p->vvar_len = m->end - p->vvar;
+			continue;
+		}
+		/* The leader's arena may have been merged with its neighbours: cut it out. */
+		if (m->start >= to || m->end <= from) {
+			if (classify(r, p, m, m->start, m->end, err))
+				return -1;
+			continue;
+		}
+		if (m->start < from && classify(r, p, m, m->start, from, err))
+			return -1;
+		if (m->end > to && classify(r, p, m, to, m->end, err))
+			return -1;
+	}
+	return 0;
+}
+
+struct ask { struct agent_area *areas; size_t n, cap; uint32_t flags; };
+
+static void ask_range(void *arg, uint64_t start, uint64_t end)
+{
+	struct ask *k = arg;
+
+	if (k->n && k->areas[k->n - 1].end == start && k->areas[k->n - 1].flags == k->flags) {
+		k->areas[k->n - 1].end = end;
+		return;
+	}
+	if (k->n == k->cap) {
+		k->cap = k->cap ? 2 * k->cap : 256;
+		k->areas = xrealloc(k->areas, k->cap * sizeof(*k->areas));
+	}
+	k->areas[k->n++] = (struct agent_area){ .start = start, .end = end, .flags = k->flags };
+}
+
+struct agent_area *round_memory_ask(struct round *r, struct rproc *p, size_t *n)
+{
+	struct ask k = { 0 };
+
+	(void)r;
+	for (size_t i = 0; i < p->nareas; i++) {
+		struct rarea *a = &p->areas[i];
+
+		if (!a->write)
+			continue;
+		k.flags = a->flags;
+		if (!a->scan || pagemap_ranges(p->host_pid, a->rec.start, a->rec.end, ask_range, &k))
+			ask_range(&k, a->rec.start, a->rec.end);
+	}
+	*n = k.n;
+	return k.areas ? k.areas : xmalloc(1);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * round_snapshot.c - learn everything about every process: from its leader what only it can tell,
+ * from /proc the rest. Nothing is changed by looking.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "round_internal.h"
+
+/*
+ * /proc/PID/timers, a paragraph per POSIX timer:
+ *	ID: 0 / signal: 34/00007ffe... / notify: signal/pid.12 (or thread/tid.13, none/pid.12) / ClockID: 1
+ */
+static void read_timers(struct rproc *p)
+{
+	char *text = proc_read(p->host_pid, "timers", NULL), *at = text;
+	unsigned id, target;
+	unsigned long long value;
+	int sig, clock;
+	char how[16];
+
+	while (at && (at = strstr(at, "ID: ")) != NULL) {
+		struct rec_timer t = { 0 };
+
+		if (sscanf(at, "ID: %u signal: %d/%llx notify: %15[a-z]/%*[a-z].%u ClockID: %d", &id, &sig, &value, how,
+			   &target, &clock) == 6) {
+			t.id = id;
+			t.signal = (uint32_t)sig;
+			t.sigval = value;
+			t.clock = clock;
+			t.tid = target;		/* outside number: records.c makes it the job's own */
+			t.notify = !strcmp(how, "none") ? 1 : 0;
+			if (strstr(at, "/tid.") && strstr(at, "/tid.") < strchr(at, 'C'))
+				t.notify |= 4;	/* SIGEV_THREAD_ID */
+			p->timer_recs = xrealloc(p->timer_recs, (p->ntimers + 1) * sizeof(t));
+			p->timer_recs[p->ntimers++] = t;
+		}
+		at = strstr(at, "ClockID:");
+	}
+	free(text);
+}
+
+static int ask(struct round *r, struct rproc *p, struct err *err)
+{
+	size_t len = sizeof(struct agent_snapshot) + p->ntimers * sizeof(int32_t);
+	struct agent_snapshot *s = xcalloc(1, len);
+	int32_t *ids = (int32_t *)(s + 1);
+	int ret;
+
+	s->ntimers = (uint32_t)p->ntimers;
+	for (size_t i = 0; i < p->ntimers; i++)
+		ids[i] = (int32_t)p->timer_recs[i].id;
+	s->leader_syscall[0] = -2;
+	if (p->hello.leader_tid == p->pid) {	/* we looked at the main thread */
+		memcpy(s->leader_syscall, p->leader_call, sizeof(s->leader_syscall));
+		if (p->leader_age_ns >= 0)
+			s->leader_since_ns = p->signalled_ns + r->job_clock_delta - p->leader_age_ns;
+	}
+	ret = round_send(p, AGENT_SNAPSHOT, s, len, 1, -1, err);
+	free(s);
+	return ret;
+}
+
+/* Append the @count structs of a message to an array. */
+static int collect(const struct agent_msg *m, const void *body, size_t size, void **array, size_t *n)
+{
+	if (m->len != m->count * size)
+		return -1;
+	*array = xrealloc(*array, (*n + m->count + 1) * size);
+	memcpy((char *)*array + *n * size, body, m->len);
+	*n += m->count;
+	return 0;
+}
+
+static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m, const void *body, int *fds,
+		    size_t nfds, struct err *err)
+{
+	const struct agent_fd *f = body;
+	int ret = 0;
+
+	if (m->len != m->count * sizeof(*f) || (nfds != m->count && nfds))
+		return err_set(err, E_FAILED, 0, "%s: descriptors were lost on the way; raise the limit of open files "
+			       "(ulimit -n)", round_who(p));
+	for (size_t i = 0; i < m->count; i++) {
+		if (f[i].flags & AGENT_FD_UNSENDABLE || !nfds) {
+			char path[64], *link;
+
+			snprintf(path, sizeof(path), "fd/%d", f[i].fd);
+			link = proc_link(p->host_pid, path);
+			err_set(err, E_UNSUPPORTED_FD, 0, "%s has fd %d open on %s, which cannot be saved; close it first",
+				round_who(p), f[i].fd, link ? link : "?");
+			free(link);
+			ret = -1;
+		} else if (ret) {
+			close(fds[i]);
+		} else {
+			ret = res_set_add(&r->set, fds[i], p->pid, f[i].fd, f[i].flags & FD_CLOEXEC, err);
+		}
+	}
+	return ret;
+}
+
+static int listen_to(struct round *r, struct rproc *p, struct err *err)
+{
+	int fds[AGENT_FDS_MAX + 4], ok;
+	size_t nfds, ntimers = 0;
+	struct agent_msg m;
+	void *body;
+
+	for (;;) {
+		if (round_recv(r, p, &m, &body, fds, &nfds, err))
+			return -1;
+		switch (m.type) {
+		case AGENT_END:
+			free(body);
+			if (!p->process || p->nthreads != p->hello.nthreads || ntimers != p->ntimers)
+				return err_set(err, E_FAILED, 0, "%s gave an incomplete answer", round_who(p));
+			return 0;
+		case AGENT_PROCESS:
+			ok = m.len == sizeof(*p->process) && !p->process;
+			if (ok) {
+				p->process = body;
+				body = NULL;
+			}
+			break;
+		case AGENT_THREAD:
+			ok = !collect(&m, body, sizeof(*p->threads), (void **)&p->threads, &p->nthreads);
+			break;
+		case AGENT_PENDING:
+			ok = !collect(&m, body, sizeof(*p->pending), (void **)&p->pending, &p->npending);
+			break;
+		case AGENT_TIMER:
+			ok = !collect(&m, body, sizeof(*p->timers), (void **)&p->timers, &ntimers);
+			break;
+		case AGENT_FDS:
+			ok = 1;
+			if (take_fds(r, p, &m, body, fds, nfds, err)) {
+				free(body);
+				return -1;
+			}
+			break;
+		case AGENT_FAILED:
+			err_set(err, E_FAILED, m.len == sizeof(struct agent_failed) ? -((struct agent_failed *)body)->error : 0,
+				"%s could not describe itself", round_who(p));
+			free(body);
+			return -1;
+		default:
+			ok = 0;
+		}
+		free(body);
+		if (!ok)
+			return err_set(err, E_FAILED, 0, "%s sent a message that makes no sense (type %u)", round_who(p), m.type);
+	}
+}
+
+/* Numbers as the job sees them: the innermost namespace's. */
+static int identify(struct round *r, struct rproc *p, struct err *err)
+{
+	if (proc_stat(p->host_pid, 0, &p->stat) || proc_status(p->host_pid, 0, &p->status))
+		return err_set(err, E_PROCESS_DIED, 0, "process %d ended during the checkpoint", (int)p->host_pid);
+	p->pid = p->status.nspid[p->status.ns_depth - 1];
+	free(p->comm);
+	p->comm = xstrdup(p->stat.comm);
+	if (p->status.ns_depth != r->ns_depth && !p->zombie)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a pid namespace of its own", round_who(p));
+	if (!p->zombie && p->hello.pid != p->pid)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s sees itself as pid %u", round_who(p), p->hello.pid);
+	return 0;
+}
+
+static uint32_t inside_of(const struct round *r, pid_t host)
+{
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (r->procs[i]->host_pid == host)
+			return r->procs[i]->pid;
+	return r->keeper_pid;
+}
+
+static void describe_tasks(struct round *r)
+{
+	r->tasks = xcalloc(r->nprocs + 1, sizeof(*r->tasks));
+	r->ntasks = r->nprocs;
+	for (size_t i = 0; i < r->nprocs; i++) {
+		struct rproc *p = r->procs[i];
+		struct rec_task *t = &r->tasks[i];
+		int d = p->status.ns_depth - 1;
+
+		t->pid = p->pid;
+		t->ppid = inside_of(r, p->host_ppid);
+		t->pgid = p->status.nspgid[d];
+		t->sid = p->status.nssid[d];
+		t->zombie = (uint32_t)p->zombie;
+		t->status = (uint32_t)p->stat.exit_code;
+		t->exit_signal = (uint32_t)p->stat.exit_signal;
+		t->foreground = p->stat.tty_nr && p->stat.tpgid == p->stat.pgrp;
+		t->comm = p->comm;
+		if (!p->zombie)
+			snprintf(p->image_name, sizeof(p->image_name), "%u.img", p->pid);
+		t->image = p->image_name;
+	}
+}
+
+static int read_proc(struct rproc *p, struct err *err)
+{
+	if (proc_maps(p->host_pid, 1, &p->maps))
+		return err_set(err, err_code_of_errno(errno), errno, "cannot read the memory map of %s", round_who(p));
+	p->exe = proc_link(p->host_pid, "exe");
+	p->cwd = proc_link(p->host_pid, "cwd");
+	p->root = proc_link(p->host_pid, "root");
+	if (!p->cwd || !p->root)
+		return err_set(err, err_code_of_errno(errno), errno, "cannot read the working directory of %s", round_who(p));
+	return 0;
+}
+
+static int refuse_process(const struct rproc *p, struct err *err)
+{
+	int has_main = 0;
+
+	for (size_t i = 0; i < p->nthreads; i++)
+		has_main |= p->threads[i].tid == p->pid;
+	if (!has_main)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "the main thread of %s has ended", round_who(p));
+	if (p->status.seccomp)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has seccomp filters, which cannot be read back", round_who(p));
+	if (p->process->shadow_stack)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s uses a shadow stack", round_who(p));
+	if (p->npending >= AGENT_BODY_MAX / sizeof(struct agent_pending))
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has more pending signals than can be saved", round_who(p));
+	return 0;
+}
+
+int round_snapshot(struct round *r, struct err *err)
+{
+	struct proc_status keeper;
+
+	if (proc_status(r->p->keeper, 0, &keeper))
+		return err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
+	r->ns_depth = keeper.ns_depth;
+	r->keeper_pid = keeper.nspid[keeper.ns_depth - 1];
+	for (size_t i = 0; i < r->nprocs; i++) {
+		if (identify(r, r->procs[i], err))
+			return -1;
+		if (r->procs[i]->zombie)
+			continue;
+		read_timers(r->procs[i]);
+		if (ask(r, r->procs[i], err))
+			return -1;
+	}
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (!r->procs[i]->zombie &&
+		    (listen_to(r, r->procs[i], err) || read_proc(r->procs[i], err) || refuse_process(r->procs[i], err)))
+			return -1;
+	describe_tasks(r);
+	return 0;
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * round_stop.c - bring the whole job to a stand-still.
+ *
+ * The tree is walked from the keeper through /proc; processes that did not say HELLO yet are sent
+ * the signal, and the walk is repeated. A stopped process cannot fork and cannot exec, so when one walk
+ * finds nobody who did not answer, the set is closed and all stand still at once.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "round_internal.h"
+
+#define ANSWER_LIMIT_NS		15000000000LL	/* longer than the scout's own limit */
+#define PRELOAD_LIMIT_NS	2000000000LL	/* from exec to the library's constructor */
+#define REPEAT_NS		200000000LL
+
+static struct rproc *find(const struct round *r, pid_t host_pid)
+{
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (r->procs[i]->host_pid == host_pid)
+			return r->procs[i];
+	return NULL;
+}
+
+struct rproc *round_proc_inside(const struct round *r, uint32_t pid)
+{
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (r->procs[i]->pid == pid)
+			return r->procs[i];
+	return NULL;
+}
+
+static struct rproc *add(struct round *r, pid_t host_pid)
+{
+	struct rproc *p = xcalloc(1, sizeof(*p));
+
+	p->host_pid = host_pid;
+	p->sock = p->image_fd = -1;
+	p->seen_ns = io_monotonic_ns();
+	p->leader_age_ns = -1;
+	p->leader_call[0] = -2;
+	r->procs = xrealloc(r->procs, (r->nprocs + 1) * sizeof(*r->procs));
+	r->procs[r->nprocs++] = p;
+	return p;
+}
+
+static void drop(struct round *r, struct rproc *p)
+{
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (r->procs[i] == p) {
+			memmove(&r->procs[i], &r->procs[i + 1], (r->nprocs - i - 1) * sizeof(*r->procs));
+			r->nprocs--;
+			break;
+		}
+	if (p->sock >= 0)
+		close(p->sock);
+	free(p->comm);
+	free(p);
+}
+
+/* exec_start of a thread's sched file in ns, 0 not known. */
+static int64_t exec_start(pid_t pid, pid_t tid)
+{
+	char *text = proc_readf(NULL, "/proc/%d/task/%d/sched", (int)pid, (int)tid), *at;
+	int64_t ret = 0;
+
+	at = text ? strstr(text, "se.exec_start") : NULL;
+	at = at ? strchr(at, ':') : NULL;
+	if (at) {
+		int64_t ms = strtoll(at + 1, &at, 10);
+
+		ret = ms * 1000000 + (*at == '.' ? strtoll(at + 1, NULL, 10) : 0);
+	}
+	free(text);
+	return ret;
+}
+
+/* What the thread is blocked in, and for how long; it cannot be told any more once our signal has woken it. */
+static void look_at_call(struct rproc *p)
+{
+	char *text = proc_readf(NULL, "/proc/%d/task/%d/syscall", (int)p->host_pid, (int)p->host_pid), *at = text;
+	struct timespec ts;
+
+	p->leader_call[0] = -2;
+	p->leader_age_ns = -1;
+	if (!text)
+		return;
+	p->leader_call[0] = *text >= '0' && *text <= '9' ? strtoll(text, &at, 10) : -1;
+	for (int i = 0; i < 6 && p->leader_call[0] >= 0; i++)
+		p->leader_call[i + 1] = (int64_t)strtoull(at, &at, 16);
+	free(text);
+	if (p->leader_call[0] >= 0) {
+		int64_t began = exec_start(p->host_pid, p->host_pid), now;
+
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);	/* brings our own exec_start up to date */
+		now = exec_start(getpid(), getpid());
+		if (began && now >= began)
+			p->leader_age_ns = now - began;
+	}
+}
+
+static void send_signal(struct rproc *p)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = AGENT_SIGNAL;
+	info.si_code = SI_QUEUE;
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	info.si_value.sival_ptr = (void *)AGENT_COOKIE;
+	if (!p->signalled_ns)
+		look_at_call(p);
+	/* The main thread first; if it has ended, the kernel takes the process-wide one. */
+	if (syscall(SYS_rt_tgsigqueueinfo, p->host_pid, p->host_pid, AGENT_SIGNAL, &info) || p->signalled_ns)
+		syscall(SYS_rt_sigqueueinfo, p->host_pid, AGENT_SIGNAL, &info);
+	p->signalled_ns = io_monotonic_ns();
+}
+
+/* Why a process did not answer in time: what is wrong with it, and what can be done. */
+static int no_answer(const struct rproc *p, const struct proc_status *st, struct err *err)
+{
+	uint64_t bit = 1ULL << (AGENT_SIGNAL - 1);
+
+	if (p->stat.state == 'T' || p->stat.state == 't')
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
+			       "%s is stopped (%s); let it continue first, then checkpoint", round_who(p),
+			       st->tracer_pid ? "by a debugger" : "SIGSTOP or ^Z");
+	if (!(st->sig_cgt & bit))
+		return err_set(err, E_NOT_PRELOADED, 0,
+			       "%s runs without the ckpt library: it is static, set-user-ID, for another libc, or was "
+			       "started past the exec functions; end it or leave it out of the job", round_who(p));
+	if (st->sig_blk & bit)
+		return err_set(err, E_NO_ANSWER, 0, "%s blocks signal %d by a direct system call", round_who(p), AGENT_SIGNAL);
+	return err_set(err, E_NO_ANSWER, 0, "%s did not stop (state %c); it may be in an uninterruptible wait", round_who(p),
+		       p->stat.state);
+}
+
+/* Look at a process that has not answered; signal it if it is ready. 1 it counts as waiting, 0 it is none, -1 err. */
+static int attend(struct round *r, struct rproc *p, struct err *err)
+{
+	int64_t now = io_monotonic_ns();
+	struct proc_status st;
+
+	(void)r;
+	free(p->comm);
+	p->comm = xstrdup(p->stat.comm);
+	if (proc_status(p->host_pid, 0, &st))
+		return 0;
+	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
+		if (st.sig_cgt & (1ULL << (AGENT_SIGNAL - 1)))
+			send_signal(p);
+		else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
+			return no_answer(p, &st, err);
+	}
+	if ((p->stat.state == 'T' || p->stat.state == 't') && now - p->seen_ns > PRELOAD_LIMIT_NS / 4)
+		return no_answer(p, &st, err);
+	if (now - p->seen_ns > ANSWER_LIMIT_NS)
+		return no_answer(p, &st, err);
+	return 1;
+}
+
+/*
+ * One walk. Adds processes that are new, drops those that are gone, refreshes stat of all, and signals
+ * those that have not answered. Returns how many that were, -1 on error.
+ */
+static int walk(struct round *r, struct err *err)
+{
+	struct proc_stat *all;
+	pid_t *pids, *todo;
+	ssize_t n = proc_list(0, "", &pids);
+	size_t nall = 0, ntodo = 0, at = 0, order = 0;
+	int waiting = 0;
+
+	if (n < 0)
+		return err_set(err, E_FAILED, errno, "cannot list /proc");
+	all = xcalloc((size_t)n + 1, sizeof(*all));
+	todo = xcalloc((size_t)n + 2, sizeof(*todo));
+	for (ssize_t i = 0; i < n; i++)
+		if (proc_stat(pids[i], 0, &all[nall]) == 0)
+			nall++;
+	free(pids);
+	for (size_t i = 0; i < r->nprocs; i++)
+		r->procs[i]->stat.pid = 0;
+	todo[ntodo++] = r->p->keeper;
+	/* breadth first: parents come before children */
+	while (at < ntodo && waiting >= 0) {
+		pid_t parent = todo[at++];
+
+		for (size_t i = 0; i < nall; i++) {
+			struct rproc *p;
+			int got = 0;
+
+			if (all[i].ppid != parent || all[i].state == 'X')
+				continue;
+			todo[ntodo++] = all[i].pid;
+			p = find(r, all[i].pid);
+			if (p && p->stat.start_time && p->stat.start_time != all[i].start_time) {
+				drop(r, p);
+				p = NULL;
+			}
+			if (!p)
+				p = add(r, all[i].pid);
+			p->stat = all[i];
+			p->host_ppid = parent;
+			p->zombie = all[i].state == 'Z';
+			if (p->zombie) {
+				free(p->comm);
+				p->comm = xstrdup(all[i].comm);
+			} else if (p->sock < 0) {
+				got = attend(r, p, err);
+			}
+			waiting = got < 0 ? -1 : waiting + got;
+			if (waiting < 0)
+				break;
+		}
+	}
+	free(all);
+	/* who was not met is gone; keep the order of the walk */
+	for (size_t i = r->nprocs; waiting >= 0 && i-- > 0;)
+		if (!r->procs[i]->stat.pid)
+			drop(r, r->procs[i]);
+	for (at = 1; waiting >= 0 && at < ntodo; at++)
+		for (size_t i = order; i < r->nprocs; i++)
+			if (r->procs[i]->host_pid == todo[at]) {
+				struct rproc *p = r->procs[i];
+
+				memmove(&r->procs[order + 1], &r->procs[order], (i - order) * sizeof(*r->procs));
+				r->procs[order++] = p;
+				break;
+			}
+	free(todo);
+	return waiting;
+}
+
+static int listen_for_leaders(struct round *r, struct err *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	r->socket_path = xasprintf("%s/%s", r->p->run_dir, ROUND_SOCKET);
+	if (strlen(r->socket_path) >= sizeof(addr.sun_path))
+		return err_set(err, E_FAILED, 0, "%s: path too long for a socket", r->socket_path);
+	strcpy(addr.sun_path, r->socket_path);
+	unlink(r->socket_path);
+	r->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (r->listener < 0 || bind(r->listener, (struct sockaddr *)&addr, sizeof(addr)) || listen(r->listener, 4096))
+		return err_set(err, err_code_of_errno(errno), errno, "cannot listen on %s", r->socket_path);
+	return 0;
+}
+
+/* A leader has connected: who is it? Strangers are turned away. */
+static int accept_leader(struct round *r, struct err *err)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	struct agent_msg m;
+	struct rproc *p;
+	void *body;
+	int sock, fds[AGENT_FDS_MAX], ret = 0;
+	size_t nfds;
+
+	sock = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+	if (sock < 0)
+		return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? 0 :
+			err_set(err, E_FAILED, errno, "cannot accept on %s", r->socket_path);
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
+		close(sock);
+		return 0;
+	}
+	p = find(r, cred.pid);
+	if (!p)		/* forked since the last walk, and signalled by nobody: a late answer to an older round */
+		p = add(r, cred.pid);
+	if (p->sock >= 0)
+		close(p->sock);
+	p->sock = sock;
+	if (round_recv(r, p, &m, &body, fds, &nfds, err)) {
+		close(sock);
+		p->sock = -1;
+		return err && err->code == E_PROCESS_DIED ? 0 : -1;	/* it exec'ed or ended: the walk will tell */
+	}
+	if (m.type != AGENT_HELLO || m.len != sizeof(p->hello)) {
+		close(sock);
+		p->sock = -1;
+	} else {
+		memcpy(&p->hello, body, sizeof(p->hello));
+		if (p->hello.stuck_tid) {
+			free(p->comm);
+			p->comm = NULL;
+			ret = err_set(err, E_NO_ANSWER, 0,
+				      "thread %u of %s did not stop: it may block signal %d by a direct system call, or be in "
+				      "an uninterruptible wait", p->hello.stuck_tid, round_who(p), AGENT_SIGNAL);
+		}
+	}
+	free(body);
+	return ret;
+}
+
+static int accept_leaders(struct round *r, int wait_ms, struct err *err)
+{
+	struct pollfd pfd = { .fd = r->listener, .events = POLLIN };
+
+	while (poll(&pfd, 1, wait_ms) > 0) {
+		struct err ignored = { 0 };
+
+		if (accept_leader(r, &ignored)) {
+			if (err)
+				*err = ignored;
+			return -1;
+		}
+		wait_ms = 0;
+	}
+	return 0;
+}
+
+/* Clock offsets of the job's time namespace against ours. */
+static void read_clock_delta(struct round *r)
+{
+	char *job = proc_read(r->p->keeper, "timens_offsets", NULL), *own = proc_read(getpid(), "timens_offsets", NULL);
+	const char *names[2] = { "monotonic", "boottime" };
+	int64_t *ret[2] = { &r->job_clock_delta, &r->job_boot_delta };
+
+	for (int i = 0; i < 2; i++) {
+		char *a = job ? strstr(job, names[i]) : NULL, *b = own ? strstr(own, names[i]) : NULL;
+		long long s1 = 0, n1 = 0, s2 = 0, n2 = 0;
+
+		if (a && b && sscanf(a, "%*s %lld %lld", &s1, &n1) == 2 && sscanf(b, "%*s %lld %lld", &s2, &n2) == 2)
+			*ret[i] = (s1 - s2) * 1000000000LL + n1 - n2;
+	}
+	free(job);
+	free(own);
+}
+
+int round_stop(struct round *r, struct err *err)
+{
+	int waiting;
+
+	read_clock_delta(r);
+	if (listen_for_leaders(r, err))
+		return -1;
+	for (;;) {
+		waiting = walk(r, err);
+		if (waiting < 0)
+			return -1;
+		if (waiting == 0)
+			break;
+		if (!round_ms_left(r, 0))
+			return err_set(err, E_TIMEOUT, 0, "the time given was over before all processes had stopped");
+		if (!r->stopped_ns)
+			r->stopped_ns = io_monotonic_ns();
+		if (accept_leaders(r, 2, err))
+			return -1;
+	}
+	if (!r->nprocs)
+		return err_set(err, E_PROCESS_DIED, 0, "the job has ended");
+	return 0;
+}
+
+void round_resume(struct round *r)
+{
+	for (size_t i = 0; i < r->nprocs; i++) {
+		struct rproc *p = r->procs[i];
+
+		if (p->sock < 0)
+			continue;
+		round_send(p, AGENT_RESUME, NULL, 0, 0, -1, NULL);
+		if (!p->forked || p->done) {
+			close(p->sock);
+			p->sock = -1;
+		}
+	}
+	if (!r->resumed_ns)
+		r->resumed_ns = io_monotonic_ns();
+}

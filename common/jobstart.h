@@ -26,7 +26,7 @@ struct job_options {
 struct job {
 	char *name, *run_dir;
 	int owner_fd;			/* CLOEXEC; the coordinator lives while some process holds this open */
-	pid_t coordinator;		/* detached (double fork): not our child */
+	pid_t coordinator;		/* our child, in a session of its own; it may outlive us */
 };
 
 /* job_start() - errors: E_EXISTS (a running job has the name), E_ACCESS, E_FAILED. */
@@ -40,5 +40,11 @@ int job_start(const struct job_options *o, struct job *ret, struct err *err);
  */
 int job_register(const struct job *j, pid_t keeper, const char *command, const int std_fds[3],
 		 const char *state, const char *last, struct err *err);
+
+/*
+ * job_leave() - close owner_fd, and if no other process has it open, see the coordinator off: it has tidied
+ * up, its name is free again and it leaves no zombie. Gives up after @patience_ns.
+ */
+void job_leave(struct job *j, int64_t patience_ns);
 
 #endif

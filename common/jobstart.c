@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "jobstart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "agent.h"
+#include "control.h"
+#include "fds.h"
+#include "io.h"
+#include "paths.h"
+
+#define CLAIM_NS	3000000000LL	/* for a job that is just ending to be gone */
+#define ENDING_MS	500		/* a coordinator whose job is over ends within this */
+#define AUTO_NAMES	100
+
+extern char **environ;
+
+/* ---- the name and its run directory ---- */
+
+/* probe() - 1: somebody listens on the control socket; *ret_fd is connected, or -1. */
+static int probe(const char *path, int *ret_fd)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	*ret_fd = -1;
+	if (fd < 0)
+		return 0;
+	memcpy(sun.sun_path, path, strlen(path));
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0) {
+		*ret_fd = fd;
+		return 1;
+	}
+	/* EAGAIN: its queue is full. */
+	if (errno == EAGAIN) {
+		close(fd);
+		return 1;
+	}
+	close(fd);
+	return 0;
+}
+
+/* ending() - 1: the coordinator behind @fd hung up (it never speaks first): its job was over already. */
+static int ending(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, ENDING_MS) > 0;
+}
+
+/* lock_dir() - locked descriptor of the directory that is at @path now; -1: try again. */
+static int lock_dir(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat here, there;
+
+	if (fd < 0)
+		return -1;
+	if (flock(fd, LOCK_EX) == 0 && fstat(fd, &here) == 0 && lstat(path, &there) == 0 &&
+	    here.st_dev == there.st_dev && here.st_ino == there.st_ino)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static int listen_at(const char *path, struct err *err)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memcpy(sun.sun_path, path, strlen(path));
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0 && listen(fd, SOMAXCONN) == 0)
+		return fd;
+	err_set(err, err_code_of_errno(errno), errno, "cannot listen at %s", path);
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/*
+ * claim_once() - the listening socket; -1 with E_EXISTS: in use; -2: it changed under our hands.
+ * Whoever holds the lock on the directory decides what becomes of it, so that two launchers do not
+ * take over the same dead job.
+ */
+static int claim_once(const char *name, const char *dir, const char *control, struct err *err)
+{
+	int fresh = mkdir(dir, 0700) == 0, probe_fd, fd;
+	cleanup_close int lock = -1;
+
+	/* The last job to end takes the directory of all with it. */
+	if (!fresh && errno == ENOENT) {
+		free(paths_run_root(1, err));
+		return -2;
+	}
+	if (!fresh && errno != EEXIST)
+		return err_set(err, err_code_of_errno(errno), errno, "cannot make %s", dir);
+	lock = lock_dir(dir);
+	if (lock < 0)
+		return -2;
+	if (access(control, F_OK) < 0 && fresh) {
+		fd = listen_at(control, err);
+		if (fd < 0)
+			rmdir(dir);
+		return fd;
+	}
+	if (probe(control, &probe_fd)) {
+		close(lock);		/* or its coordinator could not tidy up */
+		lock = -1;
+		fd = probe_fd >= 0 && ending(probe_fd) ? -2 : -1;
+		if (probe_fd >= 0)
+			close(probe_fd);
+		if (fd == -2)
+			return fd;
+		return err_set(err, E_EXISTS, 0, "a job named '%s' is running; choose another --name, or end "
+			       "that one with: ckpt_command --kill %s", name, name);
+	}
+	/* A dead job's. */
+	if (paths_remove_tree(dir, err) < 0)
+		return -1;
+	return -2;
+}
+
+static int claim(const char *name, char **ret_dir, struct err *err)
+{
+	int64_t until = io_monotonic_ns() + CLAIM_NS;
+	cleanup_free char *dir = paths_run_dir(name, err), *control = NULL;
+	int fd;
+
+	if (!dir)
+		return -1;
+	control = xasprintf("%s/" CONTROL_SOCKET, dir);
+	if (strlen(control) >= sizeof(((struct sockaddr_un *)0)->sun_path) ||
+	    strlen(dir) >= sizeof(((struct agent_self *)0)->dir))
+		return err_set(err, E_USAGE, 0, "the path %s is too long for a socket; choose a shorter --name", control);
+	do {
+		fd = claim_once(name, dir, control, err);
+		if (fd >= 0) {
+			*ret_dir = dir;
+			dir = NULL;
+		}
+		if (fd != -2)
+			return fd;
+	} while (io_monotonic_ns() < until);
+	return err_set(err, E_EXISTS, 0, "%s is being made and removed by others again and again", dir);
+}
+
+/* auto_name() - "python3-1234"; a number more when somebody of another pid namespace has that one. */
+static char *auto_name(const char *program, int try)
+{
+	const char *slash = strrchr(program, '/');
+	char name[64], *p;
+	int n;
+
+	n = snprintf(name, sizeof(name), "%.24s-%d", slash ? slash + 1 : program, (int)getpid());
+	if (try > 1)
+		snprintf(name + n, sizeof(name) - (size_t)n, "-%d", try);
+	for (p = name; *p; p++)
+		if (!paths_job_name_valid((char[]){ 'x', *p, 0 }))
+			*p = '_';
+	if (name[0] == '.' || name[0] == '-')
+		name[0] = '_';
+	return xstrdup(name);
+}
+
+static int claim_name(const struct job_options *o, struct job *ret, struct err *err)
+{
+	int fd = -1, try;
+
+	if (o->name) {
+		ret->name = xstrdup(o->name);
+		return claim(o->name, &ret->run_dir, err);
+	}
+	for (try = 1; try <= AUTO_NAMES; try++) {
+		free(ret->name);
+		ret->name = auto_name(o->program, try);
+		fd = claim(ret->name, &ret->run_dir, err);
+		if (fd >= 0 || err->code != E_EXISTS)
+			break;
+	}
+	return fd;
+}
+
+/* ---- the coordinator ---- */
+
+enum { LISTEN_FD = 3, OWNER_FD = 4, SPARE_FD = 16 };
+
+/* What the vfork child gets; it writes the last. */
+struct start {
+	const char *path;
+	char **argv, **envp;
+	int listen_fd, owner_fd;
+	int error;
+};
+
+/* A limit that is meant for the program must not end its coordinator, or cut an image short. */
+static void raise_limits(void)
+{
+	static const int limits[] = { RLIMIT_FSIZE, RLIMIT_NOFILE, RLIMIT_CPU, RLIMIT_AS, RLIMIT_DATA };
+	struct rlimit rl;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(limits); i++)
+		if (getrlimit((__rlimit_resource_t)limits[i], &rl) == 0 && rl.rlim_cur != rl.rlim_max) {
+			rl.rlim_cur = rl.rlim_max;
+			setrlimit((__rlimit_resource_t)limits[i], &rl);
+		}
+}
+
+/* In the vfork child: what the coordinator must not have in common with the user's shell goes first. */
+static void NORETURN become_coordinator(struct start *s)
+{
+	static const int keep[] = { LISTEN_FD, OWNER_FD };
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	int listen_fd, owner_fd, fd, sig;
+	sigset_t none;
+
+	setsid();
+	(void)!chdir("/");
+	umask(077);
+	raise_limits();
+	for (sig = 1; sig < NSIG; sig++)
+		sigaction(sig, &dfl, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Out of the way first: either could be where the other has to be. */
+	listen_fd = fcntl(s->listen_fd, F_DUPFD, SPARE_FD);
+	owner_fd = fcntl(s->owner_fd, F_DUPFD, SPARE_FD);
+	if (listen_fd < 0 || owner_fd < 0 || dup2(listen_fd, LISTEN_FD) < 0 || dup2(owner_fd, OWNER_FD) < 0)
+		goto fail;
+	for (fd = 0; fd <= 2; fd++)
+		if (fds_null(fd) < 0)
+			goto fail;
+	fds_close_from(LISTEN_FD, keep, ARRAY_SIZE(keep));
+	execve(s->path, s->argv, s->envp);
+fail:
+	s->error = errno;
+	_exit(127);
+}
+
+/*
+ * coordinator_env() - ours, without what is meant for the program, and with paths that are good in "/".
+ * Only the array and what differs is new.
+ */
+static char **coordinator_env(void)
+{
+	size_t n = 0, i;
+	char **envp;
+
+	while (environ[n])
+		n++;
+	envp = xcalloc(n + 2, sizeof(*envp));
+	for (n = i = 0; environ[i]; i++)
+		if (strncmp(environ[i], ENV_PRELOAD "=", sizeof(ENV_PRELOAD)) &&
+		    strncmp(environ[i], ENV_DIR "=", sizeof(ENV_DIR)) && strncmp(environ[i], "CKPT_DIR=", 9))
+			envp[n++] = environ[i];
+	if (getenv("CKPT_DIR") && *getenv("CKPT_DIR")) {
+		cleanup_free char *root = paths_store_root();
+
+		envp[n++] = xasprintf("CKPT_DIR=%s", root);
+	}
+	return envp;
+}
+
+static char **coordinator_argv(const struct job_options *o, const struct job *j)
+{
+	cleanup_free char *cwd = NULL;
+	char **argv = xcalloc(12, sizeof(*argv));
+	size_t n = 0;
+
+	argv[n++] = xstrdup("ckpt_coordinator");
+	argv[n++] = xasprintf("--job=%s", j->name);
+	argv[n++] = xasprintf("--run-dir=%s", j->run_dir);
+	argv[n++] = xasprintf("--listen-fd=%d", LISTEN_FD);
+	argv[n++] = xasprintf("--owner-fd=%d", OWNER_FD);
+	if (o->checkpoint_dir && o->checkpoint_dir[0] == '/')
+		argv[n++] = xasprintf("--checkpoint-dir=%s", o->checkpoint_dir);
+	else if (o->checkpoint_dir && (cwd = getcwd(NULL, 0)))
+		argv[n++] = xasprintf("--checkpoint-dir=%s/%s", cwd, o->checkpoint_dir);
+	if (o->interval_ns)
+		argv[n++] = xasprintf("--interval=%lld", (long long)o->interval_ns);
+	if (o->keep)
+		argv[n++] = xasprintf("--keep=%d", o->keep);
+	if (o->compression)
+		argv[n++] = xasprintf("--compress=%s", o->compression);
+	return argv;
+}
+
+static void free_strings(char **v)
+{
+	size_t i;
+
+	for (i = 0; v[i]; i++)
+		free(v[i]);
+	free(v);
+}
+
+static int start_coordinator(const struct job_options *o, struct job *j, int listen_fd, int owner_fd,
+			     struct err *err)
+{
+	cleanup_free char *path = paths_program("ckpt_coordinator", err);
+	struct start s = { .path = path, .listen_fd = listen_fd, .owner_fd = owner_fd };
+	sigset_t all, old;
+	pid_t pid;
+
+	if (!path)
+		return -1;
+	s.argv = coordinator_argv(o, j);
+	s.envp = coordinator_env();
+	/* No handler of the caller's may run in a process that shares its memory. */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &old);
+	pid = vfork();
+	if (pid == 0)
+		become_coordinator(&s);
+	if (pid < 0)
+		s.error = errno;
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	free_strings(s.argv);
+	free(s.envp);
+	j->coordinator = pid;
+	if (!s.error)
+		return 0;
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return err_set(err, err_code_of_errno(s.error), s.error, "cannot start %s", path);
+}
+
+int job_start(const struct job_options *o, struct job *ret, struct err *err)
+{
+	cleanup_free char *root = paths_run_root(1, err);
+	cleanup_close int listen_fd = -1;
+	int pair[2] = { -1, -1 }, r;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->owner_fd = -1;
+	if (!root)
+		return -1;
+	listen_fd = claim_name(o, ret, err);
+	if (listen_fd < 0)
+		goto fail;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+		err_set(err, E_LIMIT, errno, "cannot make a socket");
+		goto fail_claimed;
+	}
+	r = start_coordinator(o, ret, listen_fd, pair[1], err);
+	close(pair[1]);
+	ret->owner_fd = pair[0];
+	if (r == 0)
+		return 0;
+	close(pair[0]);
+	ret->owner_fd = -1;
+fail_claimed:
+	paths_remove_tree(ret->run_dir, NULL);
+fail:
+	free(ret->name);
+	free(ret->run_dir);
+	ret->name = ret->run_dir = NULL;
+	return -1;
+}
+
+void job_leave(struct job *j, int64_t patience_ns)
+{
+	cleanup_close int pidfd = j->coordinator > 0 ? (int)syscall(SYS_pidfd_open, j->coordinator, 0) : -1;
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	if (j->owner_fd >= 0)
+		close(j->owner_fd);
+	j->owner_fd = -1;
+	if (pidfd >= 0 && poll(&p, 1, (int)(patience_ns / 1000000)) > 0)
+		waitpid(j->coordinator, NULL, WNOHANG);
+}
+
+/* ---- registration ---- */
+
+static json_t *describe_std(int fd)
+{
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return json_pack("{s:i, s:i, s:i, s:i, s:i}", "valid", 0, "mode", 0, "dev", 0, "ino", 0, "rdev", 0);
+	return json_pack("{s:i, s:I, s:I, s:I, s:I}", "valid", 1, "mode", (json_int_t)st.st_mode,
+			 "dev", (json_int_t)st.st_dev, "ino", (json_int_t)st.st_ino, "rdev", (json_int_t)st.st_rdev);
+}
+
+int job_register(const struct job *j, pid_t keeper, const char *command, const int std_fds[3],
+		 const char *state, const char *last, struct err *err)
+{
+	json_t *msg;
+	int r;
+
+	msg = json_pack("{s:s, s:i, s:o, s:[o, o, o], s:s, s:o}", "request", "register", "keeper", (int)keeper,
+			"command", control_text(command), "std", describe_std(std_fds[0]), describe_std(std_fds[1]),
+			describe_std(std_fds[2]), "state", state, "last", last ? control_text(last) : json_null());
+	r = control_send(j->owner_fd, msg, err);
+	json_decref(msg);
+	return r;
+}

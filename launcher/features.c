@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "features.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../common/compiler.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME	0x00000080
+#endif
+
+/* linux/fs.h, struct pm_scan_arg and PAGEMAP_SCAN: younger than the headers we are built with, perhaps. */
+struct scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define SCAN_IOCTL	_IOWR('f', 16, struct scan_arg)
+
+/* Each probe runs in a child of its own. 0: it is there; else an errno. */
+
+static int new_namespaces(int flags)
+{
+	/* Root needs no user namespace, anybody else must have one. */
+	return unshare(flags | (geteuid() == 0 ? 0 : CLONE_NEWUSER)) < 0 ? errno : 0;
+}
+
+static int probe_userns(void)
+{
+	return unshare(CLONE_NEWUSER) < 0 ? errno : 0;
+}
+
+static int probe_pidns(void)
+{
+	return new_namespaces(CLONE_NEWPID);
+}
+
+static int probe_timens(void)
+{
+	return new_namespaces(CLONE_NEWTIME);
+}
+
+/* in_child() - @what in a child, which is process 1 after unshare(CLONE_NEWPID). */
+static int in_child(int (*what)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return errno;
+	if (pid == 0)
+		_exit(what());
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return EIO;
+	return WEXITSTATUS(status);
+}
+
+static int make_with_pid(void)
+{
+	pid_t tid = 300;
+	struct clone_args args = {
+		.exit_signal = SIGCHLD, .set_tid = (uintptr_t)&tid, .set_tid_size = 1,
+	};
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid < 0)
+		return errno;
+	if (pid == 0)
+		_exit(0);
+	waitpid((pid_t)pid, NULL, 0);
+	return pid == tid ? 0 : EINVAL;
+}
+
+static int probe_set_tid(void)
+{
+	int error = new_namespaces(CLONE_NEWPID);
+
+	return error ? error : in_child(make_with_pid);
+}
+
+static int mount_proc(void)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("proc", "/proc", "proc", 0, NULL) < 0)
+		return errno;
+	return 0;
+}
+
+static int probe_proc(void)
+{
+	int error = new_namespaces(CLONE_NEWPID | CLONE_NEWNS);
+
+	return error ? error : in_child(mount_proc);
+}
+
+static int probe_mm_map(void)
+{
+	unsigned size = 0;
+
+	return prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) < 0 ? errno : 0;
+}
+
+static int probe_pagemap_scan(void)
+{
+	static char page[2 * PAGE_SIZE];
+	struct scan_arg arg = { .size = sizeof(arg), .return_mask = 1 };
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	arg.start = PAGE_UP((uintptr_t)page);
+	arg.end = arg.start + PAGE_SIZE;
+	return ioctl(fd, SCAN_IOCTL, &arg) < 0 ? errno : 0;
+}
+
+static int probe_kcmp(void)
+{
+	return syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, 0, 0) < 0 ? errno : 0;
+}
+
+static int probe_close_range(void)
+{
+	return syscall(SYS_close_range, 1000000u, ~0u, 0) < 0 ? errno : 0;
+}
+
+static const struct {
+	const char *name;
+	int (*probe)(void);
+	const char *purpose;
+} features[] = {
+	{ "user namespaces",	probe_userns,		"restart: a container without being root" },
+	{ "pid namespaces",	probe_pidns,		"restart: pids of its own, so that many can run at once" },
+	{ "clone3 set_tid",	probe_set_tid,		"restart: every process and thread has its own pid again" },
+	{ "new /proc",		probe_proc,		"restart: /proc shows the pids of the container" },
+	{ "time namespaces",	probe_timens,		"restart: CLOCK_MONOTONIC goes on where it was" },
+	{ "PR_SET_MM_MAP",	probe_mm_map,		"restart: heap, arguments and environment where they were" },
+	{ "PAGEMAP_SCAN",	probe_pagemap_scan,	"checkpoint: pages in use are listed quickly" },
+	{ "kcmp",		probe_kcmp,		"checkpoint: shared descriptors are found quickly" },
+	{ "close_range",	probe_close_range,	"all: descriptors are closed at once" },
+};
+
+void features_print(FILE *out)
+{
+	size_t i;
+	int error;
+
+	fputs("Features of this kernel, as far as this user and container may use them:\n", out);
+	for (i = 0; i < ARRAY_SIZE(features); i++) {
+		fflush(out);		/* or each child would have the text, too */
+		error = in_child(features[i].probe);
+		fprintf(out, "  %-16s %-4s %s", features[i].name, error ? "no" : "yes", features[i].purpose);
+		if (error)
+			fprintf(out, " (%s)", strerror(error));
+		fputc('\n', out);
+	}
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* launch.c - ckpt_launch: run a program as a job that can be checkpointed. */
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "../common/agent.h"
+#include "../common/control.h"
+#include "../common/fds.h"
+#include "../common/io.h"
+#include "../common/keeper.h"
+#include "../common/log.h"
+#include "../common/paths.h"
+#include "features.h"
+#include "front.h"
+#include "options.h"
+#include "program.h"
+#include "spawn.h"
+
+#ifndef PACKAGE_VERSION
+#define PACKAGE_VERSION	"unknown"
+#endif
+
+extern char **environ;
+
+static int fail(const struct err *err)
+{
+	log_err(err);
+	return PROGRAM_EXIT_FAILED;
+}
+
+static int show_version(int verbose)
+{
+	printf("ckpt_launch (ckpt) %s\n", PACKAGE_VERSION);
+	if (verbose)
+		features_print(stdout);
+	return fflush(stdout) == 0 ? 0 : PROGRAM_EXIT_FAILED;
+}
+
+/* preload_value() - our library, then what the user had there; malloc'ed. A launch inside of a job has ours already. */
+static char *preload_value(const char *library)
+{
+	const char *old = getenv(ENV_PRELOAD);
+	cleanup_free char *rest = xstrdup(old ? old : "");
+	char *value = xstrdup(library), *next = rest, *word, *longer;
+
+	while ((word = strsep(&next, ": "))) {
+		if (!*word || !strcmp(word, library))
+			continue;
+		longer = xasprintf("%s:%s", value, word);
+		free(value);
+		value = longer;
+	}
+	return value;
+}
+
+/* program_env() - our environment with the two variables that the library needs. */
+static char **program_env(const char *library, const char *run_dir)
+{
+	char *preload = preload_value(library), **envp;
+	size_t n = 0, i;
+
+	while (environ[n])
+		n++;
+	envp = xcalloc(n + 3, sizeof(*envp));
+	for (n = i = 0; environ[i]; i++)
+		if (strncmp(environ[i], ENV_PRELOAD "=", sizeof(ENV_PRELOAD)) &&
+		    strncmp(environ[i], ENV_DIR "=", sizeof(ENV_DIR)))
+			envp[n++] = environ[i];
+	envp[n++] = xasprintf("%s=%s", ENV_PRELOAD, preload);
+	envp[n++] = xasprintf("%s=%s", ENV_DIR, run_dir);
+	free(preload);
+	return envp;
+}
+
+static int find_library(char **ret, struct err *err)
+{
+	*ret = paths_library(err);
+	if (!*ret)
+		return -1;
+	if (strpbrk(*ret, ": "))
+		return err_set(err, E_FAILED, 0, "%s: ld.so takes ' ' and ':' in LD_PRELOAD for separators; "
+			       "move the installation to a path without them", *ret);
+	if (strlen(*ret) >= sizeof(((struct agent_self *)0)->library))
+		return err_set(err, E_FAILED, 0, "%s: the path is too long; move the installation", *ret);
+	return 0;
+}
+
+/* join() - use a coordinator that somebody started by hand. Its socket lies in its run directory. */
+static int join(const char *addr, struct job *ret, struct err *err)
+{
+	cleanup_free char *path = realpath(addr + strlen("unix:"), NULL);
+
+	if (!path)
+		return err_set(err, E_NO_JOB, errno, "no coordinator listens at %s", addr);
+	*ret = (struct job){ .run_dir = xstrdup(dirname(path)), .owner_fd = control_connect_addr(addr, err) };
+	return ret->owner_fd < 0 ? -1 : 0;
+}
+
+/* join_register() - the coordinator answers: it may have a job already. */
+static int join_register(struct job *j, struct err *err)
+{
+	json_t *reply = control_recv(j->owner_fd, err);
+	const json_t *error = json_object_get(reply, "error");
+	const char *text, *code;
+
+	if (!reply)
+		return err_prefix(err, "coordinator");
+	text = json_string_value(json_object_get(error, "message"));
+	code = json_string_value(json_object_get(error, "code"));
+	if (error)
+		return err_set(err, err_by_name(code ? code : ""), 0, "coordinator: %s", text ? text : "refused");
+	text = json_string_value(json_object_get(reply, "name"));
+	j->name = xstrdup(text ? text : "");
+	json_decref(reply);
+	return 0;
+}
+
+static char *command_line(char **argv)
+{
+	char *line = xstrdup(argv[0]), *longer;
+
+	for (argv++; *argv && strlen(line) < 4096; argv++) {
+		longer = xasprintf("%s %s", line, *argv);
+		free(line);
+		line = longer;
+	}
+	return line;
+}
+
+/* run() - the job exists: make the processes and be the front. Returns only if that failed. */
+static int run(const struct options *o, const char *path, const char *library, struct job *j, int closed_stdio,
+	       struct err *err)
+{
+	cleanup_free char *command = command_line(o->program);
+	struct front front = { .job = j, .program = o->program[0], .quiet = o->quiet, .checkpoint_on = o->checkpoint_on };
+	struct spawn spawn = {
+		.path = path, .argv = o->program, .envp = program_env(library, j->run_dir),
+		.ignore = o->checkpoint_on, .owner_fd = j->owner_fd, .hold = o->coordinator != NULL,
+	};
+	int std[3], pair[2], i;
+
+	for (i = 0; i < 3; i++)
+		std[i] = closed_stdio & (1 << i) ? -1 : i;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(err, E_LIMIT, errno, "cannot make a socket");
+	front.fd = spawn.front_fd = pair[0];
+	spawn.status_fd = pair[1];
+	sigaction(SIGCHLD, NULL, &spawn.sigchld);
+	keeper_block_signals(&spawn.mask);
+	/* Should the keeper be killed, its children become ours, and the program's status is not lost. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	front.keeper = spawn_keeper(&spawn, err);
+	close(pair[1]);
+	if (front.keeper < 0)
+		return -1;
+	if (job_register(j, front.keeper, command, std, "running", NULL, err) < 0 && o->coordinator)
+		return -1;
+	if (o->coordinator && (join_register(j, err) < 0 || keeper_tell(front.fd, KEEPER_RESUMED, 0) < 0))
+		return -1;
+	log_info("job %s: %s", j->name, command);
+	front_run(&front);
+}
+
+int main(int argc, char **argv)
+{
+	cleanup_free char *path = NULL, *library = NULL;
+	int closed_stdio = fds_reserve_stdio(), status;
+	struct options o;
+	struct err err;
+	struct job job;
+
+	log_init("ckpt_launch");
+	if (options_parse(argc, argv, &o, &err) < 0)
+		return fail(&err);
+	if (o.verbose)
+		log_set_level(LOG_INFO_);
+	if (o.quiet)
+		log_set_level(LOG_ERROR_);
+	if (o.help)
+		return options_help() < 0 ? PROGRAM_EXIT_FAILED : 0;
+	if (o.version)
+		return show_version(o.verbose);
+	status = program_find(o.program[0], &path, &err);
+	if (status == 0 && program_check(path, &err) < 0)
+		status = PROGRAM_EXIT_REFUSED;
+	if (status) {
+		log_err(&err);
+		return status;
+	}
+	if (find_library(&library, &err) < 0)
+		return fail(&err);
+	if ((o.coordinator ? join(o.coordinator, &job, &err) : job_start(&o.job, &job, &err)) < 0)
+		return fail(&err);
+	run(&o, path, library, &job, closed_stdio, &err);
+	return fail(&err);
+}

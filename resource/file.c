@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * file.c - regular files, and anything with a path that was opened with O_PATH.
+ *
+ * A file that has a name is opened by it again; its contents are the user's and are not in the
+ * checkpoint. A file without a name, and one in /dev/shm (which a new container has of its own, empty),
+ * is an object: saved with its bytes, made again once, opened as often as it was.
+ */
+#include "resource.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "object.h"
+
+#define DELETED		" (deleted)"
+#define SHM		"/dev/shm/"
+
+/* Flags that mean something when a file is opened but describe nothing afterwards. */
+#define OPEN_ONCE	(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY)
+
+struct file {
+	char *path;			/* without " (deleted)" */
+	uint64_t object;
+};
+
+static int file_probe(const struct desc *d)
+{
+	return d->link[0] == '/' && (S_ISREG(d->st.st_mode) || (d->flags & O_PATH)) &&
+	       strcmp(d->link, "/secretmem" DELETED) != 0 && strcmp(d->link, "/anon_hugepage" DELETED) != 0;
+}
+
+static int is_same(const char *path, const struct stat *st)
+{
+	struct stat now;
+
+	return lstat(path, &now) == 0 && now.st_dev == st->st_dev && now.st_ino == st->st_ino;
+}
+
+static int ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), k = strlen(end);
+
+	return n >= k && strcmp(s + n - k, end) == 0;
+}
+
+/* The name went away but a hard link is left: nearly always one in the same directory. malloc'ed, or NULL. */
+static char *other_name(const char *path, const struct stat *st)
+{
+	cleanup_free char *dir = xstrdup(path);
+	char *found = NULL, *slash = strrchr(dir, '/');
+	struct dirent *e;
+	DIR *dp;
+
+	slash[slash == dir] = 0;
+	dp = opendir(dir);
+	while (dp && !found && (e = readdir(dp))) {
+		if (e->d_ino != st->st_ino)
+			continue;
+		found = xasprintf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir, e->d_name);
+		if (!is_same(found, st)) {
+			free(found);
+			found = NULL;
+		}
+	}
+	if (dp)
+		closedir(dp);
+	return found;
+}
+
+static int on_tmpfs(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+static int set_priv(struct desc *d, const char *path, uint64_t object)
+{
+	struct file *f = xcalloc(1, sizeof(*f) + strlen(path) + 1);
+
+	f->path = strcpy((char *)(f + 1), path);
+	f->object = object;
+	d->priv = f;
+	return 0;
+}
+
+static int check_deleted(struct res_set *set, struct desc *d, const char *path, struct err *err)
+{
+	cleanup_free char *other = d->st.st_nlink ? other_name(path, &d->st) : NULL;
+
+	if (other)
+		return set_priv(d, other, 0);
+	if (d->st.st_nlink)
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "its name was removed, and another name that it "
+				  "still has is not in the same directory; close it or link it there");
+	if (!S_ISREG(d->st.st_mode))
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it was removed");
+	return set_priv(d, path, object_of_desc(set, d, OBJECT_DELETED, path)->id);
+}
+
+static int file_check(struct res_set *set, struct desc *d, struct err *err)
+{
+	cleanup_free char *path = xstrdup(d->link);
+
+	if (ends_with(path, DELETED) && !is_same(path, &d->st)) {
+		path[strlen(path) - strlen(DELETED)] = 0;
+		return check_deleted(set, d, path, err);
+	}
+	if (strncmp(path, SHM, strlen(SHM)) == 0 && S_ISREG(d->st.st_mode) && on_tmpfs(d->fd))
+		return set_priv(d, path, object_of_desc(set, d, OBJECT_SHM, path)->id);
+	return set_priv(d, path, 0);
+}
+
+static int file_save(struct res_set *set, struct desc *d, struct err *err UNUSED)
+{
+	const struct file *f = d->priv;
+
+	rec_put_file(set->recs, &(struct rec_file){
+		.desc = d->id,
+		.path = f->path,
+		.deleted = f->object && !d->st.st_nlink,
+		.size = d->st.st_size,
+		.mtime_ns = d->st.st_mtim.tv_sec * 1000000000UL + d->st.st_mtim.tv_nsec,
+		.mode = d->st.st_mode,
+		.rdev = d->st.st_rdev,
+		.linked = d->st.st_nlink,
+		.object = f->object,
+	});
+	return 0;
+}
+
+static const char *type_name(uint32_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG: return "a regular file";
+	case S_IFDIR: return "a directory";
+	case S_IFIFO: return "a FIFO";
+	case S_IFLNK: return "a symbolic link";
+	case S_IFSOCK: return "a socket";
+	default: return "a device";
+	}
+}
+
+/* Where the file is now; E_FILE_MISSING and E_FILE_CHANGED are found here. */
+static int locate(struct rset *set, const struct rec_file *f, const struct rec_desc *rec, char *path,
+		  struct err *err)
+{
+	struct stat st;
+	int nofollow = S_ISLNK(f->mode) ? AT_SYMLINK_NOFOLLOW : 0;
+
+	if (rset_path(set, f->path, path, PATH_MAX) < 0)
+		return err_set(err, E_FAILED, errno, "%s", f->path);
+	if (fstatat(AT_FDCWD, path, &st, nofollow) < 0) {
+		if (errno != ENOENT && errno != ENOTDIR)
+			return err_set(err, err_code_of_errno(errno), errno, "cannot open %s", path);
+		return err_set(err, E_FILE_MISSING, 0, "%s, which the program had open, is not there; "
+			       "put it back, or name another with --bind", path);
+	}
+	if ((st.st_mode & S_IFMT) != (f->mode & S_IFMT))
+		return err_set(err, E_FILE_CHANGED, 0, "%s was %s when the program opened it, now it is %s", path,
+			       type_name(f->mode), type_name(st.st_mode));
+	if (rec->flags & O_PATH)
+		return 0;
+	if ((rec->flags & O_ACCMODE) != O_RDONLY && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
+		return err_set(err, err_code_of_errno(errno), errno, "%s cannot be written any more", path);
+	if ((rec->flags & O_ACCMODE) != O_WRONLY && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0)
+		return err_set(err, err_code_of_errno(errno), errno, "%s cannot be read any more", path);
+	return 0;
+}
+
+static const struct rec_file *file_rec(const struct rset *set, const struct rdesc *d, struct err *err)
+{
+	size_t pos = d->index;
+	const struct rec_file *f = rec_next_file(&set->manifest->recs, &pos);
+
+	if (f && f->desc == d->rec->id)
+		return f;
+	err_set(err, E_CORRUPT, 0, "the manifest lacks the file record of %s", d->rec->name);
+	return NULL;
+}
+
+static int file_verify(struct rset *set, const struct rdesc *d, struct err *err)
+{
+	const struct rec_file *f = file_rec(set, d, err);
+	char path[PATH_MAX];
+	struct err why;
+
+	if (!f)
+		return -1;
+	if (f->object || locate(set, f, d->rec, path, &why) == 0)
+		return 0;
+	if (d->rec->std >= 0 && why.code == E_FILE_MISSING)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
+static int open_object(struct rset *set, struct rdesc *d, const struct rec_file *f, struct err *err)
+{
+	int fd = object_restore_fd(set, f->object, err);
+
+	if (fd < 0)
+		return -1;
+	/* O_TMPFILE contains O_DIRECTORY. */
+	d->fd = rset_reopen(fd, d->rec->flags & ~(OPEN_ONCE | O_TMPFILE | O_NOFOLLOW));
+	if (d->fd >= 0)
+		return 0;
+	/* Not for its owner any more (mode 0400): then only the first of its descriptions can be had. */
+	d->fd = fcntl(fd, F_DUPFD_CLOEXEC, set->fd_base);
+	return d->fd < 0 ? err_set(err, err_code_of_errno(errno), errno, "cannot open %s again", f->path) : 0;
+}
+
+static int open_flags(const struct rec_desc *rec, const struct rec_file *f)
+{
+	int flags = (rec->flags & ~OPEN_ONCE) | O_NOCTTY | O_CLOEXEC;
+
+	if ((flags & O_TMPFILE) == O_TMPFILE)	/* it was given a name since */
+		flags &= ~O_TMPFILE;
+	return S_ISLNK(f->mode) ? flags | O_NOFOLLOW : flags & ~O_NOFOLLOW;
+}
+
+static int file_open(struct rset *set, struct rdesc *d, struct err *err)
+{
+	const struct rec_file *f = file_rec(set, d, err);
+	char path[PATH_MAX];
+	struct stat st;
+	struct err why;
+
+	if (!f)
+		return -1;
+	if (f->object)
+		return open_object(set, d, f, err);
+	if (locate(set, f, d->rec, path, &why) < 0) {
+		if (d->rec->std >= 0 && why.code == E_FILE_MISSING)
+			return rset_std(set, d, err);
+		if (err)
+			*err = why;
+		return -1;
+	}
+	d->fd = open(path, open_flags(d->rec, f));
+	if (d->fd < 0 && (errno == EPERM || errno == EINVAL))	/* hints that this file system does not take */
+		d->fd = open(path, open_flags(d->rec, f) & ~(O_NOATIME | O_DIRECT));
+	if (d->fd < 0)
+		return err_set(err, err_code_of_errno(errno), errno, "cannot open %s", path);
+	/* A log that was emptied or rotated meanwhile: write on at its end, never behind a hole. */
+	if (d->rec->std >= 0 && fstat(d->fd, &st) == 0 && d->pos > st.st_size)
+		d->pos = st.st_size;
+	return 0;
+}
+
+const struct res_ops res_file = {
+	.kind = RES_FILE,
+	.name = "file",
+	.probe = file_probe,
+	.check = file_check,
+	.save = file_save,
+	.verify = file_verify,
+	.open = file_open,
+};

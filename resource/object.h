@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * object.h - memory and files that are shared by identity, not by name: memfds, files without a name,
+ * files in /dev/shm, MAP_SHARED|MAP_ANONYMOUS. Several descriptions and several mappings may lead to
+ * one of them; it is saved once and made once.
+ *
+ * Saving: a kind of description that has a descriptor for the object gives it to the object, and
+ * its bytes are read from there. An object that is only mapped has none: whoever saves memory
+ * names a process whose image holds the pages (owner), before res_set_save() writes the records.
+ * Restoring: object_restore_fd(), from wherever it is needed first. Context: HOST.
+ */
+#ifndef CKPT_OBJECT_H
+#define CKPT_OBJECT_H
+
+#include "resource.h"
+
+struct object {
+	struct object *next;
+	uint64_t id;
+	uint64_t dev, ino;
+	uint32_t kind;			/* OBJECT_* */
+	char *name;
+	uint64_t size;
+	uint32_t seals, mode, uid, gid, hugetlb;
+	int fd;				/* a duplicate whose bytes can be read, not ours; -1: only mapped */
+	uint32_t owner;			/* with fd -1: pid whose image holds the pages */
+};
+
+/*
+ * object_find_or_add() - the object with that identity. An existing one keeps its kind and name;
+ * @size counts only for a new one. The pointer is valid until res_set_free().
+ */
+struct object *object_find_or_add(struct res_set *set, uint64_t dev, uint64_t ino, uint32_t kind,
+				  const char *name, uint64_t size);
+/* object_of_desc() - the object that @d is open on, with what fstat says; its bytes will come from there. */
+struct object *object_of_desc(struct res_set *set, const struct desc *d, uint32_t kind, const char *name);
+/* object_save_all() - contents and object records. */
+int object_save_all(struct res_set *set, struct err *err);
+void object_free_all(struct res_set *set);
+
+/*
+ * object_restore_fd() - at restart: an O_RDWR descriptor of object @id, with its contents. Made at
+ * the first call; belongs to the rset. -1 + err.
+ */
+int object_restore_fd(struct rset *set, uint64_t id, struct err *err);
+/* object_restore_all() - every object of the manifest, before the first process is forked. */
+int object_restore_all(struct rset *set, struct err *err);
+/*
+ * object_fill_from_image() - for rset.object_fill: write into @fd the pages of object @id that stand
+ * in @img, at the places where its areas map the object.
+ */
+int object_fill_from_image(const struct image *img, uint64_t id, int fd, struct err *err);
+/* object_seal_all() - when all descriptions have been opened: what was sealed is sealed again. */
+int object_seal_all(struct rset *set, struct err *err);
+void object_restore_free(struct rset *set);
+
+#endif

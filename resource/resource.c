@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* resource.c - the driver of saving: descriptions collected, told apart, checked, written. */
+#include "resource.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/proc.h"
+#include "lock.h"
+#include "merge.h"
+#include "object.h"
+#include "table.h"
+
+/* ---- collecting ---- */
+
+static char *read_link(int fd)
+{
+	char path[40], buf[8192];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, buf, sizeof(buf) - 1);
+	if (n < 0)
+		return NULL;
+	buf[n] = 0;
+	return xstrdup(buf);
+}
+
+static int add_new(struct res_set *set, int fd, const struct stat *st, int flags, struct err *err)
+{
+	struct desc d = { .id = set->ndescs + 1, .fd = fd, .st = *st, .flags = flags, .pos = -1, .std = -1 };
+
+	d.link = read_link(fd);
+	d.fdinfo = proc_readf(NULL, "/proc/self/fdinfo/%d", fd);
+	if (!d.link || !d.fdinfo) {
+		int e = errno;
+
+		free(d.link);
+		free(d.fdinfo);
+		return err_set(err, E_FAILED, e, "cannot read /proc/self/fdinfo/%d", fd);
+	}
+	if (!(flags & O_PATH) && !S_ISFIFO(st->st_mode) && !S_ISSOCK(st->st_mode))
+		d.pos = lseek(fd, 0, SEEK_CUR);
+	/* Doubling: the array's size is the next power of two. */
+	if ((set->ndescs & (set->ndescs + 1)) == 0)
+		set->descs = xrealloc(set->descs, (set->ndescs + 1) * 2 * sizeof(d));
+	set->descs[set->ndescs++] = d;
+	merge_add(set, &set->descs[d.id - 1]);
+	return 0;
+}
+
+int res_set_add(struct res_set *set, int fd, uint32_t pid, int their_fd, uint32_t cloexec, struct err *err)
+{
+	struct stat st;
+	struct desc *d;
+	uint32_t id;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fstat(fd, &st) < 0) {
+		err_set(err, E_FAILED, errno, "cannot look at descriptor %d of process %u", their_fd, pid);
+		close(fd);
+		return -1;
+	}
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	id = merge_find(set, fd, &st, flags);
+	if (id) {
+		close(fd);
+	} else {
+		if (add_new(set, fd, &st, flags, err) < 0) {
+			close(fd);
+			return -1;
+		}
+		id = set->ndescs;
+	}
+	if (their_fd < 0)	/* in flight in a socket: nobody holds it */
+		return 0;
+	d = &set->descs[id - 1];
+	if ((d->nholders & (d->nholders + 1)) == 0)
+		d->holders = xrealloc(d->holders, (d->nholders + 1) * 2 * sizeof(*d->holders));
+	d->holders[d->nholders++] = (struct holder){ pid, their_fd, cloexec };
+	merge_holder(set, pid, their_fd, id);
+	return 0;
+}
+
+struct desc *res_desc_of(const struct res_set *set, uint32_t pid, int fd)
+{
+	uint32_t id = merge_holder_find(set, pid, fd);
+
+	return id ? &set->descs[id - 1] : NULL;
+}
+
+uint32_t res_inside(const struct res_set *set, pid_t pid)
+{
+	return set->inside ? set->inside(set->arg, pid) : (uint32_t)pid;
+}
+
+int res_refuse(const struct res_set *set, const struct desc *d, enum err_code code, struct err *err,
+	       const char *why, ...)
+{
+	char text[400];
+	const struct holder *h = d->holders;
+	const char *comm = h && set->comm ? set->comm(set->arg, h->pid) : NULL;
+	va_list ap;
+
+	va_start(ap, why);
+	vsnprintf(text, sizeof(text), why, ap);
+	va_end(ap);
+	if (!h)
+		return err_set(err, code, 0, "a descriptor of %.200s is on its way through a socket: %s",
+			       d->link, text);
+	return err_set(err, code, 0, "process %u%s%s%s has %.200s open as descriptor %d: %s", h->pid,
+		       comm ? " (" : "", comm ? comm : "", comm ? ")" : "", d->link, h->fd, text);
+}
+
+/* ---- standard streams ---- */
+
+static int same_stream(const struct desc *d, const struct std_stream *s)
+{
+	if (!s->valid || (d->st.st_mode & S_IFMT) != (s->mode & S_IFMT) || (d->flags & O_PATH))
+		return 0;
+	/* A terminal is one by its number, whatever node it was opened by. */
+	if (S_ISCHR(s->mode) && isatty(d->fd))
+		return d->st.st_rdev == s->rdev;
+	return d->st.st_dev == s->dev && d->st.st_ino == s->ino;
+}
+
+static int held_as(const struct desc *d, int number)
+{
+	for (size_t i = 0; i < d->nholders; i++)
+		if (d->holders[i].fd == number)
+			return 1;
+	return 0;
+}
+
+static int can_serve(const struct desc *d, int n)
+{
+	int mode = d->flags & O_ACCMODE;
+
+	return mode == O_RDWR || mode == (n == 0 ? O_RDONLY : O_WRONLY);
+}
+
+/*
+ * Which of the launcher's streams @d is. A program may itself open the file or device that was also a
+ * standard stream; only what some process holds as 0, 1 or 2 counts then. Pipes and terminals
+ * lead out of the job under any number.
+ */
+static uint32_t std_mask(const struct res_set *set, const struct desc *d, int *ret_std)
+{
+	int anywhere = S_ISFIFO(d->st.st_mode) || S_ISSOCK(d->st.st_mode) || isatty(d->fd);
+	uint32_t mask = 0, held = 0;
+
+	*ret_std = -1;
+	for (int n = 0; n < 3; n++) {
+		if (!same_stream(d, &set->std[n]) || !can_serve(d, n))
+			continue;
+		mask |= 1u << n;
+		if (held_as(d, n))
+			held |= 1u << n;
+	}
+	if (!held && !anywhere)
+		return 0;
+	for (int n = 2; n >= 0; n--)
+		if ((held ? held : mask) & 1u << n)
+			*ret_std = n;
+	return mask;
+}
+
+/* ---- checking ---- */
+
+static const struct res_ops *find_ops(const struct desc *d)
+{
+	for (size_t i = 0; res_table[i]; i++)
+		if (res_table[i]->probe(d))
+			return res_table[i];
+	return &res_unknown;
+}
+
+int res_set_check(struct res_set *set, struct err *err)
+{
+	/* Kinds may add descriptions while we look (descriptors in flight in sockets). */
+	for (size_t i = 0; i < set->ndescs; i++) {
+		struct desc *d = &set->descs[i];
+
+		d->ops = find_ops(d);
+		std_mask(set, d, &d->std);
+		if (d->ops->scan && d->ops->scan(set, d, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < set->ndescs; i++) {
+		struct desc *d = &set->descs[i];
+
+		if (d->ops->check && d->ops->check(set, d, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- writing ---- */
+
+static void save_desc(struct res_set *set, const struct desc *d)
+{
+	struct f_owner_ex owner = { .type = F_OWNER_TID, .pid = 0 };
+	int std, signal = fcntl(d->fd, F_GETSIG);
+
+	if (fcntl(d->fd, F_GETOWN_EX, &owner) < 0 || owner.pid <= 0)
+		owner = (struct f_owner_ex){ 0 };
+	rec_put_desc(set->recs, &(struct rec_desc){
+		.id = d->id,
+		.kind = d->ops->kind,
+		.flags = d->flags,
+		.pos = d->pos,
+		.own_type = owner.type,
+		.own_pid = owner.pid ? res_inside(set, owner.pid) : 0,
+		.signal = MAX(signal, 0),
+		.std_mask = std_mask(set, d, &std),
+		.std = d->std,
+		.name = d->link,
+		.dev = d->st.st_dev,
+		.ino = d->st.st_ino,
+		.mode = d->st.st_mode,
+	});
+}
+
+int res_set_save(struct res_set *set, struct err *err)
+{
+	for (size_t i = 0; i < set->ndescs; i++) {
+		struct desc *d = &set->descs[i];
+
+		save_desc(set, d);
+		if (d->ops->save && d->ops->save(set, d, err) < 0)
+			return -1;
+		lock_save_desc(set, d);
+	}
+	return object_save_all(set, err);
+}
+
+void res_set_free(struct res_set *set)
+{
+	for (size_t i = 0; i < set->ndescs; i++) {
+		struct desc *d = &set->descs[i];
+
+		cleanup_closep(&d->fd);
+		free(d->link);
+		free(d->fdinfo);
+		free(d->holders);
+		free(d->priv);
+	}
+	free(set->descs);
+	set->descs = NULL;
+	set->ndescs = 0;
+	object_free_all(set);
+	merge_free(set);
+	for (size_t i = 0; i < ARRAY_SIZE(set->kind); i++) {
+		free(set->kind[i]);
+		set->kind[i] = NULL;
+	}
+}

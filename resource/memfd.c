@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* memfd.c - memfd_create(2): descriptions of objects, see object.h. */
+#include "resource.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include "../common/io.h"
+#include "object.h"
+
+#define PREFIX		"/memfd:"
+#define DELETED		" (deleted)"
+
+static int memfd_probe(const struct desc *d)
+{
+	return S_ISREG(d->st.st_mode) && !d->st.st_nlink && strncmp(d->link, PREFIX, strlen(PREFIX)) == 0;
+}
+
+static int memfd_check(struct res_set *set, struct desc *d, struct err *err UNUSED)
+{
+	cleanup_free char *name = xstrdup(d->link + strlen(PREFIX));
+	size_t n = strlen(name), k = strlen(DELETED);
+
+	if (n >= k && strcmp(name + n - k, DELETED) == 0)
+		name[n - k] = 0;
+	d->priv = xmalloc(sizeof(uint64_t));
+	*(uint64_t *)d->priv = object_of_desc(set, d, OBJECT_MEMFD, name)->id;
+	return 0;
+}
+
+static int memfd_save(struct res_set *set, struct desc *d, struct err *err UNUSED)
+{
+	rec_put_memfd(set->recs, &(struct rec_memfd){ .desc = d->id, .object = *(uint64_t *)d->priv });
+	return 0;
+}
+
+static int memfd_open(struct rset *set, struct rdesc *d, struct err *err)
+{
+	size_t pos = d->index;
+	const struct rec_memfd *m = rec_next_memfd(&set->manifest->recs, &pos);
+	int fd;
+
+	if (!m || m->desc != d->rec->id)
+		return err_set(err, E_CORRUPT, 0, "the manifest lacks the memfd record of %s", d->rec->name);
+	fd = object_restore_fd(set, m->object, err);
+	if (fd < 0)
+		return -1;
+	d->fd = rset_reopen(fd, d->rec->flags & ~(O_CREAT | O_EXCL | O_TRUNC));
+	return d->fd < 0 ? err_set(err, E_FAILED, errno, "cannot open %s again", d->rec->name) : 0;
+}
+
+const struct res_ops res_memfd = {
+	.kind = RES_MEMFD,
+	.name = "memfd",
+	.probe = memfd_probe,
+	.check = memfd_check,
+	.save = memfd_save,
+	.open = memfd_open,
+};

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pipe.c - pipes and FIFOs. What is in them is copied with tee(2), which leaves it where it is.
+ *
+ * All ends that the job has are here as descriptions. An end that is not, and not closed either (poll
+ * and tee tell), is held by somebody outside: fine for a standard stream, which will be another one
+ * after a restart; refused for all others.
+ */
+#include "resource.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "../common/io.h"
+
+/* ---- saving ---- */
+
+/* Of one pipe; the same in all its descriptions. */
+struct pipe {
+	uint32_t first;			/* the description that writes the record */
+	uint32_t reader;		/* one that can read, 0 none */
+	uint32_t writer;
+	int packets;			/* a writer is in packet mode */
+};
+
+static int pipe_probe(const struct desc *d)
+{
+	return S_ISFIFO(d->st.st_mode);
+}
+
+static void survey(const struct res_set *set, const struct desc *d, struct pipe *ret)
+{
+	*ret = (struct pipe){ 0 };
+	for (size_t i = 0; i < set->ndescs; i++) {
+		const struct desc *o = &set->descs[i];
+		int mode = o->flags & O_ACCMODE;
+
+		if (!S_ISFIFO(o->st.st_mode) || o->st.st_ino != d->st.st_ino || o->st.st_dev != d->st.st_dev ||
+		    (o->flags & O_PATH))
+			continue;
+		if (!ret->first)
+			ret->first = o->id;
+		if (mode != O_WRONLY && !ret->reader)
+			ret->reader = o->id;
+		if (mode != O_RDONLY && !ret->writer)
+			ret->writer = o->id;
+		if (mode != O_RDONLY && (o->flags & O_DIRECT))
+			ret->packets = 1;
+	}
+}
+
+/* Does anybody have the other end? @d has one only, and the job has none of the other kind. */
+static int other_end_open(const struct desc *d)
+{
+	struct pollfd p = { .fd = d->fd, .events = 0 };
+	int tmp[2], open;
+
+	poll(&p, 1, 0);
+	if ((d->flags & O_ACCMODE) == O_WRONLY)
+		return !(p.revents & POLLERR);
+	if (p.revents & POLLHUP)
+		return 0;
+	/*
+	 * A FIFO that never had a writer says no POLLHUP either. tee() says EAGAIN for "not yet", but 0 for
+	 * "no writer"; when there is data there was a writer, and poll was right.
+	 */
+	if (pipe2(tmp, O_CLOEXEC) < 0)
+		return 1;
+	open = tee(d->fd, tmp[1], 1, SPLICE_F_NONBLOCK) != 0;
+	close(tmp[0]);
+	close(tmp[1]);
+	return open;
+}
+
+static int pipe_check(struct res_set *set, struct desc *d, struct err *err)
+{
+	struct pipe *p = d->priv = xcalloc(1, sizeof(*p));
+	int reads = (d->flags & O_ACCMODE) != O_WRONLY;
+
+	survey(set, d, p);
+	if ((p->reader && p->writer) || (d->flags & O_PATH)) {
+		d->std = -1;
+		return 0;
+	}
+	if (other_end_open(d)) {
+		if (d->std >= 0)
+			return 0;
+		return res_refuse(set, d, E_OUTSIDE, err, "its %s end is held by a process outside of the job; start "
+				  "both ends under ckpt_launch (as sh -c 'a | b')", reads ? "write" : "read");
+	}
+	/*
+	 * The launcher's input, all of it written and its writer gone: what is left of it is the job's.
+	 * Output that nobody reads any more is the restart's as any other.
+	 */
+	if (d->std >= 0 && reads)
+		d->std = -1;
+	return 0;
+}
+
+/* A copy of what is in the pipe. *ret_copy: read end of a pipe of ours. */
+static int copy_contents(const struct desc *d, int size, int waiting, int *ret_copy, struct err *err)
+{
+	cleanup_close int in = -1;
+	int copy[2];
+	ssize_t n;
+
+	if (pipe2(copy, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_set(err, E_LIMIT, errno, "cannot make a pipe");
+	*ret_copy = copy[0];
+	in = copy[1];
+	/* As many slots: bytes are not what fills a pipe. */
+	if (fcntl(in, F_SETPIPE_SZ, size) < size && waiting > (int)PAGE_SIZE)
+		return err_set(err, E_LIMIT, errno, "cannot make a pipe of %d bytes (see /proc/sys/fs/pipe-user-pages-soft)",
+			       size);
+	n = tee(d->fd, in, INT_MAX, SPLICE_F_NONBLOCK);
+	if (n < 0 && errno != EAGAIN)
+		return err_set(err, E_FAILED, errno, "cannot look into %s", d->link);
+	if (MAX(n, 0) != waiting)
+		return err_set(err, E_FAILED, 0, "of %d bytes in %s only %zd could be copied", waiting, d->link, n);
+	return 0;
+}
+
+/* Read the copy empty. In packet mode a read ends with the packet: its length goes to @lens. */
+static size_t read_copy(int fd, char *buf, size_t size, struct rec_buf *lens)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < size && (n = read(fd, buf + len, size - len)) > 0) {
+		uint32_t packet = n;
+
+		lens->data = xrealloc(lens->data, lens->len + sizeof(packet));
+		memcpy(lens->data + lens->len, &packet, sizeof(packet));
+		lens->len += sizeof(packet);
+		len += n;
+	}
+	return len;
+}
+
+static int save_contents(struct res_set *set, const struct desc *d, const struct pipe *p, struct err *err)
+{
+	const struct desc *reader = p->reader ? &set->descs[p->reader - 1] : NULL;
+	struct rec_pipe_data rec = {
+		.pipe = d->st.st_ino,
+		.size = fcntl(d->fd, F_GETPIPE_SZ),
+		.has_reader = p->reader != 0,
+		.has_writer = p->writer != 0,
+	};
+	struct rec_buf lens = { 0 };
+	cleanup_free char *buf = NULL;
+	cleanup_close int copy = -1;
+	int waiting = 0;
+
+	/* Nobody can read it any more: then nothing is lost. */
+	if (reader && ioctl(reader->fd, FIONREAD, &waiting) < 0)
+		return err_set(err, E_FAILED, errno, "cannot look into %s", d->link);
+	if (waiting) {
+		if (copy_contents(reader, rec.size, waiting, &copy, err) < 0)
+			return -1;
+		buf = xmalloc(waiting);
+		rec.data = (struct bytes){ buf, read_copy(copy, buf, waiting, &lens) };
+		if (rec.data.len != (size_t)waiting) {
+			rec_buf_free(&lens);
+			return err_set(err, E_FAILED, 0, "cannot read the copy of %s", d->link);
+		}
+		if (p->packets || lens.len > sizeof(uint32_t))
+			rec.packets = (struct bytes){ lens.data, lens.len };
+	}
+	rec_put_pipe_data(set->recs, &rec);
+	rec_buf_free(&lens);
+	return 0;
+}
+
+static int pipe_save(struct res_set *set, struct desc *d, struct err *err)
+{
+	const struct pipe *p = d->priv;
+	int fifo = d->link[0] == '/';
+
+	rec_put_pipe(set->recs, &(struct rec_pipe){
+		.desc = d->id,
+		.pipe = d->st.st_ino,
+		.fifo = fifo,
+		.path = fifo ? d->link : "",
+	});
+	if (p->first == d->id && d->std < 0)
+		return save_contents(set, d, p, err);
+	return 0;
+}
+
+/* ---- restoring ---- */
+
+static const struct rec_pipe *pipe_rec(const struct rset *set, const struct rdesc *d, struct err *err)
+{
+	size_t pos = d->index;
+	const struct rec_pipe *p = rec_next_pipe(&set->manifest->recs, &pos);
+
+	if (p && p->desc == d->rec->id)
+		return p;
+	err_set(err, E_CORRUPT, 0, "the manifest lacks the pipe record of %s", d->rec->name);
+	return NULL;
+}
+
+static const struct rec_pipe_data *data_rec(const struct rset *set, uint64_t pipe)
+{
+	const struct rec_pipe_data *r;
+	size_t pos = 0;
+
+	while ((r = rec_next_pipe_data(&set->manifest->recs, &pos)))
+		if (r->pipe == pipe)
+			return r;
+	return NULL;
+}
+
+/* Open both ways, so that nothing blocks and nothing is lost until all descriptions are there. */
+static int make_fifo(struct rset *set, const struct rec_pipe *p, const struct rec_desc *desc, struct err *err)
+{
+	const char *del = " (deleted)";
+	char path[PATH_MAX];
+	size_t n;
+	struct stat st;
+	int fd, deleted;
+
+	if (rset_path(set, p->path, path, sizeof(path)) < 0)
+		return err_set(err, E_FAILED, errno, "%s", p->path);
+	n = strlen(path);
+	deleted = n > strlen(del) && strcmp(path + n - strlen(del), del) == 0;
+	if (deleted)
+		path[n - strlen(del)] = 0;
+	/* It has no contents: a new one is as good. */
+	if (mkfifo(path, desc->mode & 07777) < 0) {
+		if (errno != EEXIST)
+			return err_set(err, E_FILE_MISSING, errno, "FIFO %s is not there and cannot be made", path);
+		deleted = 0;
+	}
+	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0 && deleted)
+		unlink(path);
+	if (fd < 0)
+		return err_set(err, err_code_of_errno(errno), errno, "cannot open FIFO %s", path);
+	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {
+		close(fd);
+		return err_set(err, E_FILE_CHANGED, 0, "%s was a FIFO when the program opened it, now it is not", path);
+	}
+	return fd;
+}
+
+static int make_pipe(void)
+{
+	int ends[2], fd;
+
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -1;
+	fd = rset_reopen(ends[0], O_RDWR | O_NONBLOCK);
+	close(ends[0]);
+	close(ends[1]);
+	return fd;
+}
+
+static int write_contents(int fd, const struct rec_pipe_data *r, struct err *err)
+{
+	const char *data = r->data.data;
+	const uint32_t *lens = r->packets.data;
+	size_t n = r->packets.len / sizeof(*lens), pos = 0;
+
+	if (n && fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK | O_DIRECT) < 0)
+		return err_set(err, E_FAILED, errno, "packet mode of pipes");
+	for (size_t i = 0; pos < r->data.len; i++) {
+		size_t want = i < n ? MIN(lens[i], r->data.len - pos) : r->data.len - pos;
+		ssize_t put = write(fd, data + pos, want);
+
+		if (put <= 0)
+			return err_set(err, E_LIMIT, errno, "a pipe does not take the %zu bytes that were in it",
+				       r->data.len);
+		pos += put;
+	}
+	return 0;
+}
+
+/* The pipe that others of its descriptions are opened from, kept in the first one's priv until finish(). */
+static int base_of(struct rset *set, struct rdesc *d, const struct rec_pipe *p, struct err *err)
+{
+	const struct rec_pipe_data *data;
+	int fd;
+
+	for (size_t i = 0; i < set->ndescs; i++) {
+		const struct rdesc *o = &set->descs[i];
+		const int *base = o->priv;
+
+		if (o->ops == d->ops && base && o->rec->ino == d->rec->ino && o->rec->dev == d->rec->dev)
+			return *base;
+	}
+	fd = p->fifo ? make_fifo(set, p, d->rec, err) : make_pipe();
+	if (fd < 0)
+		return p->fifo ? -1 : err_set(err, E_LIMIT, errno, "cannot make a pipe");
+	d->priv = xmalloc(sizeof(int));
+	*(int *)d->priv = fd = rset_move(set, fd);
+	data = data_rec(set, p->pipe);
+	/* The size matters to programs that fill pipes; having a smaller one is no reason to fail if it fits. */
+	if (data && data->size)
+		fcntl(fd, F_SETPIPE_SZ, data->size);
+	return data && data->data.len && write_contents(fd, data, err) < 0 ? -1 : fd;
+}
+
+static int pipe_open(struct rset *set, struct rdesc *d, struct err *err)
+{
+	const struct rec_pipe *p = pipe_rec(set, d, err);
+	int base;
+
+	if (!p)
+		return -1;
+	if (d->rec->std >= 0)
+		return rset_std(set, d, err);
+	base = base_of(set, d, p, err);
+	if (base < 0)
+		return -1;
+	d->pos = -1;
+	d->fd = rset_reopen(base, (d->rec->flags & (O_ACCMODE | O_PATH)) | O_NONBLOCK);
+	return d->fd < 0 ? err_set(err, E_FAILED, errno, "cannot open %s again", d->rec->name) : 0;
+}
+
+static int pipe_finish(struct rset *set UNUSED, struct rdesc *d, struct err *err UNUSED)
+{
+	if (d->priv)
+		close(*(int *)d->priv);
+	free(d->priv);
+	d->priv = NULL;
+	return 0;
+}
+
+const struct res_ops res_pipe = {
+	.kind = RES_PIPE,
+	.name = "pipe",
+	.probe = pipe_probe,
+	.check = pipe_check,
+	.save = pipe_save,
+	.open = pipe_open,
+	.finish = pipe_finish,
+};

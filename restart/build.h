@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * build.h - a plan under construction. Offsets are used where addresses are not yet known: the whole
+ * of it is moved into its final place, the region, by enter.c, which adds the region's address to
+ * everything that was marked. Context: HOST, in the process that is being restored.
+ *
+ * The region:  stub code | struct plan | blob (ops, data) | thread stacks | [vdso] parking | shared page
+ */
+#ifndef CKPT_BUILD_H
+#define CKPT_BUILD_H
+
+#include "plan.h"
+#include "restart.h"
+
+/* Which words of an op are offsets into the blob: bit n for arg[n]. */
+struct build_op { struct plan_op op; uint32_t relocate; };
+struct build_ops { struct build_op *ops; size_t n, cap; };
+
+/* A range of addresses that will be in use. */
+struct span { uint64_t start, end; };
+
+struct build_thread { const struct rec_thread *rec; struct build_ops ops; };
+
+struct build {
+	struct restart_task *t;
+	const struct rec_mm *mm;
+	struct build_ops ops;		/* the whole process: memory */
+	struct build_ops late;		/* the whole process, when all threads exist */
+	struct build_thread *threads;	/* [0] is the process's main thread */
+	size_t nthreads;
+	unsigned char *blob;		/* data that ops point to */
+	size_t blob_len, blob_cap;
+	struct span *used;		/* what the restored program will have mapped */
+	size_t nused;
+	struct span vdso_now, vvar_now;	/* of this process; equal to what is to be moved */
+	int move_vdso;			/* 1: the kernel's own are moved to the old addresses */
+	int exe_fd;
+};
+
+/* build_op() - append. Args beyond those given are 0. */
+struct build_op *build_op(struct build_ops *ops, uint32_t flags, uint32_t code, uint64_t nr, uint64_t a, uint64_t b,
+			  uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+/* A system call of up to six arguments. */
+#define build_sys(ops, flags, nr, ...) build_sys_(ops, flags, nr, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define build_sys_(ops, flags, nr, a, b, c, d, e, f, ...) \
+	build_op(ops, flags, PLAN_SYSCALL, (uint64_t)(nr), (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), \
+		 (uint64_t)(d), (uint64_t)(e), (uint64_t)(f))
+/* build_data() - copy @len bytes into the blob; its offset, to be put into an argument and marked. */
+uint64_t build_data(struct build *b, const void *data, size_t len);
+/* build_ptr() - argument @arg of @op is data: copied into the blob, and marked. */
+void build_ptr(struct build *b, struct build_op *op, int arg, const void *data, size_t len);
+void build_use(struct build *b, uint64_t start, uint64_t end);
+
+/* memory.c: unmapping is the stub's; here: mapping, reading, attributes, [vdso], the mm's own fields. */
+int build_memory(struct build *b, struct err *err);
+/* memory_peek() - bytes that the restored process will have at @addr. -1: not stored. */
+int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t len);
+/* threads.c: what each thread restores for itself; timers and pending signals of the process. */
+int build_threads(struct build *b, struct err *err);
+/* creds.c: ids and capabilities, per thread, the last of its ops. */
+void build_creds(struct build *b, struct build_ops *ops);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * enter.c - put the plan where nothing is in its way, and jump. The last ordinary code of a restored process.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "../common/agent.h"
+#include "../common/io.h"
+#include "../common/proc.h"
+#include "build.h"
+
+#define ADDRESS_END	0x7ffffffff000UL
+#define SEARCH_FROM	0x200000000UL
+#define MARGIN		(16UL << 20)	/* from stacks, which grow, and from the heap */
+#define THREAD_STACK	4096UL
+
+extern const unsigned char stub_blob_start[], stub_blob_end[];
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
+/* Byte offsets of the region's parts. */
+struct layout { uint64_t plan, blob, ops, threads, stacks, vdso, sync, size; size_t nops; };
+
+static int by_start(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* A hole that neither this process nor the restored one uses. 0: none. */
+static uint64_t find_hole(struct build *b, uint64_t size)
+{
+	struct proc_maps m;
+	struct span *all;
+	size_t n = b->nused;
+	uint64_t at = SEARCH_FROM;
+
+	if (proc_maps(getpid(), 0, &m))
+		return 0;
+	all = xcalloc(n + m.count + 1, sizeof(*all));
+	memcpy(all, b->used, n * sizeof(*all));
+	for (size_t i = 0; i < m.count; i++)
+		all[n++] = (struct span){ m.maps[i].start, m.maps[i].end };
+	proc_maps_free(&m);
+	qsort(all, n, sizeof(*all), by_start);
+	for (size_t i = 0; i < n; i++) {
+		if (at + size + MARGIN <= all[i].start)
+			break;
+		at = MAX(at, all[i].end + MARGIN);
+	}
+	free(all);
+	return at + size < ADDRESS_END ? at : 0;
+}
+
+static size_t count_ops(const struct build *b)
+{
+	size_t n = b->ops.n + b->late.n + 16;	/* and those that are made here */
+
+	for (size_t i = 0; i < b->nthreads; i++)
+		n += b->threads[i].ops.n;
+	return n;
+}
+
+static struct layout lay_out(const struct build *b)
+{
+	struct layout l = { .nops = count_ops(b) };
+
+	l.plan = ((uint64_t)(stub_blob_end - stub_blob_start) + 63) & ~63UL;
+	l.blob = (l.plan + sizeof(struct plan) + 63) & ~63UL;
+	l.ops = (l.blob + b->blob_len + 63) & ~63UL;
+	l.threads = l.ops + l.nops * sizeof(struct plan_op);
+	l.stacks = PAGE_UP(l.threads + b->nthreads * sizeof(struct plan_thread));
+	l.vdso = l.stacks + b->nthreads * THREAD_STACK + THREAD_STACK;
+	l.sync = l.vdso + (b->vdso_now.end - b->vdso_now.start) + (b->vvar_now.end - b->vvar_now.start);
+	l.size = l.sync + PAGE_SIZE;
+	return l;
+}
+
+/* Copy @ops behind *at in the region, with addresses for offsets. */
+static uint64_t place(const struct build *b, const struct build_ops *ops, uint64_t region, const struct layout *l,
+		      struct plan_op **at)
+{
+	uint64_t ret = (uint64_t)*at, blob = region + l->blob;
+
+	(void)b;
+	for (size_t i = 0; i < ops->n; i++) {
+		struct plan_op *op = (*at)++;
+		uint32_t relocate = ops->ops[i].relocate;
+
+		*op = ops->ops[i].op;
+		for (int k = 0; k < 6; k++)
+			if (relocate & (1u << k))
+				op->arg[k] += blob;
+		if (relocate & (1u << 31)) {	/* prctl_mm_map.auxv */
+			struct prctl_mm_map_auxv { uint64_t fields[11]; uint64_t auxv; } *m = (void *)op->arg[2];
+
+			m->auxv += blob;
+		}
+		if (relocate & (1u << 30)) {
+			struct agent_self *self = (void *)op->arg[1];
+
+			self->stub_start = region;
+			self->stub_end = region + l->size;
+		}
+	}
+	return ret;
+}
+
+/* The kernel's mappings, part by part: an mremap takes one mapping at a time. */
+static void move_kernel_maps(struct build *b, struct build_ops *park, struct build_ops *unpark, uint64_t parking)
+{
+	struct proc_maps m;
+	uint64_t base = MIN(b->vdso_now.start, b->vvar_now.start ? b->vvar_now.start : b->vdso_now.start);
+
+	if (!b->move_vdso || proc_maps(getpid(), 0, &m))
+		return;
+	for (size_t i = 0; i < m.count; i++) {
+		const struct proc_map *p = &m.maps[i];
+		int vdso = !strcmp(p->path, "[vdso]");
+		uint64_t to, via = parking + (p->start - base), len = p->end - p->start;
+
+		if (!vdso && strncmp(p->path, "[vvar", 5))
+			continue;
+		to = vdso ? b->mm->vdso : b->mm->vvar + (p->start - b->vvar_now.start);
+		build_op(park, 0, PLAN_VDSO, 0, p->start, via, len, 0, 0, 0);
+		build_op(unpark, 0, PLAN_VDSO, 0, via, to, len, 0, 0, 0);
+	}
+	proc_maps_free(&m);
+}
+
+/* First of all: park the [vdso], then nothing but the region is left. Last: no descriptor of ours. */
+static void surround(struct build *b, uint64_t region, const struct layout *l)
+{
+	struct build_ops all = { 0 }, unpark = { 0 };
+
+	move_kernel_maps(b, &all, &unpark, region + l->vdso);
+	build_sys(&all, 0, SYS_munmap, 0, region);
+	build_sys(&all, 0, SYS_munmap, region + l->size, ADDRESS_END - (region + l->size));
+	for (size_t i = 0; i < b->ops.n; i++) {
+		struct plan_op *op = &b->ops.ops[i].op;
+
+		build_op(&all, op->flags, op->code, op->nr, op->arg[0], op->arg[1], op->arg[2], op->arg[3], op->arg[4],
+			 op->arg[5])->relocate = b->ops.ops[i].relocate;
+	}
+	for (size_t i = 0; i < unpark.n; i++) {
+		struct plan_op *op = &unpark.ops[i].op;
+
+		build_op(&all, 0, op->code, 0, op->arg[0], op->arg[1], op->arg[2], 0, 0, 0);
+	}
+	build_sys(&all, 0, SYS_close_range, b->t->r->fd_base, ~0U, 0);
+	b->ops = all;
+}
+
+static int fill_region(struct build *b, uint64_t region, const struct layout *l, struct err *err)
+{
+	struct plan *plan = (struct plan *)(region + l->plan);
+	struct plan_thread *threads = (struct plan_thread *)(region + l->threads);
+	struct plan_op *at = (struct plan_op *)(region + l->ops);
+	void *sync;
+
+	memcpy((void *)region, stub_blob_start, (size_t)(stub_blob_end - stub_blob_start));
+	memcpy((void *)(region + l->blob), b->blob, b->blob_len);
+	sync = mremap(b->t->r->sync, 0, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)(region + l->sync));
+	if (sync == MAP_FAILED)
+		return err_set(err, E_FAILED, errno, "cannot share the restart's page");
+	*plan = (struct plan){
+		.region_start = region, .region_end = region + l->size, .sync = (uint64_t)sync, .pid = b->t->task->pid,
+		.nops = b->ops.n, .threads = (uint64_t)threads, .nthreads = b->nthreads, .nlate_ops = b->late.n,
+	};
+	plan->ops = place(b, &b->ops, region, l, &at);
+	plan->late_ops = place(b, &b->late, region, l, &at);
+	for (size_t i = 0; i < b->nthreads; i++) {
+		const struct rec_thread *t = b->threads[i].rec;
+
+		threads[i] = (struct plan_thread){
+			.tid = t->tid, .nops = b->threads[i].ops.n, .fs_base = t->fs_base,
+			.stack_top = region + l->stacks + (i + 1) * THREAD_STACK,
+			.rec = t->rec, .enter = t->enter, .stack = t->stack,
+		};
+		threads[i].ops = place(b, &b->threads[i].ops, region, l, &at);
+	}
+	if (mprotect((void *)region, l->stacks, PROT_READ | PROT_WRITE | PROT_EXEC))
+		return err_set(err, E_KERNEL_FEATURE, errno, "executable memory is denied here");
+	return 0;
+}
+
+/* glibc registered an area for this thread, which the program's own has to replace. */
+static void drop_rseq(void)
+{
+	if (&__rseq_size && &__rseq_offset && __rseq_size)
+		syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32, 1 /* UNREGISTER */, 0x53053053);
+}
+
+static int open_exe(const struct restart_task *t)
+{
+	char path[4096];
+	int fd;
+
+	if (!*t->process->exe || rset_path(&t->r->rset, t->process->exe, path, sizeof(path)))
+		return -1;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -1 : rset_move(&t->r->rset, fd);
+}
+
+int memory_enter(struct restart_task *t, struct err *err)
+{
+	struct build b = { .t = t, .exe_fd = open_exe(t) };
+	struct layout l;
+	uint64_t region;
+	void *got;
+
+	if (build_memory(&b, err) || build_threads(&b, err))
+		return -1;
+	/* surround() adds its few ops, which count_ops() allows for; the kernel's mappings are at most 4. */
+	l = lay_out(&b);
+	region = find_hole(&b, l.size);
+	if (!region)
+		return err_set(err, E_FAILED, 0, "process %u: no room in the address space", t->task->pid);
+	got = mmap((void *)region, l.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (got == MAP_FAILED)
+		return err_set(err, E_FAILED, errno, "process %u: cannot map the stub", t->task->pid);
+	surround(&b, region, &l);
+	if (fill_region(&b, region, &l, err))
+		return -1;
+	drop_rseq();
+	syscall(SYS_set_robust_list, NULL, 24);
+	__asm__ volatile("mov %0, %%rsp\n\t"
+			 "xor %%ebp, %%ebp\n\t"
+			 "push $0\n\t"
+			 "jmp *%1"
+			 : : "r"(region + l.stacks + THREAD_STACK), "r"(region), "D"(region + l.plan) : "memory");
+	__builtin_unreachable();
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * memory.c - the memory of a process, as steps for the stub.
+ *
+ *   private anonymous   mapped anew, the stored pages read into it
+ *   private file        its pages mapped privately from the image: read when touched
+ *   shared object       the object, made once for all processes (resource/object.h)
+ *   shared file         the file itself, by path; for mappings that can never be written to, the
+ *                       stored pages if the file is not here
+ *
+ * Pages that were not stored are zero.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "../common/agent.h"
+#include "../common/io.h"
+#include "../common/proc.h"
+#include "../resource/object.h"
+#include "build.h"
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+/* The extents of an image; they are in one record, ascending within an area as the leader wrote them. */
+static const struct image_extent *extents_of(const struct image *img, size_t *n)
+{
+	const struct rec_extents *e = rec_first(extents, &img->recs);
+
+	*n = e ? e->table.len / sizeof(struct image_extent) : 0;
+	return e ? e->table.data : NULL;
+}
+
+static int by_addr(const void *a, const void *b)
+{
+	const struct image_extent *x = a, *y = b;
+
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+/* Sorted copies, one per image that was asked for: areas of other images refer to them by address. */
+struct sorted { const struct image *img; struct image_extent *e; size_t n; };
+static struct sorted *sorted_cache;
+static size_t nsorted;
+
+static const struct sorted *sorted_extents(const struct image *img)
+{
+	const struct image_extent *e;
+	struct sorted s = { .img = img };
+
+	for (size_t i = 0; i < nsorted; i++)
+		if (sorted_cache[i].img == img)
+			return &sorted_cache[i];
+	e = extents_of(img, &s.n);
+	s.e = xcalloc(s.n + 1, sizeof(*s.e));
+	if (s.n)
+		memcpy(s.e, e, s.n * sizeof(*s.e));
+	qsort(s.e, s.n, sizeof(*s.e), by_addr);
+	sorted_cache = xrealloc(sorted_cache, (nsorted + 1) * sizeof(*sorted_cache));
+	sorted_cache[nsorted] = s;
+	return &sorted_cache[nsorted++];
+}
+
+/* Index of the first extent that ends behind @addr. */
+static size_t first_extent(const struct sorted *s, uint64_t addr)
+{
+	size_t lo = 0, hi = s->n;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (s->e[mid].addr + s->e[mid].len <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/*
+ * The stored runs of an area, neighbours joined: @each gets address (in this process), bytes and file offset.
+ */
+static void each_run(const struct image *img, const struct rec_area *a,
+		     void (*each)(void *arg, uint64_t addr, uint64_t len, uint64_t offset), void *arg)
+{
+	const struct sorted *s = sorted_extents(img);
+	uint64_t start = a->start + a->shift, end = a->end + a->shift;
+	uint64_t addr = 0, len = 0, offset = 0;
+
+	for (size_t i = first_extent(s, start); i < s->n && s->e[i].addr < end; i++) {
+		uint64_t from = MAX(s->e[i].addr, start), to = MIN(s->e[i].addr + s->e[i].len, end);
+		uint64_t at = s->e[i].offset + (from - s->e[i].addr);
+
+		if (len && addr + len == from && offset + len == at) {
+			len += to - from;
+			continue;
+		}
+		if (len)
+			each(arg, addr - a->shift, len, offset);
+		addr = from;
+		len = to - from;
+		offset = at;
+	}
+	if (len)
+		each(arg, addr - a->shift, len, offset);
+}
+
+struct peek { uint64_t addr; unsigned char *buf; size_t len, got; int fd; };
+
+static void peek_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
+{
+	struct peek *p = arg;
+	uint64_t from = MAX(addr, p->addr), to = MIN(addr + len, p->addr + p->len);
+
+	if (from < to && io_pread_full(p->fd, p->buf + (from - p->addr), to - from, (off_t)(offset + from - addr)) > 0)
+		p->got += to - from;
+}
+
+int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t len)
+{
+	size_t pos = 0;
+	const struct rec_area *a;
+
+	while ((a = rec_next_area(&t->image->recs, &pos)) != NULL) {
+		const struct image *img = restart_image(t, a->image);
+		struct peek p = { addr, buf, len, 0, img ? img->fd : -1 };
+
+		if (addr < a->start || addr + len > a->end || !img)
+			continue;
+		memset(buf, 0, len);
+		each_run(img, a, peek_run, &p);
+		return p.got == len ? 0 : -1;
+	}
+	return -1;
+}
+
+struct fill { struct build *b; const struct rec_area *a; int fd; int prot; uint64_t at; };
+
+static void read_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
+{
+	struct fill *f = arg;
+
+	build_op(&f->b->ops, 0, PLAN_READ, 0, (uint64_t)f->fd, addr, len, offset, 0, 0);
+}
+
+static void map_anon(struct build *b, uint64_t start, uint64_t end, int prot, uint32_t vmflags)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+
+	if (vmflags & AREA_VM_NORESERVE)
+		flags |= MAP_NORESERVE;
+	if (vmflags & AREA_VM_GROWSDOWN)
+		flags |= MAP_GROWSDOWN;
+	build_sys(&b->ops, 0, SYS_mmap, start, end - start, prot, flags, -1, 0);
+}
+
+static void private_anonymous(struct build *b, const struct rec_area *a)
+{
+	struct fill f = { b, a, b->t->image->fd, 0, 0 };
+	size_t before = b->ops.n;
+
+	map_anon(b, a->start, a->end, (int)a->prot | PROT_WRITE, a->vmflags);
+	each_run(b->t->image, a, read_run, &f);
+	if (b->ops.n == before + 1)
+		b->ops.ops[before].op.arg[2] = a->prot;	/* nothing to read: final at once */
+	else if (!(a->prot & PROT_WRITE))
+		build_sys(&b->ops, 0, SYS_mprotect, a->start, a->end - a->start, a->prot);
+}
+
+static void map_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
+{
+	struct fill *f = arg;
+
+	if (f->at < addr)
+		map_anon(f->b, f->at, addr, f->prot, 0);
+	build_sys(&f->b->ops, 0, SYS_mmap, addr, len, f->prot, MAP_PRIVATE | MAP_FIXED, f->fd, offset);
+	f->at = addr + len;
+}
+
+static int private_file(struct build *b, const struct rec_area *a, struct err *err)
+{
+	const struct image *img = restart_image(b->t, a->image);
+	struct fill f = { b, a, img ? img->fd : -1, (int)a->prot, a->start };
+
+	if (!img)
+		return err_set(err, E_CORRUPT, 0, "an area refers to %s, which is not part of the checkpoint", a->image);
+	each_run(img, a, map_run, &f);
+	if (f.at < a->end)
+		map_anon(b, f.at, a->end, (int)a->prot, 0);
+	return 0;
+}
+
+static int shared_object(struct build *b, const struct rec_area *a, struct err *err)
+{
+	int fd = object_restore_fd(&b->t->r->rset, a->object, err);
+
+	if (fd < 0)
+		return -1;
+	build_sys(&b->ops, 0, SYS_mmap, a->start, a->end - a->start, a->prot, MAP_SHARED | MAP_FIXED, fd, a->offset);
+	return 0;
+}
+
+static int shared_file(struct build *b, const struct rec_area *a, struct err *err)
+{
+	int may_write = (a->vmflags & AREA_VM_MAYWRITE) || (a->prot & PROT_WRITE), fd;
+	char path[4096];
+
+	if (rset_path(&b->t->r->rset, a->path, path, sizeof(path)))
+		return err_set(err, E_FILE_MISSING, 0, "%s: path too long", a->path);
+	fd = open(path, (may_write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	if (fd < 0 && !may_write)
+		return private_file(b, a, err);
+	if (fd < 0)
+		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno), errno,
+			       "cannot open %s, which the program has mapped", path);
+	fd = rset_move(&b->t->r->rset, fd);
+	if (fd < 0)
+		return err_set(err, E_LIMIT, errno, "too many open files");
+	build_sys(&b->ops, 0, SYS_mmap, a->start, a->end - a->start, a->prot, MAP_SHARED | MAP_FIXED, fd, a->offset);
+	return 0;
+}
+
+/* What madvise and mlock had been told. */
+static void attributes(struct build *b, const struct rec_area *a)
+{
+	static const struct { uint32_t flag; int advice; } advice[] = {
+		{ AREA_VM_DONTFORK, MADV_DONTFORK }, { AREA_VM_DONTDUMP, MADV_DONTDUMP },
+		{ AREA_VM_WIPEONFORK, MADV_WIPEONFORK }, { AREA_VM_HUGEPAGE, MADV_HUGEPAGE },
+		{ AREA_VM_NOHUGEPAGE, MADV_NOHUGEPAGE }, { AREA_VM_MERGEABLE, MADV_MERGEABLE },
+		{ AREA_VM_SEQ_READ, MADV_SEQUENTIAL }, { AREA_VM_RAND_READ, MADV_RANDOM },
+	};
+	uint64_t len = a->end - a->start;
+
+	for (size_t i = 0; i < ARRAY_SIZE(advice); i++)
+		if (a->vmflags & advice[i].flag)	/* hints: a kernel without huge pages or KSM refuses them */
+			build_sys(&b->ops, advice[i].advice == MADV_DONTFORK || advice[i].advice == MADV_WIPEONFORK ?
+				  0 : PLAN_MAY_FAIL, SYS_madvise, a->start, len, advice[i].advice);
+	if (a->vmflags & AREA_VM_LOCKED)
+		build_sys(&b->ops, 0, SYS_mlock2, a->start, len,
+			  a->vmflags & AREA_VM_LOCKONFAULT ? 1 /* MLOCK_ONFAULT */ : 0);
+	if (*a->name) {		/* "[anon:NAME]" */
+		size_t n = strlen(a->name);
+		char name[96];
+
+		if (n > 7 && n - 7 < sizeof(name)) {
+			snprintf(name, n - 6, "%s", a->name + 6);
+			build_ptr(b, build_sys(&b->ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME,
+					       a->start, len, 0), 4, name, strlen(name) + 1);
+		}
+	}
+}
+
+static int map_areas(struct build *b, struct err *err)
+{
+	const struct rec_list *recs = &b->t->image->recs;
+	const struct rec_area *a;
+	size_t pos = 0;
+	int ret = 0;
+
+	while (!ret && (a = rec_next_area(recs, &pos)) != NULL) {
+		if (a->start >= a->end || (a->start | a->end) & (PAGE_SIZE - 1) || a->end > 0x7ffffffff000)
+			return err_set(err, E_CORRUPT, 0, "%s: area with impossible addresses", b->t->image->name);
+		build_use(b, a->start, a->end);
+		switch (a->kind) {
+		case AREA_KIND_ANON: private_anonymous(b, a); break;
+		case AREA_KIND_FILE: ret = private_file(b, a, err); break;
+		case AREA_KIND_OBJECT: ret = shared_object(b, a, err); break;
+		case AREA_KIND_SHARED: ret = shared_file(b, a, err); break;
+		default: ret = err_set(err, E_VERSION, 0, "%s: area of unknown kind %u", b->t->image->name, a->kind);
+		}
+		if (!ret)
+			attributes(b, a);
+	}
+	return ret;
+}
+
+/* Where the kernel has put [vdso] and [vvar*] of this process. They move with it to the old places. */
+static int find_vdso(struct build *b, struct err *err)
+{
+	struct proc_maps m;
+	uint64_t want = b->mm->vdso_len + b->mm->vvar_len;
+
+	if (proc_maps(getpid(), 0, &m))
+		return err_set(err, E_FAILED, errno, "cannot read /proc/self/maps");
+	for (size_t i = 0; i < m.count; i++) {
+		struct span *s = !strcmp(m.maps[i].path, "[vdso]") ? &b->vdso_now :
+				 !strncmp(m.maps[i].path, "[vvar", 5) ? &b->vvar_now : NULL;
+
+		if (!s)
+			continue;
+		if (!s->start)
+			s->start = m.maps[i].start;
+		s->end = m.maps[i].end;
+	}
+	proc_maps_free(&m);
+	if (!b->mm->vdso)
+		return 0;
+	if (b->vdso_now.end - b->vdso_now.start != b->mm->vdso_len || b->vvar_now.end - b->vvar_now.start != b->mm->vvar_len)
+		return err_set(err, E_KERNEL_FEATURE, 0,
+			       "this kernel's [vdso] differs from that of the checkpoint (%llu bytes wanted)",
+			       (unsigned long long)want);
+	b->move_vdso = 1;
+	build_use(b, b->mm->vdso, b->mm->vdso + b->mm->vdso_len);
+	if (b->mm->vvar)
+		build_use(b, b->mm->vvar, b->mm->vvar + b->mm->vvar_len);
+	return 0;
+}
+
+/* brk, argv, environment, auxv as the kernel keeps them; /proc/PID/exe where the file is still there. */
+static void mm_fields(struct build *b)
+{
+	const struct rec_mm *mm = b->mm;
+	struct prctl_mm_map map = {
+		.start_code = mm->start_code, .end_code = mm->end_code, .start_data = mm->start_data, .end_data = mm->end_data,
+		.start_brk = mm->start_brk, .brk = mm->brk, .start_stack = mm->start_stack,
+		.arg_start = mm->arg_start, .arg_end = mm->arg_end, .env_start = mm->env_start, .env_end = mm->env_end,
+		.auxv_size = (uint32_t)mm->auxv.len, .exe_fd = (uint32_t)-1,
+	};
+	uint64_t auxv = build_data(b, mm->auxv.data, mm->auxv.len);
+	struct build_op *op;
+
+	/* Twice: the executable needs a right that an ordinary container does not give. */
+	for (int with_exe = 0; with_exe < 2; with_exe++) {
+		if (with_exe && b->exe_fd < 0)
+			break;
+		map.auxv = (void *)auxv;
+		map.exe_fd = with_exe ? (uint32_t)b->exe_fd : (uint32_t)-1;
+		op = build_sys(&b->ops, with_exe ? PLAN_MAY_FAIL : 0, SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, 0, sizeof(map), 0);
+		build_ptr(b, op, 2, &map, sizeof(map));
+		op->relocate |= 1u << 31;	/* map.auxv is an address as well: see enter.c */
+	}
+}
+
+/* Tell the restored library of its new job. */
+static int patch_self(struct build *b, struct err *err)
+{
+	const struct restart *r = b->t->r;
+	struct agent_self self;
+	uint64_t at = b->t->process->self;
+	struct build_op *op;
+
+	if (b->t->process->agent_version != AGENT_VERSION)
+		return err_set(err, E_VERSION, 0, "process %u was saved with another version of the ckpt library",
+			       b->t->process->pid);
+	if (memory_peek(b->t, at, &self, sizeof(self)) || self.magic != AGENT_MAGIC)
+		return err_set(err, E_CORRUPT, 0, "%s: the library's own data is not where it should be", b->t->image->name);
+	memset(self.dir, 0, sizeof(self.dir));
+	memset(self.library, 0, sizeof(self.library));
+	if (strlen(r->run.run_dir) >= sizeof(self.dir) || strlen(r->library) >= sizeof(self.library))
+		return err_set(err, E_FAILED, 0, "%s: path too long", r->run.run_dir);
+	strcpy(self.dir, r->run.run_dir);
+	strcpy(self.library, r->library);
+	self.generation++;
+	if (!(r->namespaces & CLONE_NEWTIME))
+		self.clock_delta += io_monotonic_ns() - r->job->monotonic_ns;
+	self.stub_start = self.stub_end = 0;	/* enter.c */
+	op = build_op(&b->ops, 0, PLAN_COPY, 0, at, 0, sizeof(self), 0, 0, 0);
+	build_ptr(b, op, 1, &self, sizeof(self));
+	op->relocate |= 1u << 30;		/* to be given the region's address: see enter.c */
+	return 0;
+}
+
+int build_memory(struct build *b, struct err *err)
+{
+	b->mm = rec_first(mm, &b->t->image->recs);
+	if (!b->mm)
+		return err_set(err, E_CORRUPT, 0, "%s: no mm record", b->t->image->name);
+	if (find_vdso(b, err) || map_areas(b, err) || patch_self(b, err))
+		return -1;
+	mm_fields(b);
+	return 0;
+}

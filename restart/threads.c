@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* threads.c - what each thread restores for itself, and what the process can have back only when all exist. */
+#include <asm/prctl.h>
+#include <errno.h>
+#include <linux/prctl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "build.h"
+
+#ifndef ARCH_REQ_XCOMP_PERM
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#endif
+
+struct sched_attr_ {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+static void pending_of(struct build *b, struct build_ops *ops, uint32_t tid)
+{
+	const struct rec_pending *p;
+	size_t pos = 0;
+
+	while ((p = rec_next_pending(&b->t->image->recs, &pos)) != NULL) {
+		unsigned char info[128] = { 0 };
+		int sig;
+
+		if (p->tid != tid)
+			continue;
+		memcpy(info, p->siginfo.data, MIN(p->siginfo.len, sizeof(info)));
+		sig = ((siginfo_t *)info)->si_signo;
+		if (tid)
+			build_ptr(b, build_sys(ops, 0, SYS_rt_tgsigqueueinfo, b->t->task->pid, tid, sig, 0), 3, info, sizeof(info));
+		else
+			build_ptr(b, build_sys(ops, 0, SYS_rt_sigqueueinfo, b->t->task->pid, sig, 0), 2, info, sizeof(info));
+	}
+}
+
+static void thread_ops(struct build *b, struct build_thread *bt, int main_thread)
+{
+	const struct rec_thread *t = bt->rec;
+	struct build_ops *ops = &bt->ops;
+	struct sched_attr_ attr = {
+		.size = sizeof(attr), .policy = t->policy, .flags = t->sched_flags, .nice = (int32_t)t->nice,
+		.priority = t->priority, .runtime = t->runtime_ns, .deadline = t->deadline_ns, .period = t->period_ns,
+	};
+	char name[16] = "";
+
+	memcpy(name, t->comm, MIN(strlen(t->comm), sizeof(name) - 1));
+	build_ptr(b, build_sys(ops, 0, SYS_prctl, PR_SET_NAME, 0), 1, name, sizeof(name));
+	if (main_thread)
+		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_FS, t->fs_base);
+	build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_GS, t->gs_base);
+	build_sys(ops, 0, SYS_set_tid_address, t->tid_address);
+	if (t->robust_len)
+		build_sys(ops, 0, SYS_set_robust_list, t->robust_list, t->robust_len);
+	if (t->rseq)
+		build_sys(ops, 0, SYS_rseq, t->rseq, t->rseq_len, 0, t->rseq_sig);
+	build_sys(ops, 0, SYS_prctl, PR_SET_TIMERSLACK, t->timerslack);
+	if (t->ioprio)
+		build_sys(ops, PLAN_MAY_FAIL, SYS_ioprio_set, 1, 0, t->ioprio);
+	/* Fewer or other processors here: the kernel's choice is better than none. */
+	if (t->affinity.len)
+		build_ptr(b, build_sys(ops, PLAN_MAY_FAIL, SYS_sched_setaffinity, 0, t->affinity.len, 0), 2,
+			  t->affinity.data, t->affinity.len);
+	if (t->policy || t->nice || t->sched_flags)
+		build_ptr(b, build_sys(ops, 0, SYS_sched_setattr, 0, 0, 0), 1, &attr, sizeof(attr));
+	pending_of(b, ops, t->tid);
+	build_creds(b, ops);
+	/* A change of ids clears it. */
+	build_sys(ops, 0, SYS_prctl, PR_SET_PDEATHSIG, t->pdeathsig);
+}
+
+static void process_timers(struct build *b)
+{
+	const struct rec_list *recs = &b->t->image->recs;
+	const struct rec_itimer *it;
+	const struct rec_timer *t;
+	size_t pos = 0;
+
+	while ((t = rec_next_timer(recs, &pos)) != NULL) {
+		struct { uint64_t value; int32_t signo, notify, tid; uint32_t pad[11]; } ev = {
+			.value = t->sigval, .signo = (int32_t)t->signal, .notify = (int32_t)t->notify, .tid = (int32_t)t->tid,
+		};
+		uint64_t its[4] = {
+			t->interval_ns / 1000000000, t->interval_ns % 1000000000, t->value_ns / 1000000000, t->value_ns % 1000000000,
+		};
+		struct build_op *op = build_op(&b->late, 0, PLAN_TIMER, 0, (uint64_t)t->clock, 0, t->id, 0, 0, 0);
+
+		build_ptr(b, op, 1, &ev, sizeof(ev));
+		build_ptr(b, op, 3, its, sizeof(its));
+	}
+	pos = 0;
+	while ((it = rec_next_itimer(recs, &pos)) != NULL) {
+		uint64_t val[4] = {
+			it->interval_us / 1000000, it->interval_us % 1000000, it->value_us / 1000000, it->value_us % 1000000,
+		};
+
+		build_ptr(b, build_sys(&b->late, 0, SYS_setitimer, it->which, 0, 0), 1, val, sizeof(val));
+	}
+}
+
+int build_threads(struct build *b, struct err *err)
+{
+	const struct rec_list *recs = &b->t->image->recs;
+	const struct rec_thread *t;
+	size_t pos = 0, n = 0;
+
+	while (rec_next_thread(recs, &pos))
+		n++;
+	b->threads = xcalloc(n + 1, sizeof(*b->threads));
+	b->nthreads = 1;
+	pos = 0;
+	while ((t = rec_next_thread(recs, &pos)) != NULL) {
+		if (t->tid == b->t->task->pid)
+			b->threads[0].rec = t;
+		else if (b->nthreads < n + 1)
+			b->threads[b->nthreads++].rec = t;
+	}
+	if (!b->threads[0].rec || b->nthreads != n)
+		return err_set(err, E_CORRUPT, 0, "%s: no record of the main thread", b->t->image->name);
+	/* Tile registers need permission before a frame that holds them can be restored. */
+	for (int bit = 17; bit < 19; bit++)
+		if (b->t->process->xcomp_perm & (1ULL << bit) & ~3ULL)
+			build_sys(&b->ops, PLAN_MAY_FAIL, SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, bit);
+	for (size_t i = 0; i < b->nthreads; i++)
+		thread_ops(b, &b->threads[i], i == 0);
+	process_timers(b);
+	pending_of(b, &b->late, 0);
+	for (size_t i = 0; i < b->t->late.n; i++) {
+		const struct task_op *o = &b->t->late.ops[i];
+		struct build_op *op = build_op(&b->late, o->op.flags, o->op.code, o->op.nr, o->op.arg[0], o->op.arg[1],
+					       o->op.arg[2], o->op.arg[3], o->op.arg[4], o->op.arg[5]);
+
+		if (o->data)
+			build_ptr(b, op, o->data_arg, o->data, o->len);
+	}
+	build_sys(&b->threads[0].ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE, b->t->process->dumpable == 1);
+	return 0;
+}

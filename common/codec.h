@@ -59,6 +59,16 @@ int codec_open_image(int dirfd, const char *name, struct image *ret, struct err 
 int codec_verify_image(const struct image *img, struct err *err);
 
 /*
+ * codec_reader - page data of an image, compressed or not, at the offsets that its records name, without
+ * inflating more than is asked for. The image must stay open meanwhile. Not for two threads.
+ */
+struct codec_reader;
+struct codec_reader *codec_reader_new(const struct image *img);
+void codec_reader_free(struct codec_reader *r);
+/* codec_read() - exactly @len bytes. What no chunk holds reads as zeros. Errors: E_CORRUPT, E_FAILED. */
+int codec_read(struct codec_reader *r, void *buf, size_t len, uint64_t offset, struct err *err);
+
+/*
  * codec_check_chunks() - for image_open(), when each extent was found to lie within the raw image:
  * is the chunk table sane and does it cover every extent?
  */

@@ -105,24 +105,38 @@ int codec_check_chunks(const struct image *img, struct err *err)
 
 /* ---- inflating ---- */
 
-struct inflate { const struct image *img; enum codec_kind kind; int dst; };
+/* Read chunk @c of @img; *ret points to its raw bytes, in @s. */
+static int get_chunk(const struct image *img, const struct codec_chunk *c, struct codec_scratch *s,
+		     const void **ret, struct err *err)
+{
+	int kind = codec_by_name(img->chunks->codec, strlen(img->chunks->codec));
+	int packed = c->stored < c->len;
+	ssize_t got = io_pread_full(img->fd, s->stored, c->stored, c->offset);
+
+	if (got < 0)
+		return err_set(err, err_code_of_errno(errno), errno, "cannot read %s", img->name);
+	if ((size_t)got < c->stored)
+		return err_set(err, E_CORRUPT, 0, "%s was cut short", img->name);
+	*ret = packed ? s->raw : s->stored;
+	if ((packed && codec_inflate(&s->block, kind, s->raw, c->len, s->stored, c->stored) < 0) ||
+	    XXH3_64bits(*ret, c->len) != c->hash)
+		return err_set(err, E_CORRUPT, 0,
+			       "%s: damaged: the %" PRIu64 " bytes at offset %" PRIu64
+			       " do not inflate to what was saved", img->name, c->stored, c->offset);
+	return 0;
+}
+
+struct inflate { const struct image *img; int dst; };
 
 static int inflate_chunk(void *arg, struct codec_scratch *s, size_t i, struct err *err)
 {
 	const struct inflate *w = arg;
 	size_t n;
 	const struct codec_chunk *c = &chunk_table(w->img, &n)[i];
-	void *raw = c->stored == c->len ? s->stored : s->raw;
-	ssize_t got = io_pread_full(w->img->fd, s->stored, c->stored, c->offset);
+	const void *raw;
 
-	if (got < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot read %s", w->img->name);
-	if ((size_t)got < c->stored)
-		return err_set(err, E_CORRUPT, 0, "%s was cut short", w->img->name);
-	if ((c->stored < c->len && codec_inflate(&s->block, w->kind, raw, c->len, s->stored, c->stored) < 0) ||
-	    XXH3_64bits(raw, c->len) != c->hash)
-		return err_set(err, E_CORRUPT, 0, "%s: damaged: the %" PRIu64 " bytes at offset %" PRIu64
-			       " do not inflate to what was saved", w->img->name, c->stored, c->offset);
+	if (get_chunk(w->img, c, s, &raw, err) < 0)
+		return -1;
 	if (w->dst >= 0 && io_pwrite_full(w->dst, raw, c->len, c->raw) < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot inflate %s", w->img->name);
 	return 0;
@@ -130,7 +144,7 @@ static int inflate_chunk(void *arg, struct codec_scratch *s, size_t i, struct er
 
 static int inflate_all(const struct image *img, int dst, struct err *err)
 {
-	struct inflate w = { img, codec_by_name(img->chunks->codec, strlen(img->chunks->codec)), dst };
+	struct inflate w = { img, dst };
 	size_t n;
 
 	chunk_table(img, &n);
@@ -203,4 +217,84 @@ int codec_open_image(int dirfd, const char *name, struct image *ret, struct err 
 int codec_verify_image(const struct image *img, struct err *err)
 {
 	return img->chunks ? inflate_all(img, -1, err) : image_verify(img, err);
+}
+
+/* ---- here and there ---- */
+
+struct codec_reader {
+	const struct image *img;
+	const struct codec_chunk *chunk; /* whose raw bytes @raw points to; NULL none */
+	const unsigned char *raw;
+	struct codec_scratch scratch;
+};
+
+struct codec_reader *codec_reader_new(const struct image *img)
+{
+	struct codec_reader *r = xcalloc(1, sizeof(*r));
+
+	r->img = img;
+	return r;
+}
+
+void codec_reader_free(struct codec_reader *r)
+{
+	if (r)
+		codec_block_free(&r->scratch.block);
+	free(r);
+}
+
+/* The chunk that holds @offset, or the first one behind it; NULL if there is none. */
+static const struct codec_chunk *find_chunk(const struct image *img, uint64_t offset)
+{
+	size_t n, low = 0;
+	const struct codec_chunk *c = chunk_table(img, &n);
+	size_t high = n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (c[mid].raw + c[mid].len <= offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < n ? &c[low] : NULL;
+}
+
+int codec_read(struct codec_reader *r, void *buf, size_t len, uint64_t offset, struct err *err)
+{
+	unsigned char *p = buf;
+
+	if (!r->img->chunks) {
+		ssize_t n = io_pread_full(r->img->fd, buf, len, offset);
+
+		if (n < 0)
+			return err_set(err, err_code_of_errno(errno), errno, "cannot read %s", r->img->name);
+		if ((size_t)n < len)
+			return err_set(err, E_CORRUPT, 0, "%s was cut short", r->img->name);
+		return 0;
+	}
+	while (len) {
+		const struct codec_chunk *c = find_chunk(r->img, offset);
+		size_t n = len;
+
+		if (!c || c->raw > offset) {
+			if (c)
+				n = MIN(n, c->raw - offset);
+			memset(p, 0, n);
+		} else {
+			if (c != r->chunk) {
+				r->chunk = NULL;
+				if (get_chunk(r->img, c, &r->scratch, (const void **)&r->raw, err) < 0)
+					return -1;
+				r->chunk = c;
+			}
+			n = MIN(n, c->raw + c->len - offset);
+			memcpy(p, r->raw + (offset - c->raw), n);
+		}
+		p += n;
+		offset += n;
+		len -= n;
+	}
+	return 0;
 }

@@ -68,10 +68,15 @@ struct restart {
 	struct plan_sync *sync;		/* MAP_SHARED, at the same address in all processes */
 	struct job run;			/* name, run_dir, owner_fd of the restored job */
 	char *library;			/* paths_library() */
-	int pty_master, pty_slave;	/* -1 none; the slave is at fd_base or above in the processes */
+	int std_closed;			/* bit N: descriptor N was closed when we were started */
+	int terminal;			/* of 0, 1, 2 the one that is the terminal to be relayed, -1 none */
+	int pty_master, pty_slave;	/* -1 none; the slave is at fd_base or above */
 	uint32_t tty_sid;		/* session whose controlling terminal the pty is */
 	int has_tty_sid;
+	int inside;			/* 1: in the container, paths are what they will be */
+	int own_proc;			/* 1: /proc shows the container */
 	int tell;			/* init's and keeper's end of the socket to the front, -1 none */
+	pid_t init;			/* as seen in the container */
 };
 
 /*
@@ -126,6 +131,8 @@ int load_fd_base(struct restart *r, struct err *err);
 int check_restart(struct restart *r, void (*report)(void *arg, const struct err *err), void *arg);
 
 /* container.c */
+/* container_kind() - CLONE_NEW* of "pid" and the like, 0 unknown. */
+int container_kind(const char *name);
 /*
  * container_enter() - in the process that makes init: the namespaces, id maps and time offsets.
  * r->namespaces becomes what was made. Followed by a fork, whose child is process 1.
@@ -134,8 +141,18 @@ int container_enter(struct restart *r, struct err *err);
 /* container_setup() - in init: mounts, host name. */
 int container_setup(struct restart *r, struct err *err);
 
-/* init.c: process 1 of the container; never returns. */
-void init_run(struct restart *r) NORETURN;
+/* path.c: rset.path: where a saved path is, with --bind, --rootfs and --fd. */
+int path_map(struct rset *set, const char *saved, char *ret, size_t len);
+/* path_check_fds() - E_USAGE if --fd names a number that is no file of the first process. */
+int path_check_fds(const struct restart *r, struct err *err);
+
+/* init.c */
+/*
+ * init_start() - in the front: have init made in its container. It is our child; it and the keeper tell
+ * the rest over r->tell (common/keeper.h, and INIT_READY). Return: its pid, or -1.
+ */
+pid_t init_start(struct restart *r, struct err *err);
+enum { INIT_READY = 100 };	/* keeper_msg.event from init: all processes wait to be released */
 
 /*
  * tree_make.c: executes r->tree. @payload is what each process of the job does when the tree
@@ -147,6 +164,8 @@ struct tree_hooks {
 	/* after_setsid() - in a process that just began session @sid, before it makes others. May be NULL. */
 	int (*after_setsid)(struct restart *r, uint32_t sid, struct err *err);
 };
+/* tree_clone() - fork, the child with @pid (0: any). @flags: CLONE_*. As fork() returns. */
+pid_t tree_clone(uint32_t pid, uint64_t flags, int exit_signal);
 /* tree_make_all() - in init: makes the keeper's session and the keeper, which makes the rest. The keeper's pid, or -1. */
 pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct err *err);
 
@@ -154,12 +173,18 @@ pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct er
 void task_run(struct restart *r, size_t task) NORETURN;
 
 /* tty.c */
-/* tty_prepare() - make the pty if the job had a controlling terminal; decides r->rset.std[]. */
+/* tty_prepare() - the restart's streams into r->rset; a pty if the job had a controlling terminal. */
 int tty_prepare(struct restart *r, struct err *err);
-/* tty_after_setsid() - tree_hooks.after_setsid: take the controlling terminals that belong to @sid. */
+/* tty_after_setsid() - tree_hooks.after_setsid: take the controlling terminal that belongs to @sid. */
 int tty_after_setsid(struct restart *r, uint32_t sid, struct err *err);
 /* tty_foreground() - in each process, groups made: the first of a foreground group makes it so. */
 int tty_foreground(struct restart *r, const struct rec_task *task, struct err *err);
+
+/* front.c: what the user sees as the program. */
+/* front_restore() - until all processes are ready, then release them. *ret_keeper: its pid as we see it. */
+int front_restore(struct restart *r, int sock, pid_t init, pid_t *ret_keeper, struct err *err);
+/* front_run() - relay the terminal and signals until the first process ends. Return: its wait status. */
+int front_run(struct restart *r, int sock, pid_t init);
 
 /* restart.c */
 /* restart_run() - the page of the flow. Return: exit status of ckpt_restart. */

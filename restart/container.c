@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * container.c - the namespaces in which the job lives again, and what must be mounted and set in them.
+ *
+ * Root makes them directly. An ordinary user makes a user namespace first, in which the job's user id
+ * is mapped to his own and he has the rights to make the others. With --namespaces=auto what the
+ * kernel or an outer container denies is left out, as far as the job can do without.
+ */
+#include "restart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/log.h"
+
+#define NS_PER_S	1000000000LL
+
+static const struct { int flag; const char *name; int needed; } kinds[] = {
+	{ CLONE_NEWUSER, "user", 0 },
+	{ CLONE_NEWPID, "pid", 1 },
+	{ CLONE_NEWNS, "mount", 0 },
+	{ CLONE_NEWIPC, "ipc", 0 },
+	{ CLONE_NEWUTS, "uts", 0 },
+	{ CLONE_NEWNET, "net", 0 },
+	{ CLONE_NEWCGROUP, "cgroup", 0 },
+	{ CLONE_NEWTIME, "time", 0 },
+};
+
+int container_kind(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(kinds[i].name, name))
+			return kinds[i].flag;
+	return 0;
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), r = -1;
+
+	if (fd >= 0) {
+		r = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+		close(fd);
+	}
+	return r;
+}
+
+/* The job's ids inside are ours outside; nobody but root may map any others. */
+static int map_ids(const struct restart *r, uid_t uid, gid_t gid, struct err *err)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%u %u 1\n", r->job->uid, uid);
+	if (write_file("/proc/self/uid_map", text))
+		return err_set(err, E_KERNEL_FEATURE, errno, "mapping the user id in a new user namespace");
+	/* Without this an ordinary user may not map a group. Kernels before 3.19 have no such file. */
+	if (write_file("/proc/self/setgroups", "deny\n") && errno != ENOENT)
+		return err_set(err, E_KERNEL_FEATURE, errno, "giving up setgroups in a new user namespace");
+	snprintf(text, sizeof(text), "%u %u 1\n", r->job->gid, gid);
+	if (write_file("/proc/self/gid_map", text))
+		return err_set(err, E_KERNEL_FEATURE, errno, "mapping the group id in a new user namespace");
+	return 0;
+}
+
+/*
+ * Make the flags of @want, all at once or, when they are not all needed, one after the other.
+ * Return: those that were made, -1 when one that is needed could not be.
+ */
+static int make_each(int want, int keep_trying, struct err *err)
+{
+	int made = 0;
+
+	if (!want || unshare(want) == 0)
+		return want;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (!(want & kinds[i].flag))
+			continue;
+		if (unshare(kinds[i].flag) == 0) {
+			made |= kinds[i].flag;
+			continue;
+		}
+		if (kinds[i].needed || !keep_trying)
+			return err_set(err, E_KERNEL_FEATURE, errno, "making a new %s namespace", kinds[i].name);
+		log_info("going on without a new %s namespace: %s", kinds[i].name, strerror(errno));
+	}
+	return made;
+}
+
+/* The clocks of the job go on from where they were, not from this machine's start. */
+static int set_clocks(const struct restart *r, struct err *err)
+{
+	static const struct { clockid_t clock; const char *name; } clocks[] = {
+		{ CLOCK_MONOTONIC, "monotonic" }, { CLOCK_BOOTTIME, "boottime" },
+	};
+	cleanup_free char *old = io_slurp(AT_FDCWD, "/proc/self/timens_offsets", NULL);
+
+	for (size_t i = 0; i < ARRAY_SIZE(clocks); i++) {
+		int64_t saved = i ? r->job->boottime_ns : r->job->monotonic_ns, offset;
+		long long s = 0, ns = 0;
+		const char *line = old ? strstr(old, clocks[i].name) : NULL;
+		struct timespec now;
+		char text[96];
+
+		/* Offsets count from the machine's clock, ours may already have one. */
+		if (line)
+			sscanf(line + strlen(clocks[i].name), "%lld %lld", &s, &ns);
+		clock_gettime(clocks[i].clock, &now);
+		offset = saved - (now.tv_sec * NS_PER_S + now.tv_nsec) + s * NS_PER_S + ns;
+		s = offset / NS_PER_S;
+		ns = offset % NS_PER_S;
+		if (ns < 0) {
+			ns += NS_PER_S;
+			s--;
+		}
+		snprintf(text, sizeof(text), "%s %lld %lld\n", clocks[i].name, s, ns);
+		if (write_file("/proc/self/timens_offsets", text))
+			return err_set(err, E_KERNEL_FEATURE, errno, "setting the %s clock of a new time namespace",
+				       clocks[i].name);
+	}
+	return 0;
+}
+
+/* Is every pid that the job needs free here? Then it can do without a namespace. */
+static int pids_free(const struct restart *r, struct err *err)
+{
+	for (size_t i = 0; i <= r->ntasks; i++) {
+		uint32_t pid = i ? r->tasks[i - 1].pid : r->job->keeper_pid;
+
+		if (kill((pid_t)pid, 0) == 0 || errno != ESRCH)
+			return err_prefix(err, "process id %u is in use here, and for an own pid namespace", pid), 0;
+	}
+	return 1;
+}
+
+static int enter_user(struct restart *r, struct err *err)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+
+	if (unshare(CLONE_NEWUSER))
+		return err_set(err, E_KERNEL_FEATURE, errno, "making a new user namespace");
+	return map_ids(r, uid, gid, err);
+}
+
+int container_enter(struct restart *r, struct err *err)
+{
+	int want = r->o.namespaces, made = 0, more;
+
+	/* Root needs no user namespace unless it lacks the rights, as in most outer containers. */
+	if (r->o.namespaces_auto && geteuid() == 0) {
+		made = make_each(want & ~(CLONE_NEWUSER | CLONE_NEWTIME), 1, err);
+		if (made >= 0)
+			want &= CLONE_NEWTIME;
+		else
+			made = 0;
+	}
+	if (want & CLONE_NEWUSER) {
+		if (enter_user(r, err) == 0) {
+			made |= CLONE_NEWUSER;
+			want &= ~CLONE_NEWUSER;
+		} else if (r->o.namespaces_auto && pids_free(r, err)) {
+			log_info("going on without a container of our own: %s", err->msg);
+			want = 0;
+		} else {
+			return -1;
+		}
+	}
+	more = make_each(want & ~CLONE_NEWTIME, r->o.namespaces_auto, err);
+	if (more < 0)
+		return -1;
+	made |= more;
+	if (want & CLONE_NEWTIME) {
+		if (unshare(CLONE_NEWTIME) == 0) {
+			made |= CLONE_NEWTIME;
+			if (set_clocks(r, err))
+				return -1;
+		} else if (!r->o.namespaces_auto) {
+			return err_set(err, E_KERNEL_FEATURE, errno, "making a new time namespace");
+		} else {
+			log_info("going on without a new time namespace: %s", strerror(errno));
+		}
+	}
+	r->namespaces = made;
+	return 0;
+}
+
+static int enter_rootfs(const char *dir, struct err *err)
+{
+	static const char *const kept[] = { "dev", "proc", "sys" };
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
+		char from[16];
+
+		snprintf(path, sizeof(path), "%s/%s", dir, kept[i]);
+		snprintf(from, sizeof(from), "/%s", kept[i]);
+		if (mount(from, path, NULL, MS_BIND | MS_REC, NULL))
+			log_info("%s of the new root directory stays as it is: %s", kept[i], strerror(errno));
+	}
+	if (mount(dir, dir, NULL, MS_BIND | MS_REC, NULL) || chdir(dir) ||
+	    syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+		return err_set(err, E_FAILED, errno, "making %s the root directory", dir);
+	return 0;
+}
+
+/* A /dev/shm of the job's own, unless it has directories or plain files there that nobody saved. */
+static void own_shm(struct restart *r)
+{
+	static const char dir[] = "/dev/shm/";
+	const struct rec_process *p;
+	const struct rec_file *f;
+	size_t pos = 0;
+
+	while ((f = rec_next_file(&r->manifest.recs, &pos)))
+		if (!f->deleted && !f->content && !strncmp(f->path, dir, sizeof(dir) - 1))
+			return;
+	for (size_t i = 0; i < r->ntasks; i++) {
+		if (r->images[i].fd < 0)
+			continue;
+		p = rec_first(process, &r->images[i].recs);
+		if (p && (!strncmp(p->cwd, dir, sizeof(dir) - 1) || !strncmp(p->exe, dir, sizeof(dir) - 1)))
+			return;
+	}
+	if (mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"))
+		log_info("going on with the /dev/shm that is there: %s", strerror(errno));
+	else
+		r->rset.own_shm = 1;
+}
+
+static int setup_mounts(struct restart *r, struct err *err)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return err_set(err, E_KERNEL_FEATURE, errno, "making the mounts private");
+	for (size_t i = 0; i < r->o.nbinds; i++)
+		if (mount(r->o.binds[i].src, r->o.binds[i].dst, NULL, MS_BIND | MS_REC, NULL))
+			return err_set(err, err_code_of_errno(errno), errno, "--bind: putting %s at %s",
+				       r->o.binds[i].src, r->o.binds[i].dst);
+	if (r->o.rootfs && enter_rootfs(r->o.rootfs, err))
+		return -1;
+	if (r->namespaces & CLONE_NEWPID) {
+		r->own_proc = mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0;
+		if (!r->own_proc)
+			log_info("/proc goes on showing the processes outside: %s", strerror(errno));
+	}
+	own_shm(r);
+	return 0;
+}
+
+static void loopback_up(void)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	cleanup_close int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (s >= 0 && ioctl(s, SIOCSIFFLAGS, &ifr))
+		log_info("the loopback interface stays down: %s", strerror(errno));
+}
+
+int container_setup(struct restart *r, struct err *err)
+{
+	if (r->namespaces & CLONE_NEWUTS) {
+		if (sethostname(r->job->hostname, strlen(r->job->hostname)) ||
+		    setdomainname(r->job->domainname, strlen(r->job->domainname)))
+			log_info("the host name stays as it is here: %s", strerror(errno));
+	}
+	r->own_proc = !(r->namespaces & CLONE_NEWPID);
+	if (r->namespaces & CLONE_NEWNET)
+		loopback_up();
+	if (r->namespaces & CLONE_NEWNS)
+		return setup_mounts(r, err);
+	if (r->o.rootfs || r->o.nbinds)
+		return err_set(err, E_KERNEL_FEATURE, 0, "--rootfs and --bind need a mount namespace");
+	return 0;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * init.c - process 1 of the container: sets it up, opens what the job had open, has the tree made,
+ * watches over the restoring, and from then on reaps and passes on signals. When it ends, the kernel
+ * ends whatever is left in the container.
+ *
+ * Without a pid namespace it is an ordinary process and the subreaper of the others.
+ */
+#include "restart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "../common/fds.h"
+#include "../common/io.h"
+#include "../common/keeper.h"
+#include "../common/proc.h"
+#include "../resource/object.h"
+#include "sync.h"
+
+#define WATCH_MS	100		/* how often init looks for processes that died while being restored */
+#define REAP_MS		10
+#define GIVE_UP_MS	3000		/* how long the others have to see that somebody failed */
+
+/* Objects must exist before the processes that map them: made by two, there would be two. */
+static int open_all(struct restart *r, struct err *err)
+{
+	const struct rec_object *o;
+	size_t pos = 0;
+
+	if (rset_open(&r->rset, err))
+		return -1;
+	while ((o = rec_next_object(&r->manifest.recs, &pos)))
+		if (object_restore_fd(&r->rset, o->id, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* Has a process that is being restored come to its end? */
+static int look_for_dead(const struct restart *r, struct err *err)
+{
+	for (size_t i = 0; i < r->ntasks; i++) {
+		const struct rec_task *t = &r->tasks[i];
+		struct proc_stat st;
+
+		if (t->zombie || t->pid == r->job->keeper_pid)
+			continue;
+		if (proc_stat((pid_t)t->pid, 0, &st) == 0 ? st.state == 'Z' || st.state == 'X' : errno == ENOENT || errno == ESRCH)
+			return err_set(err, E_PROCESS_DIED, 0, "process %u (%s) ended while it was being restored",
+				       t->pid, t->comm);
+	}
+	return 0;
+}
+
+/* Until all processes are in the stub. */
+static int watch(struct restart *r, struct err *err)
+{
+	int ready;
+
+	while ((ready = sync_ready(r->sync, WATCH_MS)) == 0) {
+		int exist = __atomic_load_n(&r->sync->stage[SYNC_ALONE], __ATOMIC_ACQUIRE) > r->sync->nprocs;
+
+		/* /proc of a container that could not mount its own has other numbers. */
+		if (exist && r->own_proc && look_for_dead(r, err) && sync_ready(r->sync, 0) == 0)
+			return -1;
+		if (kill((pid_t)r->job->keeper_pid, 0) && errno == ESRCH && exist)
+			return err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
+	}
+	if (ready < 0)
+		sync_failed(r->sync, err);
+	return ready < 0 ? -1 : 0;
+}
+
+/* reap() - 1: there are children left. */
+static int reap(void)
+{
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG | __WALL)) > 0)
+		;
+	return pid == 0;
+}
+
+/* Whoever is still a child of ours after all that time: our own descendants cannot hide elsewhere. */
+static void kill_children(void)
+{
+	cleanup_free pid_t *pids = NULL;
+	ssize_t n = proc_list(0, "", &pids);
+
+	for (ssize_t i = 0; i < n; i++) {
+		struct proc_stat st;
+
+		if (pids[i] > 1 && proc_stat(pids[i], 0, &st) == 0 && st.ppid == getpid())
+			kill(pids[i], SIGKILL);
+	}
+}
+
+/* Somebody failed; all see that and end. In a pid namespace our own end is enough. */
+static void NORETURN clear_away(const struct restart *r)
+{
+	const struct timespec nap = { 0, REAP_MS * 1000000L };
+
+	for (int ms = 0; !(r->namespaces & CLONE_NEWPID) && reap(); ms += REAP_MS) {
+		if (ms >= GIVE_UP_MS)
+			kill_children();
+		nanosleep(&nap, NULL);
+	}
+	_exit(RESTART_EXIT_FAILED);
+}
+
+/* Process 1, from now on: everything but the end of a child is for the program. */
+static void NORETURN serve(const struct restart *r)
+{
+	siginfo_t info;
+	sigset_t all;
+
+	close_range(0, ~0U, 0);
+	sigfillset(&all);
+	while (reap())
+		if (sigwaitinfo(&all, &info) > 0 && info.si_signo != SIGCHLD)
+			keeper_forward((pid_t)r->job->root_pid, &info);
+	_exit(0);
+}
+
+static void NORETURN failed(struct restart *r, const struct err *err)
+{
+	sync_fail(r->sync, 0, err);
+	clear_away(r);
+}
+
+static void NORETURN be_keeper(struct restart *r)
+{
+	const int keep[] = { r->tell, r->run.owner_fd };
+	struct err err;
+
+	prctl(PR_SET_NAME, "ckpt_keeper");
+	/* No pipe of the program's may be held open here; and libraries do not like closed ones. */
+	for (int fd = 0; fd < 3; fd++)
+		if (fds_null(fd))
+			close(fd);
+	fds_close_from(3, keep, ARRAY_SIZE(keep));
+	keeper_tell(r->tell, KEEPER_STARTED, (int)r->job->root_pid);
+	if (getpid() == r->init) {
+		if (watch(r, &err))
+			failed(r, &err);
+		keeper_tell(r->tell, (enum keeper_event)INIT_READY, 0);
+	}
+	keeper_loop((pid_t)r->job->root_pid, r->tell);
+	_exit(0);
+}
+
+static void NORETURN run(struct restart *r)
+{
+	const struct tree_hooks hooks = {
+		.payload = task_run, .keeper = be_keeper, .after_setsid = tty_after_setsid,
+	};
+	struct err err = { .code = E_FAILED };
+	const int keep[] = { r->tell };
+
+	r->init = getpid();
+	r->inside = 1;
+	sync_set_init(getpid());
+	prctl(PR_SET_NAME, "ckpt_init");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	keeper_block_signals(NULL);
+	if (container_setup(r, &err) || open_all(r, &err))
+		failed(r, &err);
+	if (tree_make_all(r, &hooks, &err) < 0)
+		failed(r, &err);
+	for (int fd = 0; fd < 3; fd++)
+		if (fds_null(fd))
+			close(fd);
+	fds_close_from(3, keep, ARRAY_SIZE(keep));
+	if (watch(r, &err))
+		failed(r, &err);
+	keeper_tell(r->tell, (enum keeper_event)INIT_READY, 0);
+	serve(r);
+}
+
+/*
+ * The process that makes the container: it cannot be process 1 of it itself. A session that began
+ * outside of the job's namespace is represented by it, so it must stay if that has a terminal.
+ */
+static void NORETURN make_container(struct restart *r, int pipe_fd)
+{
+	int hold = r->has_tty_sid && !r->tty_sid;
+	struct err err = { .code = E_FAILED };
+	struct pollfd p = { .fd = -1, .events = POLLIN };
+	pid_t pid;
+
+	/* Without a container the session may be the one we are in: then it is not left. */
+	if (!r->keeper_sid || r->keeper_sid != (uint32_t)getsid(0))
+		setsid();
+	if ((hold && tty_after_setsid(r, 0, &err)) || container_enter(r, &err))
+		goto fail;
+	/* The front's child, like us, so that nothing stands between them. */
+	pid = tree_clone(0, CLONE_PARENT, 0);
+	if (pid == 0) {
+		close(pipe_fd);
+		run(r);
+	}
+	if (pid < 0) {
+		err_set(&err, E_FAILED, errno, "making the first process of the container");
+		goto fail;
+	}
+	p.fd = hold ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	if (write(pipe_fd, &pid, sizeof(pid)) != sizeof(pid))
+		_exit(1);
+	if (hold) {
+		fds_close_from(0, &p.fd, 1);
+		poll(&p, 1, -1);
+	}
+	_exit(0);
+fail:
+	sync_fail(r->sync, 0, &err);
+	_exit(1);
+}
+
+pid_t init_start(struct restart *r, struct err *err)
+{
+	pid_t maker, init;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_set(err, E_FAILED, errno, "a pipe");
+	maker = fork();
+	if (maker == 0) {
+		close(fds[0]);
+		make_container(r, fds[1]);
+	}
+	close(fds[1]);
+	if (maker < 0) {
+		close(fds[0]);
+		return err_set(err, E_FAILED, errno, "making a process");
+	}
+	if (io_read_full(fds[0], &init, sizeof(init)) != sizeof(init)) {
+		init = -1;
+		if (!sync_failed(r->sync, err))
+			err_set(err, E_FAILED, 0, "the process that makes the container ended");
+	}
+	close(fds[0]);
+	return init;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * task.c - what belongs to a process as a whole, and ordinary code can restore: descriptors,
+ * directories, limits, signal dispositions, a few attributes. What threads have, what needs the
+ * program's memory, and what would be in the way of restoring that is left to memory.c.
+ *
+ * All signals are blocked, so that none arrives between its disposition and its handler's memory.
+ */
+#include "restart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/keeper.h"
+#include "../resource/lock.h"
+#include "../resource/object.h"
+#include "sync.h"
+
+/* As the kernel has it for rt_sigaction(2); glibc's struct is another. */
+struct kernel_sigaction { uint64_t handler, flags, restorer, mask; };
+
+/* Which mce_kill value prctl(PR_MCE_KILL_GET) gave, for PR_MCE_KILL_SET. */
+#define MCE_KILL_SET	1
+
+void task_late(struct restart_task *t, uint32_t flags, uint64_t nr, const uint64_t arg[6],
+	       int data_arg, const void *data, size_t len)
+{
+	struct task_ops *l = &t->late;
+	struct task_op *op;
+
+	if (l->n == l->cap) {
+		l->cap = l->cap ? 2 * l->cap : 32;
+		l->ops = xrealloc(l->ops, l->cap * sizeof(*l->ops));
+	}
+	op = &l->ops[l->n++];
+	*op = (struct task_op){ .op = { .code = PLAN_SYSCALL, .flags = flags, .nr = nr },
+				.data = data, .len = len, .data_arg = data_arg };
+	memcpy(op->op.arg, arg, sizeof(op->op.arg));
+}
+
+static int write_self(const char *name, long long value)
+{
+	char path[64], text[32];
+	cleanup_close int fd = -1;
+	int n = snprintf(text, sizeof(text), "%lld", value);
+
+	snprintf(path, sizeof(path), "/proc/self/%s", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd >= 0 && write(fd, text, (size_t)n) == n ? 0 : -1;
+}
+
+/* ---- descriptors ---- */
+
+static int place_fds(struct restart_task *t, struct err *err)
+{
+	const struct rec_fd **fds, *fd;
+	struct restart *r = t->r;
+	size_t pos = 0, n = 0;
+	int ret;
+
+	/* What is below fd_base is ours no more: the terminal, the checkpoint's directory, sockets to the front. */
+	close_range(0, (unsigned int)r->fd_base - 1, 0);
+	while (rec_next_fd(&t->image->recs, &pos))
+		n++;
+	fds = xcalloc(n + 1, sizeof(*fds));
+	for (n = pos = 0; (fd = rec_next_fd(&t->image->recs, &pos)); ) {
+		int from = rset_fd(&r->rset, fd->desc, (int)fd->fd);
+
+		fds[n++] = fd;
+		if (from < 0)
+			return err_set(err, E_CORRUPT, 0, "fd %u: there is no description %u", fd->fd, fd->desc);
+		if (dup3(from, (int)fd->fd, fd->cloexec ? O_CLOEXEC : 0) < 0)
+			return err_set(err, errno == EBADF ? E_LIMIT : E_FAILED, errno, "fd %u", fd->fd);
+	}
+	ret = rset_attach(&r->rset, t->task->pid, fds, n, err);
+	free(fds);
+	return ret;
+}
+
+/* The process' own number of a description, -1. */
+static int fd_of(const struct restart_task *t, uint32_t desc)
+{
+	const struct rec_fd *fd;
+	size_t pos = 0;
+
+	while ((fd = rec_next_fd(&t->image->recs, &pos)))
+		if (fd->desc == desc)
+			return (int)fd->fd;
+	return -1;
+}
+
+/*
+ * POSIX locks are lost when any descriptor of the file is closed, which our copies still have to
+ * be: so they are taken now, for the sake of a good message, and again in the stub.
+ */
+static int take_locks(struct restart_task *t, struct err *err)
+{
+	const struct rec_lock *lock;
+	size_t pos = 0;
+
+	while ((lock = rec_next_lock(&t->image->recs, &pos))) {
+		int fd = fd_of(t, lock->desc);
+		struct flock *fl;
+
+		if (lock->kind != LOCK_POSIX || fd < 0)
+			continue;
+		if (lock_restore(lock, fd, err))
+			return -1;
+		fl = xcalloc(1, sizeof(*fl));
+		*fl = (struct flock){ .l_type = (short)lock->type, .l_whence = SEEK_SET,
+				      .l_start = (off_t)lock->start, .l_len = (off_t)lock->len };
+		task_late(t, 0, SYS_fcntl, (uint64_t[6]){ (uint64_t)fd, F_SETLK }, 2, fl, sizeof(*fl));
+	}
+	return 0;
+}
+
+/* ---- directories ---- */
+
+static int open_dir(struct restart_task *t, const char *path, int deleted, struct err *err)
+{
+	char here[PATH_MAX];
+	int fd;
+
+	if (rset_path(&t->r->rset, path, here, sizeof(here)) < 0)
+		return err_set(err, E_FAILED, 0, "directory %s: its path is too long", path);
+	if (deleted) {
+		/* Nobody can look for it by name, so any empty directory without a name is as good. */
+		char made[] = "/tmp/.ckpt-cwd-XXXXXX";
+
+		if (!mkdtemp(made))
+			return err_set(err, E_FAILED, errno, "a directory in place of the deleted %s", path);
+		fd = open(made, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		rmdir(made);
+	} else {
+		fd = open(here, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno), errno,
+			       "directory %s", here);
+	return fd;
+}
+
+static int set_dirs(struct restart_task *t, struct err *err)
+{
+	const struct rec_process *p = t->process;
+	cleanup_close int cwd = open_dir(t, p->cwd, (int)p->cwd_deleted, err), root = -1;
+
+	if (cwd < 0)
+		return -1;
+	if (p->root[0] && strcmp(p->root, "/")) {
+		root = open_dir(t, p->root, 0, err);
+		if (root < 0)
+			return -1;
+		if (fchdir(root) || chroot("."))
+			return err_set(err, err_code_of_errno(errno), errno, "making %s the root directory", p->root);
+	}
+	if (fchdir(cwd))
+		return err_set(err, err_code_of_errno(errno), errno, "changing to directory %s", p->cwd);
+	umask((mode_t)p->umask);
+	return 0;
+}
+
+/* ---- attributes ---- */
+
+/* Limits hold in the end; while memory and threads are being made they would be in the way. */
+static int set_limits(struct restart_task *t, struct err *err)
+{
+	const struct rec_rlimit *rec;
+	size_t pos = 0;
+
+	while ((rec = rec_next_rlimit(&t->image->recs, &pos))) {
+		struct rlimit *lim = xcalloc(1, sizeof(*lim)), now;
+
+		*lim = (struct rlimit){ rec->soft, rec->hard };
+		if (getrlimit((__rlimit_resource_t)rec->resource, &now))
+			return err_set(err, E_FAILED, errno, "resource limit %u", rec->resource);
+		/* Raised now, while we may, and only as far as that goes. */
+		if (now.rlim_max < lim->rlim_max) {
+			struct rlimit more = { now.rlim_cur, lim->rlim_max };
+
+			if (setrlimit((__rlimit_resource_t)rec->resource, &more))
+				lim->rlim_max = now.rlim_max;
+			lim->rlim_cur = MIN(lim->rlim_cur, lim->rlim_max);
+		}
+		task_late(t, 0, SYS_prlimit64, (uint64_t[6]){ 0, rec->resource }, 2, lim, sizeof(*lim));
+	}
+	return 0;
+}
+
+static void set_attributes(struct restart_task *t)
+{
+	const struct rec_process *p = t->process;
+
+	/* Denied or absent where the kernel or our rights are less: none is worth a failure. */
+	write_self("oom_score_adj", p->oom_score_adj);
+	if (p->coredump_filter) {
+		char text[32];
+		cleanup_close int fd = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+		int n = snprintf(text, sizeof(text), "%#x", p->coredump_filter);
+
+		if (fd >= 0 && write(fd, text, (size_t)n) != n)
+			errno = 0;
+	}
+	if (p->autogroup)
+		write_self("autogroup", p->autogroup);
+	if ((uint32_t)personality(0xffffffff) != p->personality)
+		personality(p->personality);
+	prctl(PR_SET_CHILD_SUBREAPER, (unsigned long)p->child_subreaper);
+	if (p->no_new_privs)
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_THP_DISABLE, (unsigned long)p->thp_disable, 0, 0, 0);
+	prctl(PR_MCE_KILL, MCE_KILL_SET, (unsigned long)p->mce_kill, 0, 0);
+	/* A changed user id clears dumpable, and the time stamp counter is used by our own libc. */
+	if (p->dumpable <= 1)
+		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){ PR_SET_DUMPABLE, p->dumpable }, -1, NULL, 0);
+	if (p->tsc_mode == PR_TSC_SIGSEGV)
+		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){ PR_SET_TSC, p->tsc_mode }, -1, NULL, 0);
+}
+
+/* Through the bare system call: libc would refuse its own two signals and put in its own restorer. */
+static int set_signals(struct restart_task *t, struct err *err)
+{
+	const struct kernel_sigaction dfl = { 0 };
+	const struct rec_sigaction *rec;
+	size_t pos = 0;
+
+	for (int sig = 1; sig <= 64; sig++)
+		if (sig != SIGKILL && sig != SIGSTOP)
+			syscall(SYS_rt_sigaction, sig, &dfl, NULL, 8);
+	while ((rec = rec_next_sigaction(&t->image->recs, &pos))) {
+		struct kernel_sigaction sa = { rec->handler, rec->flags, rec->restorer, rec->mask };
+
+		if (rec->signal == SIGKILL || rec->signal == SIGSTOP)
+			continue;
+		if (syscall(SYS_rt_sigaction, (int)rec->signal, &sa, NULL, 8))
+			return err_set(err, E_FAILED, errno, "disposition of signal %u", rec->signal);
+	}
+	return 0;
+}
+
+static int restore(struct restart_task *t, struct err *err)
+{
+	struct restart *r = t->r;
+
+	if (tty_foreground(r, t->task, err) || place_fds(t, err) || take_locks(t, err) || set_dirs(t, err))
+		return -1;
+	set_attributes(t);
+	/* The ends of helpers and zombies are no news: what was pending at the checkpoint is in the image. */
+	keeper_drop_signals();
+	if (set_limits(t, err) || set_signals(t, err))
+		return -1;
+	return memory_enter(t, err);
+}
+
+void task_run(struct restart *r, size_t i)
+{
+	struct restart_task t = {
+		.r = r, .task = &r->tasks[i], .image = &r->images[i],
+		.process = rec_first(process, &r->images[i].recs),
+	};
+	struct err err = { .code = E_FAILED, .msg = "its memory could not be restored" };
+
+	prctl(PR_SET_NAME, t.task->comm);
+	restore(&t, &err);
+	err_prefix(&err, "%s", t.task->comm);
+	sync_fail(r->sync, t.task->pid, &err);
+	_exit(RESTART_EXIT_FAILED);
+}

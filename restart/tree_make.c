@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tree_make.c - follow the plan of common/tree.c for real.
+ *
+ * One program, executed by every process from its birth on: do the steps whose maker you are, join
+ * your group, then be what you are: a helper (exit), a zombie (exit, too, but nobody waits for you), the
+ * keeper, or a process of the job (payload). In between all meet at the stages of sync.h.
+ *
+ * The leader of the keeper's session was outside of the job: the user's shell. A stand-in with its
+ * pid makes the session, and stays while the session has a terminal, which would hang up otherwise.
+ */
+#include "restart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/keeper.h"
+#include "sync.h"
+
+/* The lowest number given to helpers whose pid does not matter. */
+#define ANY_PID_FIRST	300
+
+struct maker {
+	struct restart *r;
+	const struct tree_hooks *hooks;
+	uint32_t *any;			/* pid of helper TREE_ANY_PID | i */
+	uint32_t made, living;		/* how many meet at a stage: with helpers and zombies, and without */
+};
+
+pid_t tree_clone(uint32_t pid, uint64_t flags, int exit_signal)
+{
+	/* struct clone_args; linux/sched.h and sched.h do not go together everywhere. */
+	const uint64_t tid = pid;
+	const int32_t set_tid = (int32_t)pid;
+	const uint64_t args[11] = {
+		[0] = flags, [4] = (uint64_t)exit_signal,
+		[8] = tid ? (uint64_t)(uintptr_t)&set_tid : 0, [9] = tid ? 1 : 0,
+	};
+	const size_t size = 10 * sizeof(args[0]);
+
+	if (!pid && !(flags & ~0xffffffffULL) && syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS)
+		return (pid_t)syscall(SYS_clone, flags | (uint64_t)exit_signal, 0, 0, 0, 0);
+	return (pid_t)syscall(SYS_clone3, args, size);
+}
+
+static int fork_failed(uint32_t pid, int errnum, struct err *err)
+{
+	switch (errnum) {
+	case EEXIST:
+		return err_set(err, E_PID_TAKEN, 0,
+			       "process id %u is in use here; restore in a pid namespace of its own (--namespaces=auto)", pid);
+	case EPERM:
+		return err_set(err, E_ACCESS, 0, "making process %u with its own id is not permitted here; "
+			       "a pid namespace of its own or CAP_CHECKPOINT_RESTORE is needed", pid);
+	case ENOSYS:
+		return err_set(err, E_KERNEL_FEATURE, 0, "clone3, which makes process %u with its own id, is denied here "
+			       "(an old seccomp profile?) or missing", pid);
+	case EINVAL:
+		return err_set(err, E_KERNEL_FEATURE, 0, "process id %u is beyond /proc/sys/kernel/pid_max, "
+			       "or clone3 knows no set_tid", pid);
+	case EAGAIN:
+		return err_set(err, E_LIMIT, 0, "making process %u: too many processes (ulimit -u, or the pids cgroup)", pid);
+	default:
+		return err_set(err, E_FAILED, errnum, "making process %u", pid);
+	}
+}
+
+static void NORETURN give_up(struct maker *m, uint32_t self, const struct err *err)
+{
+	sync_fail(m->r->sync, self & TREE_ANY_PID ? 0 : self, err);
+	_exit(RESTART_EXIT_FAILED);
+}
+
+static void meet(struct maker *m, enum sync_stage stage, uint32_t target)
+{
+	if (sync_meet(m->r->sync, stage, target))
+		_exit(RESTART_EXIT_FAILED);
+}
+
+static const struct rec_task *task_of(const struct maker *m, uint32_t pid)
+{
+	for (size_t i = 0; i < m->r->ntasks; i++)
+		if (m->r->tasks[i].pid == pid)
+			return &m->r->tasks[i];
+	return NULL;
+}
+
+static uint32_t real_pid(const struct maker *m, uint32_t id)
+{
+	return id & TREE_ANY_PID ? m->any[id & ~TREE_ANY_PID] : id;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Pids for the nameless helpers: none that any process, thread, group or session of the job will need. */
+static void choose_any(struct maker *m)
+{
+	const struct restart *r = m->r;
+	size_t nany = 0, n = 0, cap = 4 * r->ntasks + 2, at = 0;
+	uint32_t *used, next = ANY_PID_FIRST;
+
+	for (size_t i = 0; i < r->tree.nsteps; i++)
+		nany += r->tree.steps[i].op == TREE_FORK && (r->tree.steps[i].pid & TREE_ANY_PID);
+	m->any = xcalloc(nany + 1, sizeof(*m->any));
+	/* Without a pid namespace of ours the kernel has to choose. */
+	if (!nany || !(r->namespaces & CLONE_NEWPID))
+		return;
+	used = xcalloc(cap, sizeof(*used));
+	used[n++] = r->job->keeper_pid;
+	used[n++] = r->keeper_sid;
+	for (size_t i = 0; i < r->ntasks; i++) {
+		const struct rec_thread *t;
+		size_t pos = 0;
+
+		used = xrealloc(used, (n + 4) * sizeof(*used));
+		used[n++] = r->tasks[i].pid;
+		used[n++] = r->tasks[i].pgid;
+		used[n++] = r->tasks[i].sid;
+		if (!r->images || r->images[i].fd < 0)
+			continue;
+		while ((t = rec_next_thread(&r->images[i].recs, &pos))) {
+			used = xrealloc(used, (n + 4) * sizeof(*used));
+			used[n++] = t->tid;
+		}
+	}
+	qsort(used, n, sizeof(*used), by_number);
+	for (size_t i = 0; i < nany; i++, next++) {
+		for (; at < n && used[at] <= next; at++)
+			if (used[at] == next)
+				next++;
+		m->any[i] = next;
+	}
+	free(used);
+}
+
+/* Is there a group that @pid must make, even if it does not stay in it? */
+static int leads(const struct maker *m, uint32_t pid)
+{
+	for (size_t i = 0; i < m->r->ntasks; i++)
+		if (m->r->tasks[i].pgid == pid)
+			return 1;
+	return pid == m->r->job->keeper_pid;
+}
+
+/* The group that the process (or helper) @self belongs to; 0: the one it was born in. */
+static uint32_t group_of(const struct maker *m, uint32_t self)
+{
+	const struct rec_task *t = task_of(m, self);
+
+	if (self == m->r->job->keeper_pid)
+		return self;
+	for (size_t i = 0; !t && i < m->r->tree.ngroups; i++)
+		if (m->r->tree.groups[i].helper == self)
+			return m->r->tree.groups[i].pgid;
+	return t ? t->pgid : 0;
+}
+
+static void join(struct maker *m, uint32_t self, uint32_t pgid)
+{
+	struct err err;
+
+	if (!pgid || getpgrp() == (pid_t)pgid || setpgid(0, (pid_t)pgid) == 0)
+		return;
+	err_set(&err, E_FAILED, errno, "making process %u part of process group %u", self, pgid);
+	give_up(m, self, &err);
+}
+
+static void join_group(struct maker *m, uint32_t self)
+{
+	uint32_t pgid = group_of(m, self);
+	int leader = leads(m, self) || pgid == self;
+
+	if (leader)
+		join(m, self, self);
+	meet(m, SYNC_LEADERS, m->made);
+	if (!leader)
+		join(m, self, pgid);
+	meet(m, SYNC_JOINED, m->made);
+	if (leader)
+		join(m, self, pgid);
+	meet(m, SYNC_MOVED, m->made);
+}
+
+/* A process that has ended: with the status that its parent will ask for. */
+static void NORETURN be_zombie(const struct rec_task *t)
+{
+	const struct rlimit none = { 0, 0 };
+
+	prctl(PR_SET_NAME, t->comm);
+	/* The core, if any, was written long ago. */
+	setrlimit(RLIMIT_CORE, &none);
+	keeper_exit_as((int)(t->status & 0xff7f));
+}
+
+/* Wait for the helpers made by @self, and until the zombies that are its children have ended. */
+static void see_off(struct maker *m, uint32_t self)
+{
+	for (size_t i = 0; i < m->r->tree.nsteps; i++) {
+		const struct tree_step *s = &m->r->tree.steps[i];
+		const struct rec_task *t;
+		siginfo_t info;
+		struct err err;
+
+		if (s->op != TREE_FORK || s->maker != self)
+			continue;
+		t = task_of(m, s->pid);
+		if (s->temp && !(s->pid & TREE_ANY_PID && !real_pid(m, s->pid)) &&
+		    waitid(P_PID, real_pid(m, s->pid), &info, WEXITED | __WALL) < 0) {
+			err_set(&err, E_FAILED, errno, "waiting for helper %u", real_pid(m, s->pid));
+			give_up(m, self, &err);
+		}
+		if (t && t->zombie && t->ppid == self &&
+		    waitid(P_PID, t->pid, &info, WEXITED | WNOWAIT | __WALL) < 0) {
+			err_set(&err, E_FAILED, errno, "making process %u, which has ended", t->pid);
+			give_up(m, self, &err);
+		}
+	}
+}
+
+static void verify(struct maker *m, const struct rec_task *t)
+{
+	struct err err;
+
+	if ((uint32_t)getpid() == t->pid && (uint32_t)getppid() == t->ppid &&
+	    (!t->sid || (uint32_t)getsid(0) == t->sid) && (!t->pgid || (uint32_t)getpgrp() == t->pgid))
+		return;
+	err_set(&err, E_FAILED, 0, "is process %d of parent %d, group %d, session %d, but was %u of %u, %u, %u",
+		getpid(), getppid(), getpgrp(), getsid(0), t->pid, t->ppid, t->pgid, t->sid);
+	give_up(m, t->pid, &err);
+}
+
+/* What a process does once it has made those that it must make, and they have. */
+static void NORETURN be(struct maker *m, uint32_t self, int temp, int reaper)
+{
+	const struct rec_task *t = task_of(m, self);
+
+	join_group(m, self);
+	see_off(m, self);
+	if (temp)
+		_exit(0);
+	if (t && t->zombie && self != m->r->job->keeper_pid)
+		be_zombie(t);
+	meet(m, SYNC_ALONE, m->living);
+	if (reaper)
+		prctl(PR_SET_CHILD_SUBREAPER, 0);
+	if (self == m->r->job->keeper_pid)
+		m->hooks->keeper(m->r);
+	verify(m, t);
+	m->hooks->payload(m->r, (size_t)(t - m->r->tasks));
+}
+
+static void begin_session(struct maker *m, uint32_t self)
+{
+	struct err err;
+
+	if (setsid() < 0) {
+		err_set(&err, E_FAILED, errno, "making session %u", self);
+		give_up(m, self, &err);
+	}
+	if (m->hooks->after_setsid && m->hooks->after_setsid(m->r, self, &err) < 0)
+		give_up(m, self, &err);
+}
+
+/* The life of a process from its birth; a child begins again at the top with another @self. */
+static void NORETURN live(struct maker *m, uint32_t self)
+{
+	int temp = 0, reaper = 0;
+	struct err err;
+
+again:
+	for (size_t i = 0; i < m->r->tree.nsteps; i++) {
+		const struct tree_step *s = &m->r->tree.steps[i];
+		const struct rec_task *t;
+		pid_t pid;
+
+		if (s->maker != self)
+			continue;
+		switch (s->op) {
+		case TREE_FORK:
+			t = task_of(m, s->pid);
+			/* A helper's end shall be no news for its parent. */
+			pid = tree_clone(real_pid(m, s->pid), 0, t ? (int)t->exit_signal : 0);
+			if (pid < 0) {
+				fork_failed(real_pid(m, s->pid), errno, &err);
+				give_up(m, self, &err);
+			}
+			if (pid == 0) {
+				self = s->pid;
+				temp = s->temp;
+				reaper = 0;
+				goto again;
+			}
+			if (s->pid & TREE_ANY_PID)
+				m->any[s->pid & ~TREE_ANY_PID] = (uint32_t)pid;
+			break;
+		case TREE_SETSID:
+			begin_session(m, self);
+			break;
+		case TREE_SUBREAPER:
+			prctl(PR_SET_CHILD_SUBREAPER, 1);
+			reaper = 1;
+			break;
+		case TREE_EXIT:
+			break;
+		}
+	}
+	meet(m, SYNC_EXIST, m->made);
+	be(m, self, temp, reaper);
+}
+
+static void NORETURN be_keeper(struct maker *m)
+{
+	struct err err;
+
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+		err_set(&err, E_KERNEL_FEATURE, errno, "the keeper cannot become the parent of orphans");
+		give_up(m, 0, &err);
+	}
+	if (m->r->keeper_sid == m->r->job->keeper_pid && getsid(0) != getpid())
+		begin_session(m, m->r->keeper_sid);
+	live(m, m->r->job->keeper_pid);
+}
+
+static pid_t make_keeper(struct maker *m, struct err *err)
+{
+	pid_t pid = tree_clone(m->r->job->keeper_pid, 0, SIGCHLD);
+
+	if (pid == 0)
+		be_keeper(m);
+	return pid < 0 ? fork_failed(m->r->job->keeper_pid, errno, err) : pid;
+}
+
+/* In the place of the shell: the keeper's session is ours. */
+static void NORETURN stand_in(struct maker *m)
+{
+	struct restart *r = m->r;
+	struct err err;
+	pid_t keeper;
+
+	prctl(PR_SET_NAME, "ckpt_session");
+	begin_session(m, r->keeper_sid);
+	keeper = make_keeper(m, &err);
+	if (keeper < 0)
+		give_up(m, 0, &err);
+	if (sync_wait(r->sync, SYNC_MOVED, m->made))
+		_exit(RESTART_EXIT_FAILED);
+	if (r->has_tty_sid && r->tty_sid == r->keeper_sid) {
+		/* Nothing of the program's may be held open by us. */
+		close_range(0, ~0U, 0);
+		while (waitpid(keeper, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	_exit(0);
+}
+
+pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct err *err)
+{
+	static struct maker m;		/* lives on in the children, whose stack is not ours */
+	pid_t pid;
+
+	m = (struct maker){ .r = r, .hooks = hooks, .made = 1, .living = 1 };
+	for (size_t i = 0; i < r->tree.nsteps; i++)
+		m.made += r->tree.steps[i].op == TREE_FORK;
+	for (size_t i = 0; i < r->ntasks; i++)
+		m.living += !r->tasks[i].zombie && r->tasks[i].pid != r->job->keeper_pid;
+	r->sync->nprocs = m.living - 1;
+	choose_any(&m);
+
+	/* Process 1 can be anything the job needs it to be. */
+	if (r->keeper_sid == (uint32_t)getpid() && getsid(0) != getpid())
+		begin_session(&m, r->keeper_sid);
+	if (r->job->keeper_pid == (uint32_t)getpid())
+		be_keeper(&m);
+	if (!r->keeper_sid || r->keeper_sid == (uint32_t)getsid(0) || r->keeper_sid == r->job->keeper_pid)
+		return make_keeper(&m, err);
+	pid = tree_clone(r->keeper_sid, 0, SIGCHLD);
+	if (pid == 0)
+		stand_in(&m);
+	if (pid < 0)
+		return fork_failed(r->keeper_sid, errno, err);
+	return (pid_t)r->job->keeper_pid;
+}

@@ -25,6 +25,7 @@ static int make_request(const struct command *cmd, json_t *req, struct err *err)
 {
 	json_object_set_new(req, "request", json_string("checkpoint"));
 	json_object_set_new(req, "leave_running", json_boolean(cmd->leave_running));
+	json_object_set_new(req, "progress", json_boolean(!cmd->quiet));
 	if (cmd->id)
 		json_object_set_new(req, "id", json_string(cmd->id));
 	if (cmd->timeout_ns)

@@ -87,6 +87,7 @@ static enum verdict req_checkpoint(struct coordinator *c, struct client *cl, con
 	if (checkpoint_start(c, &r, err) < 0)
 		return FAIL;
 	cl->state = CLIENT_ROUND;
+	cl->progress = json_is_true(json_object_get(msg, "progress"));
 	return LATER;
 }
 

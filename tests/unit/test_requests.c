@@ -172,20 +172,16 @@ static int answered(struct fixture *f, int fd, int ms)
 	return 1;
 }
 
-/* The answer that is not progress; at most 10 s. */
+/* The next message; at most 10 s. */
 static json_t *answer(struct fixture *f, int fd)
 {
-	for (;;) {
-		struct err err = { 0 };
-		json_t *msg;
+	struct err err = { 0 };
+	json_t *msg;
 
-		assert_int_equal(answered(f, fd, 10000), 1);
-		msg = control_recv(fd, &err);
-		assert_non_null(msg);
-		if (!json_object_get(msg, "progress"))
-			return msg;
-		json_decref(msg);
-	}
+	assert_int_equal(answered(f, fd, 10000), 1);
+	msg = control_recv(fd, &err);
+	assert_non_null(msg);
+	return msg;
 }
 
 static void expect_error(struct fixture *f, int fd, enum err_code code)
@@ -323,6 +319,26 @@ static void one_at_a_time(void **state)
 	close(first);
 	close(second);
 	close(waiter);
+}
+
+static void progress_if_wanted(void **state)
+{
+	static const char *const phases[] = { "stop", "save" };
+	struct fixture *f = *state;
+	int fd = client(f);
+	json_t *msg = checkpoint_msg(NULL);
+
+	fake.ms = 50;
+	register_job(f, "running");
+	json_object_set_new(msg, "progress", json_true());
+	ask(fd, msg);
+	for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
+		msg = answer(f, fd);
+		assert_string_equal(json_string_value(json_object_get(json_object_get(msg, "progress"), "phase")), phases[i]);
+		json_decref(msg);
+	}
+	expect_checkpoint(f, fd, "1");
+	close(fd);
 }
 
 static void a_client_that_leaves_changes_nothing(void **state)
@@ -543,7 +559,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(status_before_and_after), TEST(checkpoints_are_numbered), TEST(early_requests_wait),
-		TEST(one_at_a_time), TEST(a_client_that_leaves_changes_nothing), TEST(failures_leave_nothing),
+		TEST(one_at_a_time), TEST(progress_if_wanted),
+		TEST(a_client_that_leaves_changes_nothing), TEST(failures_leave_nothing),
 		TEST(image_path), TEST(stopping_tells_the_launcher), TEST(death_after_commit),
 		TEST(kill_ends_everything), TEST(launcher_gone), TEST(interval_keeps_the_newest),
 		TEST(a_request_waits_for_the_interval), TEST(nonsense), TEST(half_closed),

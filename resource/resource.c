@@ -192,6 +192,8 @@ int res_set_check(struct res_set *set, struct err *err)
 	for (size_t i = 0; i < set->ndescs; i++) {
 		struct desc *d = &set->descs[i];
 
+		free(d->priv);
+		d->priv = NULL;
 		if (d->ops->check && d->ops->check(set, d, err) < 0)
 			return -1;
 	}

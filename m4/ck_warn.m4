@@ -5,7 +5,7 @@ AC_DEFUN([CK_WARN], [
 		[enable_werror=no])
 	WARN_CFLAGS=
 	for ck_flag in -Wall -Wextra -Wshadow -Wstrict-prototypes -Wold-style-definition \
-		-Wpointer-arith -Wwrite-strings -Wvla -Wimplicit-fallthrough; do
+		-Wpointer-arith -Wvla -Wimplicit-fallthrough; do
 		ck_saved=$CFLAGS
 		CFLAGS="$CFLAGS -Werror $ck_flag"
 		AC_MSG_CHECKING([for $ck_flag])

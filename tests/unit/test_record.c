@@ -238,11 +238,16 @@ static void test_flipped(void **state)
 
 struct raw { uint64_t word[16]; };
 
+static size_t head_at(uint64_t *word, uint32_t tag, uint32_t flags, uint64_t len)
+{
+	word[0] = tag | (uint64_t)flags << 32;
+	word[1] = len;
+	return 16;
+}
+
 static size_t head(struct raw *r, uint32_t tag, uint32_t flags, uint64_t len)
 {
-	r->word[0] = tag | (uint64_t)flags << 32;
-	r->word[1] = len;
-	return 16;
+	return head_at(r->word, tag, flags, len);
 }
 
 static void test_unknown(void **state)
@@ -254,7 +259,7 @@ static void test_unknown(void **state)
 	(void)state;
 	head(&r, 0x7777, 0, 8);
 	r.word[2] = 42;
-	head((struct raw *)&r.word[3], REC_TAG_epoll, 1, 8);
+	head_at(&r.word[3], REC_TAG_epoll, 1, 8);
 	r.word[5] = 5;
 	assert_int_equal(rec_parse(&r, 48, &l, &err), 0);
 	assert_int_equal(l.count, 1);

@@ -29,7 +29,7 @@ struct core {
 static uint64_t saved_end(const struct area *a)
 {
 	uint64_t addr = a->rec->start, last = a->rec->start;
-	struct run r;
+	struct extent r;
 
 	while (memory_next(a, &addr, a->rec->end, &r))
 		last = PAGE_UP(r.addr + r.len);
@@ -105,7 +105,7 @@ static int put_area(const struct core *k, const struct area *a, const Elf64_Phdr
 		    struct err *err)
 {
 	uint64_t addr = a->rec->start;
-	struct run r;
+	struct extent r;
 
 	while (memory_next(a, &addr, a->rec->start + ph->p_filesz, &r))
 		for (uint64_t at = 0; at < r.len; at += STEP) {

@@ -49,7 +49,7 @@ static int next_pages(const struct area *a, const struct area *b, uint64_t *addr
 {
 	for (;;) {
 		uint64_t at_a = *addr, at_b = *addr;
-		struct run ra = { .addr = UINT64_MAX }, rb = { .addr = UINT64_MAX };
+		struct extent ra = { .addr = UINT64_MAX }, rb = { .addr = UINT64_MAX };
 		int have = memory_next(a, &at_a, end, &ra) | memory_next(b, &at_b, end, &rb);
 
 		if (!have)

@@ -16,19 +16,17 @@
 
 struct proc;
 
-/* A piece of an address space, and where its bytes are. */
+/* Saved bytes of an address space, or of a file or shared object (then @addr is the offset in it). */
+struct extent { uint64_t addr, len, offset, hash; struct codec_reader *reader; };
+
+/* Extents sorted by address, without overlaps. */
+struct source { struct extent *extents; size_t count; };
+
+/* A piece of an address space: its pages are extents of @from at address + @shift; see memory.c. */
 struct area {
 	const struct rec_area *rec;
-	/* Page data of addresses [start, end): extents of @from at address + @shift; see memory.c. */
-	struct source *from;
+	const struct source *from;
 	uint64_t shift;
-};
-
-/* Extents sorted by address (or by offset in a file: contents), and the image that holds their bytes. */
-struct source {
-	struct codec_reader *reader;
-	struct image_extent *extents;
-	size_t count;
 };
 
 struct proc {
@@ -37,13 +35,16 @@ struct proc {
 	const struct rec_process *process;
 	const struct rec_mm *mm;	/* may be NULL in a damaged image */
 	struct image img;		/* img.fd -1: a zombie, which has none */
+	struct codec_reader *reader;
 	struct source own;
 	struct area *areas;		/* ascending */
 	size_t nareas;
+	const unsigned char *vdso;	/* our own, if it is what the process had; else NULL */
 	struct modules *modules;	/* symbols.c; made when first asked for */
 };
 
-struct content { const struct rec_content *rec; struct source source; };
+/* A shared memory object. */
+struct shared { const struct rec_object *rec; struct source source; };
 
 struct ckpt {
 	char *path;
@@ -53,8 +54,8 @@ struct ckpt {
 	struct codec_reader *reader;	/* of the manifest */
 	struct proc *procs;		/* as the manifest lists them */
 	size_t nprocs;
-	struct content *contents;
-	size_t ncontents;
+	struct shared *shared;
+	size_t nshared;
 };
 
 /*
@@ -74,23 +75,23 @@ struct proc *load_proc(struct ckpt *c, uint32_t pid, struct err *err);
 void memory_prepare(struct ckpt *c);
 void memory_free(struct ckpt *c);
 
-/* A run of saved bytes within an area. */
-struct run { uint64_t addr, len, offset, hash; struct codec_reader *reader; };
-
 /*
- * memory_next() - the next run of saved pages at or behind *addr, cut off at @end; moves *addr behind
- * it. Return: 1 one, 0 none.
+ * memory_next() - the next saved bytes of an area at or behind *addr, cut off at @end; moves *addr behind
+ * them. Return: 1 some, 0 none.
  */
-int memory_next(const struct area *a, uint64_t *addr, uint64_t end, struct run *ret);
+int memory_next(const struct area *a, uint64_t *addr, uint64_t end, struct extent *ret);
 const struct area *memory_area(const struct proc *p, uint64_t addr);
 /* memory_saved() - bytes of the area that the checkpoint holds. */
 uint64_t memory_saved(const struct area *a);
 /*
  * memory_read() - pages that were never written to read as zeros. Shared mappings of named files are
- * not in the checkpoint: they are read from the file, as it is now.
+ * not in the checkpoint: they are read from the file, as it is now. Neither is the [vdso]: it is ours,
+ * if the kernel is the same.
  * Return: 0, or -1: some of it is not mapped (E_FAILED) or damaged (E_CORRUPT).
  */
 int memory_read(const struct proc *p, uint64_t addr, void *buf, size_t len, struct err *err);
+/* vdso_ours() - our own [vdso] if it has that build id and at least @len bytes, else NULL. vdso.c */
+const unsigned char *vdso_ours(struct bytes id, uint64_t len);
 /* memory_string() - a C string of at most @max - 1 characters. NULL: not readable. malloc'ed. */
 char *memory_string(const struct proc *p, uint64_t addr, size_t max);
 

@@ -3,8 +3,9 @@
  * memory.c - address spaces as the images hold them.
  *
  * The pages of an area are found in one of three places: in the process's own extents; in those of another
- * process that shares them (rec_area.image, .shift); or, for a shared object that nobody mapped writable
- * at the time, in the contents of that object in checkpoint.img, by offset.
+ * process that maps the same unchanged file (rec_area.image, .shift); or, for a shared memory object, by
+ * offset in what is known of that object: its contents in checkpoint.img, and the extents of all areas
+ * of all processes that map it.
  */
 #include "inspect.h"
 
@@ -16,7 +17,7 @@
 
 static int compare_extents(const void *a, const void *b)
 {
-	const struct image_extent *x = a, *y = b;
+	const struct extent *x = a, *y = b;
 
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
@@ -28,18 +29,25 @@ static int compare_areas(const void *a, const void *b)
 	return x->rec->start < y->rec->start ? -1 : x->rec->start > y->rec->start;
 }
 
-static void add_extents(struct source *s, struct bytes table)
+static void add_extent(struct source *s, struct extent e)
+{
+	if (!e.len || e.addr > UINT64_MAX - e.len)
+		return;
+	if (!(s->count & (s->count - 1)))		/* a power of two, or none: full */
+		s->extents = xrealloc(s->extents, MAX(s->count * 2, 1) * sizeof(*s->extents));
+	s->extents[s->count++] = e;
+}
+
+static void add_table(struct source *s, struct bytes table, struct codec_reader *reader)
 {
 	size_t n;
 	const struct image_extent *e = image_extents(table, &n);
 
-	s->extents = xrealloc(s->extents, (s->count + n) * sizeof(*s->extents));
 	for (size_t i = 0; i < n; i++)
-		if (e[i].len)
-			s->extents[s->count++] = e[i];
+		add_extent(s, (struct extent){ e[i].addr, e[i].len, e[i].offset, e[i].hash, reader });
 }
 
-/* Sorted, and without overlaps, which only a forged image has: the later one loses. */
+/* Of overlapping ones, which only a forged image has, the later one loses. */
 static void sort_extents(struct source *s)
 {
 	size_t n = 0;
@@ -61,90 +69,89 @@ static void prepare_proc(struct proc *p)
 
 	if (!p->process)
 		return;
-	p->own.reader = codec_reader_new(&p->img);
+	p->reader = codec_reader_new(&p->img);
 	while ((e = rec_next_extents(&p->img.recs, &pos)))
-		add_extents(&p->own, e->table);
+		add_table(&p->own, e->table, p->reader);
 	sort_extents(&p->own);
 	for (pos = 0; rec_next_area(&p->img.recs, &pos);)
 		n++;
 	p->areas = xcalloc(n, sizeof(*p->areas));
 	for (pos = 0; (a = rec_next_area(&p->img.recs, &pos));)
 		if (a->start < a->end && !(a->start % PAGE_SIZE) && !(a->end % PAGE_SIZE))
-			p->areas[p->nareas++].rec = a;
+			p->areas[p->nareas++] = (struct area){ .rec = a, .from = &p->own };
 	if (p->nareas)
 		qsort(p->areas, p->nareas, sizeof(*p->areas), compare_areas);
 }
 
-static void prepare_contents(struct ckpt *c)
+static void prepare_shared(struct ckpt *c, struct shared *o)
 {
 	const struct rec_content *r;
-	size_t pos = 0, n = 0;
 
-	while (rec_next_content(&c->manifest.recs, &pos))
-		n++;
-	c->contents = xcalloc(n, sizeof(*c->contents));
-	for (pos = 0; (r = rec_next_content(&c->manifest.recs, &pos));) {
-		struct content *x = &c->contents[c->ncontents++];
+	for (size_t pos = 0; (r = rec_next_content(&c->manifest.recs, &pos));)
+		if (o->rec->content && r->id == o->rec->content)
+			add_table(&o->source, r->extents, c->reader);
+	for (size_t i = 0; i < c->nprocs; i++)
+		for (size_t k = 0; k < c->procs[i].nareas; k++) {
+			const struct area *a = &c->procs[i].areas[k];
+			uint64_t addr = a->rec->start;
+			struct extent e;
 
-		x->rec = r;
-		x->source.reader = c->reader;
-		add_extents(&x->source, r->extents);
-		sort_extents(&x->source);
-	}
-}
-
-static struct source *object_source(struct ckpt *c, uint64_t id)
-{
-	const struct rec_object *o;
-	size_t pos = 0;
-
-	while ((o = rec_next_object(&c->manifest.recs, &pos)))
-		if (o->id == id && o->content)
-			for (size_t i = 0; i < c->ncontents; i++)
-				if (c->contents[i].rec->id == o->content)
-					return &c->contents[i].source;
-	return NULL;
-}
-
-static void find_source(struct ckpt *c, struct proc *p, struct area *a)
-{
-	struct source *s;
-
-	a->from = &p->own;
-	a->shift = 0;
-	if (*a->rec->image) {
-		for (size_t i = 0; i < c->nprocs; i++)
-			if (c->procs[i].process && strcmp(c->procs[i].task->image, a->rec->image) == 0) {
-				a->from = &c->procs[i].own;
-				a->shift = a->rec->shift;
-				return;
+			if (a->rec->object != o->rec->id)
+				continue;
+			while (memory_next(a, &addr, a->rec->end, &e)) {
+				e.addr += a->rec->offset - a->rec->start;
+				add_extent(&o->source, e);
 			}
-	} else if (a->rec->object && (s = object_source(c, a->rec->object))) {
-		a->from = s;
-		a->shift = a->rec->offset - a->rec->start;
-	}
+		}
+	sort_extents(&o->source);
+}
+
+static void find_source(struct ckpt *c, struct area *a)
+{
+	for (size_t i = 0; *a->rec->image && i < c->nprocs; i++)
+		if (c->procs[i].process && strcmp(c->procs[i].task->image, a->rec->image) == 0) {
+			a->from = &c->procs[i].own;
+			a->shift = a->rec->shift;
+		}
+	for (size_t i = 0; a->rec->object && i < c->nshared; i++)
+		if (c->shared[i].rec->id == a->rec->object) {
+			a->from = &c->shared[i].source;
+			a->shift = a->rec->offset - a->rec->start;
+		}
 }
 
 void memory_prepare(struct ckpt *c)
 {
-	prepare_contents(c);
+	const struct rec_object *o;
+	size_t n = 0;
+
 	for (size_t i = 0; i < c->nprocs; i++)
 		prepare_proc(&c->procs[i]);
+	for (size_t pos = 0; rec_next_object(&c->manifest.recs, &pos);)
+		n++;
+	c->shared = xcalloc(n, sizeof(*c->shared));
+	for (size_t pos = 0; (o = rec_next_object(&c->manifest.recs, &pos));) {
+		c->shared[c->nshared].rec = o;
+		prepare_shared(c, &c->shared[c->nshared++]);
+	}
 	for (size_t i = 0; i < c->nprocs; i++)
 		for (size_t k = 0; k < c->procs[i].nareas; k++)
-			find_source(c, &c->procs[i], &c->procs[i].areas[k]);
+			find_source(c, &c->procs[i].areas[k]);
+	for (size_t i = 0; i < c->nprocs; i++)
+		if (c->procs[i].mm && c->procs[i].mm->vdso)
+			c->procs[i].vdso = vdso_ours(c->job->vdso_id, c->procs[i].mm->vdso_len);
 }
 
 void memory_free(struct ckpt *c)
 {
 	for (size_t i = 0; i < c->nprocs; i++) {
-		codec_reader_free(c->procs[i].own.reader);
+		codec_reader_free(c->procs[i].reader);
 		free(c->procs[i].own.extents);
 		free(c->procs[i].areas);
 	}
-	for (size_t i = 0; i < c->ncontents; i++)
-		free(c->contents[i].source.extents);
-	free(c->contents);
+	for (size_t i = 0; i < c->nshared; i++)
+		free(c->shared[i].source.extents);
+	free(c->shared);
 }
 
 const struct area *memory_area(const struct proc *p, uint64_t addr)
@@ -162,12 +169,12 @@ const struct area *memory_area(const struct proc *p, uint64_t addr)
 	return low < p->nareas && p->areas[low].rec->start <= addr ? &p->areas[low] : NULL;
 }
 
-int memory_next(const struct area *a, uint64_t *addr, uint64_t end, struct run *ret)
+int memory_next(const struct area *a, uint64_t *addr, uint64_t end, struct extent *ret)
 {
 	const struct source *s = a->from;
 	uint64_t from = *addr + a->shift, to = MIN(end, a->rec->end) + a->shift;
 	size_t low = 0, high = s->count;
-	const struct image_extent *e;
+	const struct extent *e;
 	uint64_t start;
 
 	/* from >= to also when a forged shift makes them wrap around. */
@@ -185,11 +192,11 @@ int memory_next(const struct area *a, uint64_t *addr, uint64_t end, struct run *
 		return 0;
 	e = &s->extents[low];
 	start = MAX(e->addr, from);
-	*ret = (struct run){
+	*ret = (struct extent){
 		.addr = start - a->shift,
 		.len = MIN(e->addr + e->len, to) - start,
 		.offset = e->offset + (start - e->addr),
-		.reader = s->reader,
+		.reader = e->reader,
 	};
 	if (ret->len == e->len)
 		ret->hash = e->hash;
@@ -200,7 +207,7 @@ int memory_next(const struct area *a, uint64_t *addr, uint64_t end, struct run *
 uint64_t memory_saved(const struct area *a)
 {
 	uint64_t addr = a->rec->start, sum = 0;
-	struct run r;
+	struct extent r;
 
 	while (memory_next(a, &addr, a->rec->end, &r))
 		sum += r.len;
@@ -221,7 +228,7 @@ static int read_area(const struct area *a, uint64_t addr, void *buf, size_t len,
 {
 	uint64_t at = addr;
 	int any = 0;
-	struct run r;
+	struct extent r;
 
 	memset(buf, 0, len);
 	while (memory_next(a, &at, addr + len, &r)) {
@@ -234,6 +241,16 @@ static int read_area(const struct area *a, uint64_t addr, void *buf, size_t len,
 	return 0;
 }
 
+/* 1: it is in the [vdso], which all processes of one kernel share. */
+static int read_vdso(const struct proc *p, uint64_t addr, void *buf, size_t len)
+{
+	if (!p->vdso || addr < p->mm->vdso || addr - p->mm->vdso > p->mm->vdso_len ||
+	    len > p->mm->vdso_len - (addr - p->mm->vdso))
+		return 0;
+	memcpy(buf, p->vdso + (addr - p->mm->vdso), len);
+	return 1;
+}
+
 int memory_read(const struct proc *p, uint64_t addr, void *buf, size_t len, struct err *err)
 {
 	char *to = buf;
@@ -242,6 +259,8 @@ int memory_read(const struct proc *p, uint64_t addr, void *buf, size_t len, stru
 		const struct area *a = memory_area(p, addr);
 		size_t n;
 
+		if (!a && read_vdso(p, addr, to, len))
+			return 0;
 		if (!a)
 			return err_set(err, E_FAILED, 0, "nothing is mapped at 0x%llx in process %u",
 				       (unsigned long long)addr, p->pid);

@@ -112,10 +112,10 @@ json_t *model_process(struct ckpt *c, struct proc *p)
 	put_int(o, "gid", p->process->rgid);
 	put_int(o, "threads", count_threads(p));
 	put_int(o, "fds", count_fds(p));
-	for (size_t i = 0; i < p->nareas; i++) {
+	for (size_t i = 0; i < p->nareas; i++)
 		mapped += p->areas[i].rec->end - p->areas[i].rec->start;
-		saved += !*p->areas[i].rec->image ? memory_saved(&p->areas[i]) : 0;
-	}
+	for (size_t i = 0; i < p->own.count; i++)
+		saved += p->own.extents[i].len;
 	put_int(o, "mapped_bytes", mapped);
 	put_int(o, "saved_bytes", saved);
 	put_str(o, "image", p->task->image);
@@ -271,7 +271,7 @@ static const char *area_kind(uint32_t kind)
 	return "unknown";
 }
 
-static const char *area_name(const struct proc *p, const struct rec_area *a)
+static const char *area_name(const struct rec_area *a)
 {
 	if (*a->path)
 		return a->path;
@@ -279,8 +279,6 @@ static const char *area_name(const struct proc *p, const struct rec_area *a)
 		return "[heap]";
 	if (a->vmflags & AREA_VM_STACK)
 		return "[stack]";
-	if (p->mm && p->mm->vdso && a->start == p->mm->vdso)
-		return "[vdso]";
 	return a->name;
 }
 
@@ -303,7 +301,7 @@ json_t *model_maps(struct proc *p)
 		put_str(o, "prot", prot);
 		put_str(o, "kind", area_kind(a->kind));
 		put_int(o, "offset", a->offset);
-		put_str(o, "name", area_name(p, a));
+		put_str(o, "name", area_name(a));
 		put_int(o, "object", a->object);
 		put_int(o, "saved_bytes", memory_saved(&p->areas[i]));
 		put_str(o, "image", a->image);

@@ -35,18 +35,19 @@ static int read_phdrs(const struct proc *p, uint64_t start, Elf64_Phdr *ret, siz
 	return memory_read(p, start + h.e_phoff, ret, h.e_phnum * sizeof(*ret), NULL);
 }
 
-static int read_module(const struct proc *p, const struct rec_area *a, struct module *ret)
+static int read_module(const struct proc *p, uint64_t start, uint64_t end, const char *path,
+		       struct module *ret)
 {
 	Elf64_Phdr ph[PHDRS_MAX];
 	size_t n;
 	int have = 0;
 
-	if (read_phdrs(p, a->start, ph, &n) < 0)
+	if (read_phdrs(p, start, ph, &n) < 0)
 		return 0;
-	*ret = (struct module){ .start = a->start, .end = a->end };
+	*ret = (struct module){ .start = start, .end = end };
 	for (size_t i = 0; i < n; i++)
 		if (ph[i].p_type == PT_LOAD && !have) {
-			ret->bias = a->start - PAGE_DOWN(ph[i].p_vaddr);
+			ret->bias = start - PAGE_DOWN(ph[i].p_vaddr);
 			have = 1;
 		}
 	for (size_t i = 0; i < n; i++) {
@@ -57,25 +58,30 @@ static int read_module(const struct proc *p, const struct rec_area *a, struct mo
 		else if (ph[i].p_type == PT_DYNAMIC)
 			ret->dynamic = ret->bias + ph[i].p_vaddr;
 	}
-	ret->path = xstrdup(*a->path ? a->path : "[vdso]");
+	if (have)
+		ret->path = xstrdup(path);
 	return have;
+}
+
+static void add_module(struct proc *p, uint64_t start, uint64_t end, const char *path)
+{
+	struct modules *m = p->modules;
+
+	m->m = xrealloc(m->m, (m->count + 1) * sizeof(*m->m));
+	m->count += read_module(p, start, end, path, &m->m[m->count]);
 }
 
 static void read_modules(struct proc *p)
 {
-	struct modules *m = xcalloc(1, sizeof(*m));
-
-	p->modules = m;
+	p->modules = xcalloc(1, sizeof(*p->modules));
 	for (size_t i = 0; i < p->nareas; i++) {
 		const struct rec_area *a = p->areas[i].rec;
-		int vdso = p->mm && p->mm->vdso && a->start == p->mm->vdso;
 
-		if ((!vdso && (!*a->path || a->offset)) || a->kind == AREA_KIND_OBJECT)
-			continue;
-		m->m = xrealloc(m->m, (m->count + 1) * sizeof(*m->m));
-		if (read_module(p, a, &m->m[m->count]))
-			m->count++;
+		if (*a->path && !a->offset && a->kind != AREA_KIND_OBJECT)
+			add_module(p, a->start, a->end, a->path);
 	}
+	if (p->vdso)
+		add_module(p, p->mm->vdso, p->mm->vdso + p->mm->vdso_len, "[vdso]");
 }
 
 struct module *symbols_module(struct proc *p, uint64_t addr)

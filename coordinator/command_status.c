@@ -90,7 +90,6 @@ static void print_processes(const json_t *job)
 /* A job nobody answers for is shown as such: it takes a name, and its processes may still be there. */
 static json_t *without_coordinator(const char *name, const struct err *err)
 {
-	log_warn("%s", err->msg);
 	return json_pack("{s:s, s:s, s:s, s:s, s:[], s:n}", "name", name, "state",
 			 err->code == E_NO_JOB ? "no coordinator" : "no answer", "host", "", "coordinator", "",
 			 "processes", "last");
@@ -100,7 +99,7 @@ static int collect(const struct command *cmd, json_t *jobs, struct err *err)
 {
 	struct err why = { 0 };
 	char **names;
-	size_t n;
+	size_t n, lost = 0;
 
 	if (cmd->nargs) {
 		json_t *job = command_ask_status(cmd->args[0], err);
@@ -114,8 +113,14 @@ static int collect(const struct command *cmd, json_t *jobs, struct err *err)
 		json_t *job = command_ask_status(names[i], &why);
 
 		json_array_append_new(jobs, job ? job : without_coordinator(names[i], &why));
+		lost += !job;
 	}
 	command_jobs_free(names, n);
+	if (lost == 1)
+		log_warn("%s", why.msg);
+	else if (lost)
+		log_warn("%zu jobs have no coordinator that answers: what still runs of them cannot be checkpointed; "
+			 "ckpt_command --status JOB says more", lost);
 	return 0;
 }
 

@@ -132,7 +132,7 @@ static int no_answer(const struct rproc *p, const struct proc_status *st, struct
 {
 	uint64_t bit = 1ULL << (AGENT_SIGNAL - 1);
 
-	if (p->stat.state == 'T' || p->stat.state == 't')
+	if (p->stat.state == 'T')
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 			       "%s is stopped (%s); let it continue first, then checkpoint", round_who(p),
 			       st->tracer_pid ? "by a debugger" : "SIGSTOP or ^Z");
@@ -163,7 +163,7 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 		else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
 			return no_answer(p, &st, err);
 	}
-	if ((p->stat.state == 'T' || p->stat.state == 't') && now - p->seen_ns > PRELOAD_LIMIT_NS / 4)
+	if ((p->stat.state == 'T') && now - p->seen_ns > PRELOAD_LIMIT_NS / 4)
 		return no_answer(p, &st, err);
 	if (now - p->seen_ns > ANSWER_LIMIT_NS)
 		return no_answer(p, &st, err);

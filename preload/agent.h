@@ -9,7 +9,7 @@
  *  - No descriptor is opened while any other thread of the program runs, except by the scout, whose
  *    descriptor table is its own.
  *  - Nothing here exits, aborts or prints. What goes wrong is told to the round, and the program goes on.
- *  - Only wrappers (exec.c, setxid.c) and the constructor (init.c) may use libc.
+ *  - Only wrappers (exec.c, rearm.c) and the constructor (init.c) may use libc.
  */
 #ifndef CKPT_PRELOAD_AGENT_H
 #define CKPT_PRELOAD_AGENT_H

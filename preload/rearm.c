@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rearm.c - take our signal back. We share it with glibc, which installs its own handler for it when
+ * a process makes its first thread, and in some versions inside the set*id functions. We come behind
+ * it: ours is put in front again, and passes on what is glibc's (handler.c). Why wrappers: nobody
+ * would tell us, and the process could not be reached any more.
+ *
+ * What is listed is every public function of glibc in which a first thread can be made. The cost
+ * is one rt_sigaction per call. Context: APP.
+ */
+#include <aio.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <grp.h>
+#include <mqueue.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/types.h>
+#include <threads.h>
+#include <time.h>
+#include <unistd.h>
+#include "agent.h"
+
+/* name, parameters, arguments; all return int */
+#define REARM(X) \
+	X(pthread_create, (pthread_t *a, const pthread_attr_t *b, void *(*c)(void *), void *d), (a, b, c, d)) \
+	X(thrd_create, (thrd_t *a, thrd_start_t b, void *c), (a, b, c)) \
+	X(timer_create, (clockid_t a, struct sigevent *b, timer_t *c), (a, b, c)) \
+	X(mq_notify, (mqd_t a, const struct sigevent *b), (a, b)) \
+	X(aio_read, (struct aiocb *a), (a)) \
+	X(aio_write, (struct aiocb *a), (a)) \
+	X(aio_fsync, (int a, struct aiocb *b), (a, b)) \
+	X(lio_listio, (int a, struct aiocb *const b[], int c, struct sigevent *d), (a, b, c, d)) \
+	X(getaddrinfo_a, (int a, struct gaicb *b[], int c, struct sigevent *d), (a, b, c, d)) \
+	X(setuid, (uid_t a), (a)) \
+	X(setgid, (gid_t a), (a)) \
+	X(seteuid, (uid_t a), (a)) \
+	X(setegid, (gid_t a), (a)) \
+	X(setreuid, (uid_t a, uid_t b), (a, b)) \
+	X(setregid, (gid_t a, gid_t b), (a, b)) \
+	X(setresuid, (uid_t a, uid_t b, uid_t c), (a, b, c)) \
+	X(setresgid, (gid_t a, gid_t b, gid_t c), (a, b, c)) \
+	X(setgroups, (size_t a, const gid_t *b), (a, b)) \
+	X(initgroups, (const char *a, gid_t b), (a, b))
+
+/* The `64` twins of large-file programs are the same functions on this architecture. */
+#define X(name, params, args) \
+EXPORT int name params \
+{ \
+	static int (*real) params; \
+	int ret; \
+	if (!real) \
+		real = (int (*) params)dlsym(RTLD_NEXT, #name); \
+	if (!real) { \
+		errno = ENOSYS; \
+		return ENOSYS; \
+	} \
+	ret = real args; \
+	if (agent_self.dir[0]) \
+		agent_arm(); \
+	return ret; \
+}
+REARM(X)
+#undef X

@@ -241,7 +241,6 @@ char *paths_library(struct err *err)
 {
 	cleanup_free char *dir = exe_dir();
 	char *candidates[] = {
-		dir ? xasprintf("%s/preload/.libs/libckpt.so", dir) : NULL,
 		dir ? xasprintf("%s/libckpt.so", dir) : NULL,
 		dir ? staged(dir, CKPT_PKGLIBDIR, "libckpt.so") : NULL,
 		dir ? xasprintf("%s/../lib/ckpt/libckpt.so", dir) : NULL,

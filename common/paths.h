@@ -33,7 +33,7 @@ int paths_remove_tree(const char *path, struct err *err);
 
 /*
  * paths_library() - the libckpt.so that belongs to the running program: beside it in a build tree
- * (DIR/preload/.libs/libckpt.so or DIR/libckpt.so from the executable's directory), else the installed one.
+ * (libckpt.so in the executable's directory), else the installed one.
  * paths_program() - the same for one of our programs, e.g. "ckpt_coordinator". malloc'ed, absolute.
  */
 char *paths_library(struct err *err);

@@ -18,6 +18,7 @@
 #include "control.h"
 #include "fds.h"
 #include "io.h"
+#include "keeper.h"
 #include "paths.h"
 
 #define CLAIM_NS	3000000000LL	/* for a job that is just ending to be gone */
@@ -229,6 +230,8 @@ static void NORETURN become_coordinator(struct start *s)
 	(void)!chdir("/");
 	umask(077);
 	raise_limits();
+	/* What was sent to the group before setsid() was not meant for us. */
+	keeper_drop_signals();
 	for (sig = 1; sig < NSIG; sig++)
 		sigaction(sig, &dfl, NULL);
 	sigemptyset(&none);

@@ -72,9 +72,10 @@ int keeper_recv(int fd, struct keeper_msg *ret)
 {
 	ssize_t n;
 
+	/* A peer that ended without having read all we sent: reported once, before its last words. */
 	do
 		n = recv(fd, ret, sizeof(*ret), MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n == (ssize_t)sizeof(*ret))
 		return 1;
 	return n < 0 && errno == EAGAIN ? 0 : -1;

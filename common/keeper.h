@@ -53,7 +53,7 @@ int keeper_loop(pid_t root, int status_fd);
 /* keeper_block_signals() - block all; SIGCHLD gets its default action, or waitpid() would not work. @ret_old: may be NULL. */
 void keeper_block_signals(sigset_t *ret_old);
 
-/* keeper_drop_signals() - forget what is pending for this process. Right before the root is made: it did not get these. */
+/* keeper_drop_signals() - forget what is pending for this process, so that the front's reports of it are passed on. */
 void keeper_drop_signals(void);
 
 /* keeper_send() - 0, or -1 + errno. Never blocks for long, never raises SIGPIPE. */

@@ -8,20 +8,16 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "../common/ask.h"
 #include "../common/fds.h"
 #include "../common/io.h"
 #include "../common/keeper.h"
 #include "../common/log.h"
-#include "ask.h"
+#include "../common/stdio_hold.h"
 #include "program.h"
-#include "stdio_hold.h"
 
-/*
- * How long to wait for the coordinator to tidy up, usually 1 ms. With process 1 the container ends, so that
- * what is not done then is not done at all.
- */
-#define LEAVE_NS	10000000LL
-#define LEAVE_LAST_NS	500000000LL
+#define LEAVE_NS	10000000LL	/* for the coordinator to tidy up, usually 1 ms */
+#define LEAVE_LAST_NS	500000000LL	/* process 1: what is not done then is not done at all */
 
 struct state {
 	const struct front *f;

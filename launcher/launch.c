@@ -89,34 +89,45 @@ static int find_library(char **ret, struct err *err)
 	return 0;
 }
 
-/* join() - use a coordinator that somebody started by hand. Its socket lies in its run directory. */
+/* join() - use a coordinator that somebody started by hand: it says what its job and directory are called. */
 static int join(const char *addr, struct job *ret, struct err *err)
 {
-	cleanup_free char *path = realpath(addr + strlen("unix:"), NULL);
+	int fd = control_connect_addr(addr, err);
+	json_t *status = fd < 0 ? NULL : control_call(fd, json_pack("{s:s}", "request", "status"), err);
+	const char *name = json_string_value(json_object_get(status, "name"));
+	const char *control = json_string_value(json_object_get(status, "coordinator"));
+	cleanup_free char *path = NULL;
 
-	if (!path)
-		return err_set(err, E_NO_JOB, errno, "no coordinator listens at %s", addr);
-	*ret = (struct job){ .run_dir = xstrdup(dirname(path)), .owner_fd = control_connect_addr(addr, err) };
-	return ret->owner_fd < 0 ? -1 : 0;
+	*ret = (struct job){ .owner_fd = fd };
+	if (fd < 0)
+		return -1;
+	if (!status)
+		return err_prefix(err, "coordinator at %s", addr);
+	if (!name || !control || strncmp(control, "unix:", 5)) {
+		json_decref(status);
+		return err_set(err, E_FAILED, 0, "what listens at %s is not a coordinator", addr);
+	}
+	path = xstrdup(control + 5);
+	ret->name = xstrdup(name);
+	ret->run_dir = xstrdup(dirname(path));
+	json_decref(status);
+	return 0;
 }
 
-/* join_register() - the coordinator answers: it may have a job already. */
+/* join_register() - the coordinator answers: it may have a program already. */
 static int join_register(struct job *j, struct err *err)
 {
 	json_t *reply = control_recv(j->owner_fd, err);
 	const json_t *error = json_object_get(reply, "error");
-	const char *text, *code;
+	const char *text = json_string_value(json_object_get(error, "message"));
+	const char *code = json_string_value(json_object_get(error, "code"));
 
 	if (!reply)
 		return err_prefix(err, "coordinator");
-	text = json_string_value(json_object_get(error, "message"));
-	code = json_string_value(json_object_get(error, "code"));
 	if (error)
-		return err_set(err, err_by_name(code ? code : ""), 0, "coordinator: %s", text ? text : "refused");
-	text = json_string_value(json_object_get(reply, "name"));
-	j->name = xstrdup(text ? text : "");
+		err_set(err, err_by_name(code ? code : ""), 0, "coordinator: %s", text ? text : "refused");
 	json_decref(reply);
-	return 0;
+	return error ? -1 : 0;
 }
 
 static char *command_line(char **argv)
@@ -132,28 +143,24 @@ static char *command_line(char **argv)
 }
 
 /* run() - the job exists: make the processes and be the front. Returns only if that failed. */
-static int run(const struct options *o, const char *path, const char *library, struct job *j, int closed_stdio,
+static int run(const struct options *o, struct spawn *spawn, const char *library, struct job *j, int closed_stdio,
 	       struct err *err)
 {
 	cleanup_free char *command = command_line(o->program);
 	struct front front = { .job = j, .program = o->program[0], .quiet = o->quiet, .checkpoint_on = o->checkpoint_on };
-	struct spawn spawn = {
-		.path = path, .argv = o->program, .envp = program_env(library, j->run_dir),
-		.ignore = o->checkpoint_on, .owner_fd = j->owner_fd, .hold = o->coordinator != NULL,
-	};
 	int std[3], pair[2], i;
 
 	for (i = 0; i < 3; i++)
 		std[i] = closed_stdio & (1 << i) ? -1 : i;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(err, E_LIMIT, errno, "cannot make a socket");
-	front.fd = spawn.front_fd = pair[0];
-	spawn.status_fd = pair[1];
-	sigaction(SIGCHLD, NULL, &spawn.sigchld);
-	keeper_block_signals(&spawn.mask);
+	front.fd = spawn->front_fd = pair[0];
+	spawn->status_fd = pair[1];
+	spawn->envp = program_env(library, j->run_dir);
+	spawn->owner_fd = j->owner_fd;
 	/* Should the keeper be killed, its children become ours, and the program's status is not lost. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	front.keeper = spawn_keeper(&spawn, err);
+	front.keeper = spawn_keeper(spawn, err);
 	close(pair[1]);
 	if (front.keeper < 0)
 		return -1;
@@ -169,6 +176,7 @@ int main(int argc, char **argv)
 {
 	cleanup_free char *path = NULL, *library = NULL;
 	int closed_stdio = fds_reserve_stdio(), status;
+	struct spawn spawn;
 	struct options o;
 	struct err err;
 	struct job job;
@@ -193,8 +201,14 @@ int main(int argc, char **argv)
 	}
 	if (find_library(&library, &err) < 0)
 		return fail(&err);
+	spawn = (struct spawn){
+		.path = path, .argv = o.program, .ignore = o.checkpoint_on, .hold = o.coordinator != NULL,
+	};
+	/* From here on a signal is the program's: it shall end that, and not leave half a job behind. */
+	sigaction(SIGCHLD, NULL, &spawn.sigchld);
+	keeper_block_signals(&spawn.mask);
 	if ((o.coordinator ? join(o.coordinator, &job, &err) : job_start(&o.job, &job, &err)) < 0)
 		return fail(&err);
-	run(&o, path, library, &job, closed_stdio, &err);
+	run(&o, &spawn, library, &job, closed_stdio, &err);
 	return fail(&err);
 }

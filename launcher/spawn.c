@@ -70,7 +70,6 @@ static void NORETURN keeper(const struct spawn *s)
 	if (s->hold)
 		wait_for_go(s->status_fd);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	keeper_drop_signals();
 	root = vfork();
 	if (root == 0)
 		become_program(s);
@@ -78,6 +77,11 @@ static void NORETURN keeper(const struct spawn *s)
 		keeper_tell(s->status_fd, KEEPER_EXEC_FAILED, errno);
 		_exit(126);
 	}
+	/*
+	 * What was sent to the group until now may have come before the root was there: it gets all of that
+	 * from the front. One that it had already has ended or stopped it; it has no handlers yet.
+	 */
+	keeper_drop_signals();
 	keeper_tell(s->status_fd, KEEPER_STARTED, root);
 	/* The program alone decides how long its files, pipes and directories are in use. */
 	for (fd = 0; fd <= 2; fd++)

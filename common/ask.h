@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ask.h - the front and the job's coordinator: the news that a checkpoint has ended the job, and the
+ * ask.h - the front (ckpt_launch, ckpt_restart) and the job's coordinator: the news that a checkpoint has ended the job, and the
  * request for one (--checkpoint-on). Context: HOST.
  */
 #ifndef CKPT_ASK_H
@@ -8,7 +8,7 @@
 
 #include <poll.h>
 #include <stdint.h>
-#include "../common/jobstart.h"
+#include "jobstart.h"
 
 struct ask {
 	struct job *job;		/* its owner_fd: the coordinator's news come here; -1: it is gone */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "../common/fds.h"
+#include "fds.h"
 
 #define STDERR_PATH	"/proc/self/fd/2"
 

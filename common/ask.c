@@ -5,9 +5,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
-#include "../common/control.h"
-#include "../common/io.h"
-#include "../common/log.h"
+#include "control.h"
+#include "io.h"
+#include "log.h"
 
 #define RETRY_NS	200000000LL	/* another checkpoint was under way */
 #define SETTLE_S	30		/* the program is gone, so the answer is due */
@@ -143,10 +143,23 @@ static void read_news(struct ask *a)
 		read_owner(a);
 }
 
-void ask_settle(struct ask *a, int killed)
+/* call() - a request and its answer, a new reference; NULL: none came. */
+static json_t *call(struct ask *a, const char *what)
 {
 	struct err err;
-	int fd;
+	json_t *reply = NULL;
+	int fd = request(a, json_pack("{s:s}", "request", what), &err);
+
+	if (fd >= 0)
+		reply = control_recv(fd, &err);
+	drop(&fd);
+	return reply;
+}
+
+void ask_settle(struct ask *a, int killed)
+{
+	const char *state;
+	json_t *status;
 
 	if (a->control_fd >= 0)
 		read_answer(a);
@@ -154,13 +167,13 @@ void ask_settle(struct ask *a, int killed)
 	if (!killed || a->directory || a->job->owner_fd < 0)
 		return;
 	/*
-	 * A checkpoint that ends the job kills first and tells then. "wait" is answered at once if none
-	 * is under way, and the news of one that was have been sent before the answer.
+	 * A checkpoint that ends the job kills first and tells then. If one is at that, "wait" is answered
+	 * when it has told us.
 	 */
-	fd = request(a, json_pack("{s:s}", "request", "wait"), &err);
-	if (fd < 0)
-		return;
-	json_decref(control_recv(fd, &err));
-	close(fd);
+	status = call(a, "status");
+	state = json_string_value(json_object_get(status, "state"));
+	if (state && !strcmp(state, "checkpointing"))
+		json_decref(call(a, "wait"));
+	json_decref(status);
 	read_news(a);
 }

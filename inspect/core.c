@@ -21,7 +21,7 @@
 struct core {
 	int fd;
 	const char *path;
-	Elf64_Phdr *ph;			/* [0] the notes, then the areas */
+	Elf64_Phdr *ph;			/* [0] the notes, then the areas, then the [vdso] if we know it */
 	size_t nph;
 	uint64_t end;
 };
@@ -48,9 +48,10 @@ static uint64_t file_size(const struct area *a)
 
 static void layout(struct core *k, const struct proc *p, size_t notes_len)
 {
-	int extended = p->nareas + 1 >= PN_XNUM;
+	int extended;
 
-	k->nph = p->nareas + 1;
+	k->nph = p->nareas + 1 + (p->vdso != NULL);
+	extended = k->nph >= PN_XNUM;
 	k->ph = xcalloc(k->nph, sizeof(*k->ph));
 	k->end = sizeof(Elf64_Ehdr) + k->nph * sizeof(*k->ph) + (extended ? sizeof(Elf64_Shdr) : 0);
 	k->ph[0] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = k->end, .p_filesz = notes_len, .p_align = 4 };
@@ -66,6 +67,14 @@ static void layout(struct core *k, const struct proc *p, size_t notes_len)
 				   (a->prot & PROT_EXEC ? PF_X : 0),
 		};
 		k->end += size;
+	}
+	if (p->vdso) {
+		k->ph[k->nph - 1] = (Elf64_Phdr){
+			.p_type = PT_LOAD, .p_vaddr = p->mm->vdso, .p_memsz = p->mm->vdso_len,
+			.p_offset = k->end, .p_filesz = p->mm->vdso_len, .p_align = PAGE_SIZE,
+			.p_flags = PF_R | PF_X,
+		};
+		k->end += p->mm->vdso_len;
 	}
 }
 
@@ -136,6 +145,8 @@ int core_write(struct ckpt *c, struct proc *p, const char *path, struct err *err
 		err_set(err, err_code_of_errno(errno), errno, "cannot write %s", path) : 0;
 	for (size_t i = 0; r == 0 && i < p->nareas; i++)
 		r = put_area(&k, &p->areas[i], &k.ph[i + 1], buf, err);
+	if (r == 0 && p->vdso)
+		r = put(&k, p->vdso, p->mm->vdso_len, k.ph[k.nph - 1].p_offset, err);
 	if (r == 0)
 		r = put_headers(&k, notes, err);
 	if (close(k.fd) < 0 && r == 0)

@@ -175,7 +175,7 @@ int main(int argc, char **argv)
 		return r;
 	v = take_verb(&o);
 	if (!o.nargs)
-		return wrong_use("which checkpoint?", "");
+		return wrong_use("which checkpoint is meant is not said", "");
 	if (o.nargs != v->nargs + 1)
 		return wrong_use(o.nargs > v->nargs + 1 ? ": too many arguments" : ": arguments are missing", v->name);
 	path = load_dir(o.args[0], &err);

@@ -49,13 +49,13 @@ int regs_read(const struct proc *p, const struct rec_thread *t, struct regs *ret
 
 void *regs_fpu(const struct proc *p, const struct rec_thread *t, size_t *ret_len)
 {
-	uint32_t sw[5];			/* magic1, extended_size, xfeatures (8), xstate_size */
+	uint32_t sw[12] = { 0 };	/* magic1, extended_size, xfeatures (8), xstate_size */
 	uint64_t addr;
 	size_t len = 512;
 	char *fpu;
 
 	if (!t->uc || memory_read(p, t->uc + offsetof(ucontext_t, uc_mcontext.fpregs), &addr, 8, NULL) < 0 ||
-	    !addr || memory_read(p, addr + XSTATE_SW, sw, sizeof(sw), NULL) < 0)
+	    !addr || memory_read(p, addr + XSTATE_SW, sw, 20, NULL) < 0)
 		return NULL;
 	if (sw[0] == XSTATE_MAGIC && sw[4] > len && sw[4] <= XSTATE_MAX)
 		len = sw[4];
@@ -64,6 +64,12 @@ void *regs_fpu(const struct proc *p, const struct rec_thread *t, size_t *ret_len
 		free(fpu);
 		return NULL;
 	}
+	/* A debugger finds XCR0 there, where the signal frame has the whole struct. */
+	memmove(sw, sw + 2, 8);
+	memset(sw + 2, 0, sizeof(sw) - 8);
+	if (len == 512)
+		memset(sw, 0, 8);
+	memcpy(fpu + XSTATE_SW, sw, sizeof(sw));
 	*ret_len = len;
 	return fpu;
 }

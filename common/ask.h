@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ask.h - the front (ckpt_launch, ckpt_restart) and the job's coordinator: the news that a checkpoint has ended the job, and the
- * request for one (--checkpoint-on). Context: HOST.
+ * ask.h - the front (ckpt_launch, ckpt_restart) and the job's coordinator: the news that a checkpoint
+ * has ended the job, and the request for one (--checkpoint-on). Context: HOST.
  */
 #ifndef CKPT_ASK_H
 #define CKPT_ASK_H

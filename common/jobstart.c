@@ -201,6 +201,7 @@ struct start {
 	const char *path;
 	char **argv, **envp;
 	int listen_fd, owner_fd;
+	int keep_stderr;
 	int error;
 };
 
@@ -241,7 +242,7 @@ static void NORETURN become_coordinator(struct start *s)
 	owner_fd = fcntl(s->owner_fd, F_DUPFD, SPARE_FD);
 	if (listen_fd < 0 || owner_fd < 0 || dup2(listen_fd, LISTEN_FD) < 0 || dup2(owner_fd, OWNER_FD) < 0)
 		goto fail;
-	for (fd = 0; fd <= 2; fd++)
+	for (fd = 0; fd < (s->keep_stderr ? 2 : 3); fd++)
 		if (fds_null(fd) < 0)
 			goto fail;
 	fds_close_from(LISTEN_FD, keep, ARRAY_SIZE(keep));
@@ -313,6 +314,7 @@ static int start_coordinator(const struct job_options *o, struct job *j, int lis
 {
 	cleanup_free char *path = paths_program("ckpt_coordinator", err);
 	struct start s = { .path = path, .listen_fd = listen_fd, .owner_fd = owner_fd };
+	const char *log = getenv("CKPT_LOG");
 	sigset_t all, old;
 	pid_t pid;
 
@@ -320,6 +322,8 @@ static int start_coordinator(const struct job_options *o, struct job *j, int lis
 		return -1;
 	s.argv = coordinator_argv(o, j);
 	s.envp = coordinator_env();
+	/* CKPT_LOG=LEVEL without a file: somebody wants to see its messages among the program's. */
+	s.keep_stderr = log && *log && !strchr(log, ':');
 	/* No handler of the caller's may run in a process that shares its memory. */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/paths.h"
+#include "../common/proc.h"
 
 #define TMP_MARK	".tmp-"
 /* A pid of another host, boot or namespace says nothing: then only age does. */
@@ -58,6 +59,14 @@ static int parse_tmp(const char *name, size_t *ret_id_len, pid_t *ret_pid, uint3
 	return 1;
 }
 
+/* A process 1 that does not reap leaves zombies for ever: they write nothing any more. */
+static int is_dead(pid_t pid)
+{
+	struct proc_stat st;
+
+	return kill(pid, 0) < 0 ? errno == ESRCH : proc_stat(pid, 0, &st) == 0 && st.state == 'Z';
+}
+
 void store_remove_stale(const char *dir)
 {
 	uint32_t here = where_are_we(), where;
@@ -75,7 +84,7 @@ void store_remove_stale(const char *dir)
 		path = xasprintf("%s/%s", dir, d->d_name);
 		if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
 			continue;
-		if (where == here ? kill(pid, 0) < 0 && errno == ESRCH : time(NULL) - st.st_mtime > FOREIGN_AGE_S)
+		if (where == here ? is_dead(pid) : time(NULL) - st.st_mtime > FOREIGN_AGE_S)
 			paths_remove_tree(path, NULL);
 	}
 	if (stream)

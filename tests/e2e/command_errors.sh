@@ -1,0 +1,183 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# command_errors.sh - whatever goes wrong with a checkpoint: the exit status and the words are those
+# promised, the job runs on, nothing is left behind, and the same try can be made again.
+set -u
+bin=$(cd "${builddir:-.}" && pwd)
+for p in ckpt_launch ckpt_command ckpt_coordinator; do
+	[ -x "$bin/$p" ] || { echo "there is no $bin/$p"; exit 77; }
+done
+for fd in /proc/self/fd/*; do	# what the test's own caller left open is nothing for the job
+	fd=${fd##*/}
+	[ "$fd" -gt 2 ] && [ "$fd" != 255 ] && eval "exec $fd>&-"
+done
+dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-command.XXXXXX") || exit 1
+job=e2e-cmd-$$
+export CKPT_DIR=$dir/store
+launch= mounted= bad=0
+cleanup() {
+	"$bin/ckpt_command" -q --kill "$job" 2>/dev/null
+	[ -n "$launch" ] && kill -9 "$launch" 2>/dev/null
+	[ -s "$dir/pid" ] && kill -9 "$(cat "$dir/pid")" 2>/dev/null
+	[ -n "$mounted" ] && umount "$dir/full"
+	cd / && rm -rf "$dir"
+}
+trap cleanup EXIT
+cd "$dir" || exit 1
+
+fail() { echo "FAIL $*"; bad=1; }
+
+# expect STATUS PATTERN ARG...: of ckpt_command; the pattern is looked for in what it says on stderr
+expect() {
+	local want=$1 pattern=$2 got; shift 2
+	"$bin/ckpt_command" "$@" >out 2>err </dev/null; got=$?
+	if [ "$got" != "$want" ]; then
+		fail "status $got, not $want: $*"; cat err
+	elif [ -z "$pattern" ] && [ -s err ]; then
+		fail "said something: $*"; cat err
+	elif [ -n "$pattern" ] && ! grep -Eq -e "$pattern" err; then
+		fail "does not say '$pattern': $*"; cat err
+	else
+		echo "ok   $want $*"
+	fi
+}
+
+# until_true COMMAND...: for at most ten seconds
+until_true() {
+	for _ in $(seq 200); do "$@" && return 0; sleep 0.05; done
+	fail "never true: $*"
+}
+counts() { local a b; a=$(cat count 2>/dev/null); sleep 0.2; b=$(cat count 2>/dev/null); [ "$a" != "$b" ]; }
+runs_on() { counts || sleep 0.5; counts || fail "the job does not run on after: $1"; }
+nothing_left() {
+	[ -z "$(ls -A "$CKPT_DIR/$job" 2>/dev/null)" ] || fail "left behind by $1: $(ls -A "$CKPT_DIR/$job")"
+}
+start() {
+	"$bin/ckpt_launch" --name="$job" bash -c 'echo $$ >pid; while :; do echo $((++i)) >count.new; mv count.new count; sleep 0.02; done' \
+		>/dev/null 2>launch.err </dev/null &
+	launch=$!
+	until_true test -s count
+}
+round_pid() { pgrep -P "$coordinator" ckpt_coord | head -1; }
+has_round() { [ -n "$(round_pid)" ]; }
+# A container's process 1 may leave zombies.
+gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+# ---- without any job ----
+expect 2 'what is to be done'
+expect 2 'one action' --ls --rm
+expect 2 'unrecognized|invalid' --explode
+expect 2 'time' --interval=often "$job"
+expect 2 'true or false' --checkpoint --leave-running=perhaps "$job"
+expect 2 'letters' --checkpoint --id=a/b "$job"
+expect 2 'codec|zstd' --checkpoint --compression=rar "$job"
+expect 2 'image-path' --checkpoint --image-path=/x --id=1 "$job"
+expect 2 'create' checkpoint make a b
+expect 2 'JOB ID' checkpoint create a
+expect 2 'JOB/ID' --rm "$job"
+for action in --checkpoint --wait --kill --interval=1h --status; do expect 3 E-NO-JOB $action "$job"; done
+expect 3 E-NO-CHECKPOINT --rm "$job/1"
+expect 3 E-NO-JOB --ls "$job"
+expect 3 E-NO-CHECKPOINT --ls --checkpoint-dir="$dir/nowhere"
+expect 0 '' --help
+expect 0 '' --version
+mkdir empty
+expect 0 '' --ls --json --checkpoint-dir=empty
+[ "$(cat out)" = '[]' ] || fail "an empty list is not []"
+
+# ---- names in use ----
+start
+expect 0 '' --checkpoint --leave-running --id=one "$job"
+[ "$(cat out)" = "$CKPT_DIR/$job/one" ] || fail "printed $(cat out)"
+expect 1 "checkpoint with name one already exists for job $job" --checkpoint --leave-running --id=one "$job"
+expect 1 "checkpoint with name one already exists for job $job" checkpoint create --leave-running "$job" one
+runs_on "a name in use"
+mkdir mine && echo precious >mine/file
+expect 1 'mine exists and is not an empty directory' --checkpoint --leave-running --image-path=mine "$job"
+[ "$(ls -A mine)" = file ] || fail "the directory of somebody else was touched"
+expect 0 '' --checkpoint --leave-running --image-path=made/with/parents "$job"
+[ -e made/with/parents/checkpoint.img ] || fail "no checkpoint at --image-path"
+expect 0 '' checkpoint create --leave-running --checkpoint-dir="$dir/d" "$job" two
+[ "$(cat out)" = two ] || fail "checkpoint create printed $(cat out)"
+expect 0 '' checkpoint ls --checkpoint-dir "$dir/d" "$job"
+[ "$(awk '{print $1}' out | tr '\n' ' ')" = "NAME two " ] || fail "checkpoint ls printed $(cat out)"
+expect 3 E-NO-CHECKPOINT checkpoint rm --checkpoint-dir="$dir" "$job" mine
+expect 3 E-NO-CHECKPOINT checkpoint rm --checkpoint-dir="$dir/d" someone two
+expect 0 '' checkpoint rm --checkpoint-dir="$dir/d" "$job" two
+expect 3 E-NO-CHECKPOINT --rm "$job/one" "$job/three"
+[ -e "$CKPT_DIR/$job/one" ] || fail "--rm removed one of two that do not both exist"
+expect 0 '' --rm "$job/one"
+nothing_left "--rm"
+
+# ---- nowhere to write to ----
+echo >plain
+expect 1 'plain' --checkpoint --leave-running --checkpoint-dir="$dir/plain/below" "$job"
+runs_on "a directory that cannot be made"
+mkdir full
+if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=200k none full 2>/dev/null; then
+	mounted=1
+	expect 1 E-SPACE --checkpoint --leave-running --image-path=full/a/b "$job"
+	[ -z "$(ls -A full)" ] || fail "left on the full disk: $(ls -A full)"
+	expect 1 E-SPACE --checkpoint --image-path=full/a/b "$job"
+	runs_on "a full disk"
+fi
+
+# ---- a round that takes long: one of the job's processes is stopped ----
+coordinator=$("$bin/ckpt_command" --status --json "$job" | sed -n 's/.*"coordinator_pid": \([0-9]*\).*/\1/p')
+pid=$(cat pid)
+kill -STOP "$pid"
+expect 1 E-TIMEOUT --checkpoint --timeout=100ms "$job"
+nothing_left "a try that ran out of time"
+
+"$bin/ckpt_command" --checkpoint "$job" >first.out 2>first.err & first=$!
+until_true has_round
+expect 1 E-BUSY --checkpoint "$job"
+kill -9 "$(round_pid)"
+wait $first && fail "a checkpoint whose process was killed is reported done"
+grep -q E-FAILED first.err || fail "killed round: $(cat first.err)"
+nothing_left "a round that was killed"
+kill -CONT "$pid"
+runs_on "the death of the round"
+
+kill -STOP "$pid"
+"$bin/ckpt_command" --checkpoint --leave-running --id=kept "$job" >/dev/null 2>&1 & first=$!
+until_true has_round
+kill -9 $first
+kill -CONT "$pid"
+until_true test -e "$CKPT_DIR/$job/kept"
+runs_on "the death of ckpt_command"
+expect 0 '' --rm "$job/kept"
+
+# the same try again, now that nothing is in its way; and it can be ended
+expect 0 '' --checkpoint --leave-running "$job"
+expect 0 '' --rm "$job/1"
+expect 0 '' --kill "$job"
+wait "$launch"; status=$?
+[ $status = 137 ] || fail "--kill: the launcher ended with $status"
+gone "$pid" || fail "--kill left process $pid"
+launch=
+expect 3 E-NO-JOB --status "$job"
+
+# ---- the coordinator dies in the midst ----
+rm -f count
+start
+coordinator=$("$bin/ckpt_command" --status --json "$job" | sed -n 's/.*"coordinator_pid": \([0-9]*\).*/\1/p')
+pid=$(cat pid)
+kill -STOP "$pid"
+"$bin/ckpt_command" --checkpoint "$job" >/dev/null 2>&1 & first=$!
+until_true has_round
+round=$(round_pid)
+kill -9 "$coordinator"
+wait $first && fail "reported done without a coordinator"
+until_true gone "$round"
+nothing_left "a coordinator that was killed"
+kill -CONT "$pid"
+runs_on "the death of the coordinator"
+expect 3 'no coordinator' --checkpoint "$job"
+expect 0 'no coordinator' --status
+grep -Eq "^$job +no coordinator" out || fail "--status does not show the lost job"
+kill -9 "$pid"
+wait "$launch"
+launch=
+exit $bad

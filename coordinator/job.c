@@ -112,7 +112,7 @@ void job_kill(struct coordinator *c)
 	if (c->state == JOB_ENDING || c->state == JOB_OVER)
 		return;
 	c->state = JOB_ENDING;
-	c->kill_since = io_monotonic_ns();
+	c->kill_since = c->kill_alive = io_monotonic_ns();
 	checkpoint_abort(c);
 }
 
@@ -131,10 +131,12 @@ void job_tick(struct coordinator *c, int64_t now)
 {
 	if (c->state != JOB_ENDING || c->cp)
 		return;
-	if (jobtree_kill(c->keeper) > 0)
+	if (jobtree_kill(c->keeper) > 0) {
+		c->kill_alive = now;
 		return;
+	}
 	if (alive(c->keeper)) {
-		if (now - c->kill_since >= KEEPER_GRACE_NS)
+		if (now - c->kill_alive >= KEEPER_GRACE_NS)
 			kill(c->keeper, SIGKILL);
 		return;
 	}

@@ -65,21 +65,27 @@ static int peer_allowed(int fd)
 }
 
 /* Too many: one who asks nothing has to go, or a program that leaks connections would lock out the rest. */
-static void make_room(struct coordinator *c)
+static int make_room(struct coordinator *c)
 {
-	for (size_t i = 0; c->nclients >= CLIENTS_MAX && i < c->nclients; i++)
-		if (!c->clients[i]->owner && c->clients[i]->state == CLIENT_IDLE)
+	for (size_t i = 0; i < c->nclients; i++)
+		if (!c->clients[i]->owner && c->clients[i]->state == CLIENT_IDLE) {
 			remove_client(c, i);
+			return 1;
+		}
+	return 0;
 }
 
 static void accept_client(struct coordinator *c, int listen_fd)
 {
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
+	if (fd < 0) {
+		/* out of descriptors: poll() would report the same again and again */
+		if ((errno == EMFILE || errno == ENFILE) && !make_room(c))
+			usleep(10000);
 		return;
-	make_room(c);
-	if (!peer_allowed(fd) || c->nclients >= CLIENTS_MAX) {
+	}
+	if (!peer_allowed(fd) || (c->nclients >= CLIENTS_MAX && !make_room(c))) {
 		log_warn("a connection was refused");
 		close(fd);
 		return;

@@ -69,7 +69,8 @@ struct coordinator {
 	struct std_stream std[3];
 	int64_t interval_ns;		/* 0 none */
 	int64_t next_due;		/* CLOCK_MONOTONIC of the next interval checkpoint, 0 none */
-	int64_t kill_since;		/* JOB_ENDING: CLOCK_MONOTONIC */
+	int64_t kill_since;		/* JOB_ENDING: CLOCK_MONOTONIC of its begin, */
+	int64_t kill_alive;		/* and of when somebody but the keeper was last seen alive */
 	int64_t over_since;		/* JOB_OVER */
 
 	/* checkpoints */

@@ -21,7 +21,9 @@ cleanup() {
 	[ -n "$launch" ] && kill -9 "$launch" 2>/dev/null
 	[ -s "$dir/pid" ] && kill -9 "$(cat "$dir/pid")" 2>/dev/null
 	[ -n "$mounted" ] && umount "$dir/full"
-	cd / && rm -rf "$dir"
+	cd / && rm -rf "$dir" "/run/ckpt/$job" "/tmp/ckpt-$(id -u)/$job"	# of the coordinator that was killed
+	rmdir /run/ckpt "/tmp/ckpt-$(id -u)" 2>/dev/null
+	return 0
 }
 trap cleanup EXIT
 cd "$dir" || exit 1
@@ -180,4 +182,4 @@ grep -Eq "^$job +no coordinator" out || fail "--status does not show the lost jo
 kill -9 "$pid"
 wait "$launch"
 launch=
-exit $bad
+exit "$bad"

@@ -13,7 +13,10 @@ struct range { uint64_t start, end; };
 
 struct chunks { struct codec_chunk *c; size_t count, cap; };
 
-/* The parts of the raw image that records refer to. Ends are rounded up to pages, so that neighbours meet. */
+/*
+ * The parts of the raw image that records refer to. Ends are rounded up to pages, so that
+ * neighbours meet.
+ */
 static struct range *find_ranges(const struct rec_list *l, uint64_t data_end, size_t *ret_count)
 {
 	struct range *ranges = NULL;
@@ -37,8 +40,9 @@ static struct range *find_ranges(const struct rec_list *l, uint64_t data_end, si
 		}
 		for (size_t k = 0; k < n; k++)
 			if (x[k].len)
-				ranges[count++] = (struct range){ x[k].offset,
-								  MIN(PAGE_UP(x[k].offset + x[k].len), data_end) };
+				ranges[count++] = (struct range){
+					x[k].offset, MIN(PAGE_UP(x[k].offset + x[k].len), data_end)
+				};
 	}
 	*ret_count = count;
 	return ranges;
@@ -101,14 +105,17 @@ static int compress_chunk(void *arg, struct codec_scratch *s, size_t i, struct e
 	const void *out = s->stored;
 
 	if (got < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot read the pages of %s", w->name);
+		return err_set(err, err_code_of_errno(errno), errno, "cannot read the pages of %s",
+			       w->name);
 	/* Behind the end of the file is the rest of the last page, or somebody truncated it. */
 	if (c->len - got >= PAGE_SIZE)
-		return err_set(err, E_CORRUPT, 0, "%s was cut short while it was compressed", w->name);
+		return err_set(err, E_CORRUPT, 0, "%s was cut short while it was compressed",
+			       w->name);
 	memset(s->raw + got, 0, c->len - got);
 	c->hash = XXH3_64bits(s->raw, c->len);
 	/* Less than a 32nd gained is not worth the work of inflating. */
-	c->stored = codec_deflate(&s->block, w->codec, s->stored, c->len - c->len / 32, s->raw, c->len);
+	c->stored =
+		codec_deflate(&s->block, w->codec, s->stored, c->len - c->len / 32, s->raw, c->len);
 	if (!c->stored) {
 		c->stored = c->len;
 		out = s->raw;

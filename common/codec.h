@@ -3,12 +3,13 @@
  * codec.h - compressed images: made from raw ones when the job runs on, made into raw ones again
  * before anything else looks at them.
  *
- * A compressed image has the records of the raw one, byte for byte, and one chunks record. All offsets
- * in the others are those of the *raw* image; the chunks record says which parts of that stand where
- * in the file. So contents of files are compressed too, and inflating never touches a record.
+ * A compressed image has the records of the raw one, byte for byte, and one chunks record. All
+ * offsets in the others are those of the *raw* image; the chunks record says which parts of that
+ * stand where in the file. So contents of files are compressed too, and inflating never touches a
+ * record.
  *
- * Each chunk is at most CODEC_CHUNK raw bytes, compressed on its own (any can be read without the ones
- * before it, and two threads share the work) or stored as it is where that would gain nothing.
+ * Each chunk is at most CODEC_CHUNK raw bytes, compressed on its own (any can be read without the
+ * ones before it, and two threads share the work) or stored as it is where that would gain nothing.
  * Context: HOST.
  */
 #ifndef CKPT_CODEC_H
@@ -50,8 +51,8 @@ int codec_inflate_image(const struct image *img, int dst, struct err *err);
 
 /*
  * codec_open_image() - image_open(), and if the image is compressed, inflated into memory: so that
- * page data can be read at the offsets the records name. @ret->size and @ret->meta_hash are those of the
- * file on disk (what the manifest lists).
+ * page data can be read at the offsets the records name. @ret->size and @ret->meta_hash are those
+ * of the file on disk (what the manifest lists).
  */
 int codec_open_image(int dirfd, const char *name, struct image *ret, struct err *err);
 
@@ -59,13 +60,17 @@ int codec_open_image(int dirfd, const char *name, struct image *ret, struct err 
 int codec_verify_image(const struct image *img, struct err *err);
 
 /*
- * codec_reader - page data of an image, compressed or not, at the offsets that its records name, without
- * inflating more than is asked for. The image must stay open meanwhile. Not for two threads.
+ * codec_reader - page data of an image, compressed or not, at the offsets that its records name,
+ * without inflating more than is asked for. The image must stay open meanwhile. Not for two
+ * threads.
  */
 struct codec_reader;
 struct codec_reader *codec_reader_new(const struct image *img);
 void codec_reader_free(struct codec_reader *r);
-/* codec_read() - exactly @len bytes. What no chunk holds reads as zeros. Errors: E_CORRUPT, E_FAILED. */
+/*
+ * codec_read() - exactly @len bytes. What no chunk holds reads as zeros. Errors: E_CORRUPT,
+ * E_FAILED.
+ */
 int codec_read(struct codec_reader *r, void *buf, size_t len, uint64_t offset, struct err *err);
 
 /*

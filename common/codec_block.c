@@ -47,8 +47,10 @@ int codec_parse(const char *s, struct codec *ret, struct err *err)
 	colon = strchrnul(s, ':');
 	kind = codec_by_name(s, colon - s);
 	if (kind < 0)
-		return err_set(err, E_USAGE, 0, "unknown compression \"%s\": none, zlib, lz4 and zstd are known, "
-			       "with a level as in zstd:3", s);
+		return err_set(err, E_USAGE, 0,
+			       "unknown compression \"%s\": none, zlib, lz4 and zstd are known, "
+			       "with a level as in zstd:3",
+			       s);
 	level = codecs[kind].standard;
 	if (*colon) {
 		errno = 0;
@@ -56,8 +58,10 @@ int codec_parse(const char *s, struct codec *ret, struct err *err)
 		if (errno || end == colon + 1 || *end || kind == CODEC_NONE ||
 		    level < codecs[kind].min || level > codecs[kind].max) {
 			if (kind == CODEC_NONE)
-				return err_set(err, E_USAGE, 0, "compression \"%s\": none has no level", s);
-			return err_set(err, E_USAGE, 0, "compression \"%s\": the level must be %d to %d", s,
+				return err_set(err, E_USAGE, 0,
+					       "compression \"%s\": none has no level", s);
+			return err_set(err, E_USAGE, 0,
+				       "compression \"%s\": the level must be %d to %d", s,
 				       codecs[kind].min, codecs[kind].max);
 		}
 	}
@@ -142,7 +146,8 @@ static void *worker(void *arg)
 
 		if (i >= each->count)
 			break;
-		if (each->fn(each->arg, s, i, &err) < 0 && !atomic_exchange(&each->failed, 1) && each->err)
+		if (each->fn(each->arg, s, i, &err) < 0 && !atomic_exchange(&each->failed, 1) &&
+		    each->err)
 			*each->err = err;
 	}
 	codec_block_free(&s->block);
@@ -157,8 +162,9 @@ static nlink_t threads(void)
 	return stat("/proc/self/task", &st) == 0 ? st.st_nlink : 0;
 }
 
-int codec_each(size_t count, int (*fn)(void *arg, struct codec_scratch *s, size_t i, struct err *err),
-	       void *arg, struct err *err)
+int codec_each(size_t count,
+	       int (*fn)(void *arg, struct codec_scratch *s, size_t i, struct err *err), void *arg,
+	       struct err *err)
 {
 	struct each each = { .fn = fn, .arg = arg, .count = count, .err = err };
 	nlink_t before = threads();
@@ -169,8 +175,8 @@ int codec_each(size_t count, int (*fn)(void *arg, struct codec_scratch *s, size_
 	if (have) {
 		pthread_join(helper, NULL);
 		/*
-		 * A joined thread may still be in the kernel's exit path, and a restart goes on with
-		 * unshare(CLONE_NEWUSER), which refuses a process that has a second thread.
+		 * A joined thread may still be in the kernel's exit path, and a restart goes on
+		 * with unshare(CLONE_NEWUSER), which refuses a process that has a second thread.
 		 */
 		for (int i = 0; i < 100000 && before && threads() > before; i++)
 			sched_yield();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * codec_block.h - the compression libraries behind one pair of calls, and two threads to make them in.
- * Internal to codec*.c. Context: HOST.
+ * codec_block.h - the compression libraries behind one pair of calls, and two threads to make them
+ * in. Internal to codec*.c. Context: HOST.
  */
 #ifndef CKPT_CODEC_BLOCK_H
 #define CKPT_CODEC_BLOCK_H
@@ -25,11 +25,15 @@ const char *codec_name(enum codec_kind kind);
 int codec_by_name(const char *name, size_t len);
 
 /*
- * codec_each() - call @fn(arg, scratch, i, err) for every i below @count, from two threads at a time.
- * Stops at the first failure, whose *err it is. @scratch is the calling thread's.
+ * codec_each() - call @fn(arg, scratch, i, err) for every i below @count, from two threads at a
+ * time. Stops at the first failure, whose *err it is. @scratch is the calling thread's.
  */
-struct codec_scratch { struct codec_block block; unsigned char raw[CODEC_CHUNK], stored[CODEC_CHUNK]; };
-int codec_each(size_t count, int (*fn)(void *arg, struct codec_scratch *s, size_t i, struct err *err),
-	       void *arg, struct err *err);
+struct codec_scratch {
+	struct codec_block block;
+	unsigned char raw[CODEC_CHUNK], stored[CODEC_CHUNK];
+};
+int codec_each(size_t count,
+	       int (*fn)(void *arg, struct codec_scratch *s, size_t i, struct err *err), void *arg,
+	       struct err *err);
 
 #endif

@@ -21,13 +21,15 @@ static const struct codec_chunk *chunk_table(const struct image *img, size_t *re
 
 /* ---- is the table sane? ---- */
 
-static int check_entry(const struct image *img, const struct codec_chunk *c, uint64_t raw, struct err *err)
+static int check_entry(const struct image *img, const struct codec_chunk *c, uint64_t raw,
+		       struct err *err)
 {
 	uint64_t raw_end = img->chunks->raw_end;
 
-	if (c->raw < raw || c->raw % PAGE_SIZE || c->raw > raw_end || !c->len || c->len > CODEC_CHUNK ||
-	    c->len > raw_end - c->raw || !c->stored || c->stored > c->len || c->offset < IMAGE_DATA_START ||
-	    c->offset > img->data_end || c->stored > img->data_end - c->offset)
+	if (c->raw < raw || c->raw % PAGE_SIZE || c->raw > raw_end || !c->len ||
+	    c->len > CODEC_CHUNK || c->len > raw_end - c->raw || !c->stored || c->stored > c->len ||
+	    c->offset < IMAGE_DATA_START || c->offset > img->data_end ||
+	    c->stored > img->data_end - c->offset)
 		return err_set(err, E_CORRUPT, 0, "%s: a chunk's index entry is wrong", img->name);
 	return 0;
 }
@@ -70,7 +72,8 @@ static int check_cover(const struct image *img, const struct range *r, size_t n,
 		x = image_extents(table, &count);
 		for (size_t k = 0; k < count; k++)
 			if (!covered(r, n, &x[k]))
-				return err_set(err, E_CORRUPT, 0, "%s: no chunk holds the extent for 0x%" PRIx64,
+				return err_set(err, E_CORRUPT, 0,
+					       "%s: no chunk holds the extent for 0x%" PRIx64,
 					       img->name, x[k].addr);
 	}
 	return 0;
@@ -84,7 +87,9 @@ int codec_check_chunks(const struct image *img, struct err *err)
 	size_t n, nranges = 0;
 
 	if (codec_by_name(img->chunks->codec, strlen(img->chunks->codec)) < 0)
-		return err_set(err, E_VERSION, 0, "%s is compressed by \"%s\", which this version of ckpt does not know",
+		return err_set(err, E_VERSION, 0,
+			       "%s is compressed by \"%s\", which this version of ckpt does not "
+			       "know",
 			       img->name, img->chunks->codec);
 	if (img->chunks->table.len % sizeof(*c) || img->chunks->raw_end < IMAGE_DATA_START ||
 	    img->chunks->raw_end > RAW_MAX)
@@ -122,7 +127,8 @@ static int get_chunk(const struct image *img, const struct codec_chunk *c, struc
 	    XXH3_64bits(*ret, c->len) != c->hash)
 		return err_set(err, E_CORRUPT, 0,
 			       "%s: damaged: the %" PRIu64 " bytes at offset %" PRIu64
-			       " do not inflate to what was saved", img->name, c->stored, c->offset);
+			       " do not inflate to what was saved",
+			       img->name, c->stored, c->offset);
 	return 0;
 }
 
@@ -138,7 +144,8 @@ static int inflate_chunk(void *arg, struct codec_scratch *s, size_t i, struct er
 	if (get_chunk(w->img, c, s, &raw, err) < 0)
 		return -1;
 	if (w->dst >= 0 && io_pwrite_full(w->dst, raw, c->len, c->raw) < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot inflate %s", w->img->name);
+		return err_set(err, err_code_of_errno(errno), errno, "cannot inflate %s",
+			       w->img->name);
 	return 0;
 }
 
@@ -196,7 +203,8 @@ int codec_open_image(int dirfd, const char *name, struct image *ret, struct err 
 	}
 	fd = memfd_create("ckpt-image", MFD_CLOEXEC);
 	if (fd < 0)
-		err_set(err, err_code_of_errno(errno), errno, "no memory file to inflate %s into", name);
+		err_set(err, err_code_of_errno(errno), errno, "no memory file to inflate %s into",
+			name);
 	if (fd < 0 || codec_inflate_image(&img, fd, err) < 0) {
 		if (fd >= 0)
 			close(fd);
@@ -269,7 +277,8 @@ int codec_read(struct codec_reader *r, void *buf, size_t len, uint64_t offset, s
 		ssize_t n = io_pread_full(r->img->fd, buf, len, offset);
 
 		if (n < 0)
-			return err_set(err, err_code_of_errno(errno), errno, "cannot read %s", r->img->name);
+			return err_set(err, err_code_of_errno(errno), errno, "cannot read %s",
+				       r->img->name);
 		if ((size_t)n < len)
 			return err_set(err, E_CORRUPT, 0, "%s was cut short", r->img->name);
 		return 0;
@@ -285,8 +294,11 @@ int codec_read(struct codec_reader *r, void *buf, size_t len, uint64_t offset, s
 		} else {
 			if (c != r->chunk) {
 				r->chunk = NULL;
-				if (get_chunk(r->img, c, &r->scratch, (const void **)&r->raw, err) < 0)
+				const void *raw;
+
+				if (get_chunk(r->img, c, &r->scratch, &raw, err) < 0)
 					return -1;
+				r->raw = raw;
 				r->chunk = c;
 			}
 			n = MIN(n, c->raw + c->len - offset);

@@ -14,10 +14,10 @@
 #include "io.h"
 
 #define MAGIC		"CKPTIMG1"
-#define ADDR_MAX	(1UL << 56)	/* no user address is higher, with 5-level page tables either */
+#define ADDR_MAX	(1UL << 56)	/* no user address is higher, on any processor */
 #define META_MAX	(1UL << 31)	/* more is no record section but an attempt on our memory */
 
-/* The first page, little-endian. Magic, major and the hash's place are the same in every version. */
+/* The first page, little-endian. Magic, major and the place of the hash never change. */
 struct header {
 	char magic[8];
 	uint32_t major, minor;
@@ -76,18 +76,22 @@ static int check_header(const struct header *h, const char *name, uint64_t size,
 	if (memcmp(h->magic, MAGIC, sizeof(h->magic)) != 0)
 		return err_set(err, E_CORRUPT, 0, "%s is not a checkpoint image", name);
 	if (le64toh(h->hash) != XXH3_64bits(h, offsetof(struct header, hash)))
-		return err_set(err, E_CORRUPT, 0, "%s: the header is damaged (its checksum differs)", name);
+		return err_set(err, E_CORRUPT, 0,
+			       "%s: the header is damaged (its checksum differs)", name);
 	if (le32toh(h->major) != IMAGE_MAJOR || h->incompat)
 		return err_set(err, E_VERSION, 0,
-			       "%s has format %u.%u (features 0x%llx), this version of ckpt reads %d.x; "
-			       "use the version that wrote it", name, le32toh(h->major), le32toh(h->minor),
-			       (unsigned long long)le64toh(h->incompat), IMAGE_MAJOR);
+			       "%s has format %u.%u (features 0x%llx), this version of ckpt reads "
+			       "%d.x; use the version that wrote it",
+			       name, le32toh(h->major), le32toh(h->minor),
+			(unsigned long long)le64toh(h->incompat), IMAGE_MAJOR);
 	if (le32toh(h->arch) != EM_X86_64 || le32toh(h->page_size) != PAGE_SIZE)
 		return err_set(err, E_ARCH, 0,
-			       "%s is for ELF machine %u with pages of %u bytes, not for x86-64 with pages of 4096",
+			       "%s is for ELF machine %u with pages of %u bytes, not for x86-64 "
+			       "with pages of 4096",
 			       name, le32toh(h->arch), le32toh(h->page_size));
 	if (le64toh(h->size) != size)
-		return err_set(err, E_CORRUPT, 0, "%s was cut short or added to: %llu bytes, should be %llu", name,
+		return err_set(err, E_CORRUPT, 0,
+			       "%s was cut short or added to: %llu bytes, should be %llu", name,
 			       (unsigned long long)size, (unsigned long long)le64toh(h->size));
 	return 0;
 }
@@ -110,13 +114,15 @@ static int check_extents(const struct image *img, struct bytes table, uint64_t l
 	size_t n;
 
 	if (table.len % sizeof(*e))
-		return err_set(err, E_CORRUPT, 0, "%s: a table of extents has half an entry", img->name);
+		return err_set(err, E_CORRUPT, 0, "%s: a table of extents has half an entry",
+			       img->name);
 	e = image_extents(table, &n);
 	for (size_t i = 0; i < n; i++)
-		if (e[i].offset < IMAGE_DATA_START || e[i].offset % PAGE_SIZE || e[i].offset > end ||
-		    e[i].len > end - e[i].offset || e[i].len % unit ||
+		if (e[i].offset < IMAGE_DATA_START || e[i].offset % PAGE_SIZE ||
+		    e[i].offset > end || e[i].len > end - e[i].offset || e[i].len % unit ||
 		    e[i].addr % PAGE_SIZE || e[i].addr > limit || e[i].len > limit - e[i].addr)
-			return err_set(err, E_CORRUPT, 0, "%s: the extent for 0x%llx lies outside of the image",
+			return err_set(err, E_CORRUPT, 0,
+				       "%s: the extent for 0x%llx lies outside of the image",
 				       img->name, (unsigned long long)e[i].addr);
 	return 0;
 }
@@ -130,9 +136,11 @@ static int check_records(struct image *img, struct err *err)
 		const struct rec_extents *e = r->body;
 		const struct rec_content *c = r->body;
 
-		if (r->tag == REC_TAG_extents && check_extents(img, e->table, ADDR_MAX, PAGE_SIZE, err) < 0)
+		if (r->tag == REC_TAG_extents &&
+		    check_extents(img, e->table, ADDR_MAX, PAGE_SIZE, err) < 0)
 			return -1;
-		if (r->tag == REC_TAG_content && check_extents(img, c->extents, c->size, 1, err) < 0)
+		if (r->tag == REC_TAG_content &&
+		    check_extents(img, c->extents, c->size, 1, err) < 0)
 			return -1;
 	}
 	return img->chunks ? codec_check_chunks(img, err) : 0;
@@ -145,14 +153,16 @@ static int load(struct image *img, struct err *err)
 	ssize_t n;
 
 	if (fstat(img->fd, &st) < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot examine %s", img->name);
+		return err_set(err, err_code_of_errno(errno), errno, "cannot examine %s",
+			       img->name);
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, E_CORRUPT, 0, "%s is not a regular file", img->name);
 	n = io_pread_full(img->fd, &h, sizeof(h), 0);
 	if (n < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot read %s", img->name);
 	if (n < (ssize_t)sizeof(h))
-		return err_set(err, E_CORRUPT, 0, "%s was cut short: it has %zd bytes", img->name, n);
+		return err_set(err, E_CORRUPT, 0, "%s was cut short: it has %zd bytes", img->name,
+			       n);
 	if (check_header(&h, img->name, st.st_size, err) < 0)
 		return -1;
 	img->size = st.st_size;
@@ -163,12 +173,14 @@ static int load(struct image *img, struct err *err)
 		return -1;
 	img->meta = malloc(img->meta_len + 1);
 	if (!img->meta)
-		return err_set(err, E_FAILED, 0, "no memory for the %zu bytes of records in %s", img->meta_len, img->name);
+		return err_set(err, E_FAILED, 0, "no memory for the %zu bytes of records in %s",
+			       img->meta_len, img->name);
 	n = io_pread_full(img->fd, img->meta, img->meta_len, le64toh(h.meta_offset));
 	if (n < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot read %s", img->name);
 	if ((size_t)n < img->meta_len || XXH3_64bits(img->meta, img->meta_len) != img->meta_hash)
-		return err_set(err, E_CORRUPT, 0, "%s: the records are damaged (their checksum differs)", img->name);
+		return err_set(err, E_CORRUPT, 0,
+			       "%s: the records are damaged (their checksum differs)", img->name);
 	if (rec_parse(img->meta, img->meta_len, &img->recs, err) < 0)
 		return err_prefix(err, "%s", img->name);
 	return check_records(img, err);
@@ -192,8 +204,8 @@ int image_open(int dirfd, const char *name, struct image *ret, struct err *err)
 	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
-		return err_set(err, errno == ENOENT ? E_NO_CHECKPOINT : err_code_of_errno(errno), errno,
-			       "cannot open %s", name);
+		return err_set(err, errno == ENOENT ? E_NO_CHECKPOINT : err_code_of_errno(errno),
+			       errno, "cannot open %s", name);
 	return image_open_fd(fd, name, ret, err);
 }
 

@@ -40,7 +40,8 @@ struct image {
 	void *meta;
 	size_t meta_len;
 	struct rec_list recs;
-	const struct rec_chunks *chunks; /* compressed: offsets are those of the raw image, codec.h; else NULL */
+	/* Compressed (codec.h): all offsets are those of the raw image. Else NULL. */
+	const struct rec_chunks *chunks;
 };
 
 /*

@@ -15,12 +15,12 @@
 #define STEP	(1UL << 20)
 
 /* Called for each piece of an extent, in order. @pos: place in the extent. */
-typedef int (*piece_fn)(void *arg, const struct image_extent *e, uint64_t pos, const void *data, size_t n,
-			struct err *err);
+typedef int (*piece_fn)(void *arg, const struct image_extent *e, uint64_t pos, const void *data,
+			size_t n, struct err *err);
 
 /* Read an extent piece by piece and hold it against its hash. @buf: STEP bytes. */
-static int walk_extent(const struct image *img, const struct image_extent *e, void *buf, piece_fn fn, void *arg,
-		       struct err *err)
+static int walk_extent(const struct image *img, const struct image_extent *e, void *buf,
+		       piece_fn fn, void *arg, struct err *err)
 {
 	XXH3_state_t state;
 
@@ -30,7 +30,8 @@ static int walk_extent(const struct image *img, const struct image_extent *e, vo
 		ssize_t n = io_pread_full(img->fd, buf, want, e->offset + pos);
 
 		if (n < 0)
-			return err_set(err, err_code_of_errno(errno), errno, "cannot read %s", img->name);
+			return err_set(err, err_code_of_errno(errno), errno, "cannot read %s",
+				       img->name);
 		if ((size_t)n < want)
 			return err_set(err, E_CORRUPT, 0, "%s was cut short", img->name);
 		if (e->hash)
@@ -41,13 +42,14 @@ static int walk_extent(const struct image *img, const struct image_extent *e, vo
 	}
 	if (e->hash && XXH3_64bits_digest(&state) != e->hash)
 		return err_set(err, E_CORRUPT, 0,
-			       "%s: damaged: the checksum of %" PRIu64 " bytes at offset %" PRIu64 " (0x%" PRIx64
-			       ") differs", img->name, e->len, e->offset, e->addr);
+			       "%s: damaged: the checksum of %" PRIu64 " bytes at offset %" PRIu64
+			       " (0x%" PRIx64 ") differs",
+			       img->name, e->len, e->offset, e->addr);
 	return 0;
 }
 
-static int walk_table(const struct image *img, struct bytes table, void *buf, piece_fn fn, void *arg,
-		      struct err *err)
+static int walk_table(const struct image *img, struct bytes table, void *buf, piece_fn fn,
+		      void *arg, struct err *err)
 {
 	const struct image_extent *e;
 	size_t n;
@@ -69,9 +71,11 @@ int image_verify(const struct image *img, struct err *err)
 		const struct rec_extents *e = r->body;
 		const struct rec_content *c = r->body;
 
-		if (r->tag == REC_TAG_extents && walk_table(img, e->table, buf, NULL, NULL, err) < 0)
+		if (r->tag == REC_TAG_extents &&
+		    walk_table(img, e->table, buf, NULL, NULL, err) < 0)
 			return -1;
-		if (r->tag == REC_TAG_content && walk_table(img, c->extents, buf, NULL, NULL, err) < 0)
+		if (r->tag == REC_TAG_content &&
+		    walk_table(img, c->extents, buf, NULL, NULL, err) < 0)
 			return err_prefix(err, "contents of %s", c->path);
 	}
 	return 0;
@@ -182,8 +186,8 @@ static int store_all(struct store *s, int src, uint64_t size)
 
 /*
  * @src is a duplicate of a description of the job, whose offset is the job's: a seek would move it.
- * So the file is opened anew, which also works where @src is write-only. Where that is denied, we seek
- * after all and put the offset back; the job stands still meanwhile.
+ * So the file is opened anew, which also works where @src is write-only. Where that is denied, we
+ * seek after all and put the offset back; the job stands still meanwhile.
  */
 static int reopen(int src)
 {
@@ -208,7 +212,8 @@ int image_store_file(int fd, uint64_t *data_end, int src, uint32_t id, const cha
 	if (r == 0)
 		r = store_all(&s, own >= 0 ? own : src, st.st_size);
 	if (r < 0)
-		err_set(err, err_code_of_errno(errno), errno, "cannot save the contents of %s", path);
+		err_set(err, err_code_of_errno(errno), errno, "cannot save the contents of %s",
+			path);
 	if (offset >= 0)
 		lseek(src, offset, SEEK_SET);
 	if (r == 0) {
@@ -228,8 +233,8 @@ int image_store_file(int fd, uint64_t *data_end, int src, uint32_t id, const cha
 
 /* ---- and out of it ---- */
 
-static int write_piece(void *arg, const struct image_extent *e, uint64_t pos, const void *data, size_t n,
-		       struct err *err)
+static int write_piece(void *arg, const struct image_extent *e, uint64_t pos, const void *data,
+		       size_t n, struct err *err)
 {
 	if (io_pwrite_full(*(int *)arg, data, n, e->addr + pos) < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot write");
@@ -249,8 +254,9 @@ int image_load_content(const struct image *img, uint32_t id, int dst, struct err
 		return err_set(err, E_CORRUPT, 0, "%s lacks contents number %u", img->name, id);
 	/* To 0 first: what was in the file must not shine through the holes. */
 	if (c->size > INT64_MAX || ftruncate(dst, 0) < 0 || ftruncate(dst, c->size) < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot make room for the %" PRIu64
-			       " bytes of %s", c->size, c->path);
+		return err_set(err, err_code_of_errno(errno), errno,
+			       "cannot make room for the %" PRIu64 " bytes of %s", c->size,
+			       c->path);
 	buf = xmalloc(STEP);
 	if (walk_table(img, c->extents, buf, write_piece, &dst, err) < 0)
 		return err_prefix(err, "contents of %s", c->path);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* record.c - one encoder and one decoder for all records, driven by the table made from records.def. */
+/*
+ * record.c - one encoder and one decoder for all records, driven by the table made from
+ * records.def.
+ */
 #include "record.h"
 
 #include <endian.h>
@@ -11,7 +14,8 @@
 /* ---- the table ---- */
 
 #define REC_FIELD(S, type, field, doc) { #field, REC_##type, offsetof(struct rec_##S, field), doc },
-#define R(name, tag, need) static const struct rec_field fields_##name[] = { REC_##name(REC_FIELD, name) };
+#define R(name, tag, need) \
+	static const struct rec_field fields_##name[] = { REC_##name(REC_FIELD, name) };
 RECORDS(R)
 #undef R
 
@@ -19,7 +23,8 @@ enum { NEED_REQUIRED = 1, NEED_OPTIONAL = 0 };
 
 const struct rec_desc_entry rec_table[] = {
 #define R(name, tag, need) \
-	{ #name, REC_TAG_##name, NEED_##need, sizeof(struct rec_##name), fields_##name, ARRAY_SIZE(fields_##name) },
+	{ #name, REC_TAG_##name, NEED_##need, sizeof(struct rec_##name), \
+	  fields_##name, ARRAY_SIZE(fields_##name) },
 	RECORDS(R)
 #undef R
 };
@@ -251,9 +256,9 @@ static int measure(struct cursor c, size_t *ret_count, size_t *ret_size, struct 
 
 		if (h.flags & ~FLAG_REQUIRED || (!e && h.flags & FLAG_REQUIRED))
 			return err_set(err, E_VERSION, 0,
-				       "the image holds a record (tag 0x%x, flags 0x%x) that this version of ckpt "
-				       "does not know; use the version that wrote it, or a later one",
-				       h.tag, h.flags);
+				       "the image holds a record (tag 0x%x, flags 0x%x) that this "
+				       "version of ckpt does not know; use the version that wrote "
+				       "it, or a later one", h.tag, h.flags);
 		if (!e)
 			continue;
 		++*ret_count;
@@ -275,7 +280,9 @@ int rec_parse(const void *data, size_t len, struct rec_list *ret, struct err *er
 
 	if (measure(c, &count, &size, err) < 0)
 		return -1;
-	/* Sizes come from the file: too much of it is its fault, not a reason to end the program. */
+	/*
+	 * Sizes come from the file: too much of it is its fault, not a reason to end the program.
+	 */
 	l.storage = calloc(1, count * sizeof(struct rec) + size + 1);
 	if (!l.storage)
 		return err_set(err, E_FAILED, 0, "no memory for %zu records", count);

@@ -16,12 +16,12 @@
 #include "../common/paths.h"
 
 #define STEP		(1UL << 20)
-#define WHOLE_MAX	(4UL << 30)	/* of a larger area, what is behind its last saved page is left out */
+#define WHOLE_MAX	(4UL << 30)	/* of a larger area no end without pages is written */
 
 struct core {
 	int fd;
 	const char *path;
-	Elf64_Phdr *ph;			/* [0] the notes, then the areas, then the [vdso] if we know it */
+	Elf64_Phdr *ph;			/* [0] the notes, then the areas, then perhaps the [vdso] */
 	size_t nph;
 	uint64_t end;
 };
@@ -54,16 +54,23 @@ static void layout(struct core *k, const struct proc *p, size_t notes_len)
 	extended = k->nph >= PN_XNUM;
 	k->ph = xcalloc(k->nph, sizeof(*k->ph));
 	k->end = sizeof(Elf64_Ehdr) + k->nph * sizeof(*k->ph) + (extended ? sizeof(Elf64_Shdr) : 0);
-	k->ph[0] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = k->end, .p_filesz = notes_len, .p_align = 4 };
+	k->ph[0] = (Elf64_Phdr){
+		.p_type = PT_NOTE, .p_offset = k->end, .p_filesz = notes_len, .p_align = 4
+	};
 	k->end = PAGE_UP(k->end + notes_len);
 	for (size_t i = 0; i < p->nareas; i++) {
 		const struct rec_area *a = p->areas[i].rec;
 		uint64_t size = file_size(&p->areas[i]);
 
 		k->ph[i + 1] = (Elf64_Phdr){
-			.p_type = PT_LOAD, .p_vaddr = a->start, .p_memsz = a->end - a->start,
-			.p_offset = k->end, .p_filesz = size, .p_align = PAGE_SIZE,
-			.p_flags = (a->prot & PROT_READ ? PF_R : 0) | (a->prot & PROT_WRITE ? PF_W : 0) |
+			.p_type = PT_LOAD,
+			.p_vaddr = a->start,
+			.p_memsz = a->end - a->start,
+			.p_offset = k->end,
+			.p_filesz = size,
+			.p_align = PAGE_SIZE,
+			.p_flags = (a->prot & PROT_READ ? PF_R : 0) |
+				   (a->prot & PROT_WRITE ? PF_W : 0) |
 				   (a->prot & PROT_EXEC ? PF_X : 0),
 		};
 		k->end += size;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* core_notes.c - the notes of an ELF core: registers of each thread, names, auxiliary vector, mapped files. */
+/*
+ * core_notes.c - the notes of an ELF core: registers of each thread, names, auxiliary vector,
+ * mapped files.
+ */
 #include "inspect.h"
 
 #include <elf.h>
@@ -11,7 +14,8 @@
 #define NT_FILE		0x46494c45
 #endif
 
-_Static_assert(sizeof(struct regs) == sizeof(elf_gregset_t), "struct regs is the kernel's user_regs_struct");
+_Static_assert(sizeof(struct regs) == sizeof(elf_gregset_t),
+	       "struct regs is the kernel's user_regs_struct");
 
 struct notes { char *data; size_t len; };
 
@@ -54,8 +58,13 @@ static uint64_t pending(const struct proc *p, uint32_t tid)
 static int add_thread(struct notes *n, struct proc *p, const struct rec_thread *t, struct err *err)
 {
 	struct elf_prstatus st = {
-		.pr_pid = t->tid, .pr_ppid = p->task->ppid, .pr_pgrp = p->task->pgid, .pr_sid = p->task->sid,
-		.pr_sighold = t->sigmask, .pr_sigpend = pending(p, t->tid), .pr_fpvalid = 1,
+		.pr_pid = t->tid,
+		.pr_ppid = p->task->ppid,
+		.pr_pgrp = p->task->pgid,
+		.pr_sid = p->task->sid,
+		.pr_sighold = t->sigmask,
+		.pr_sigpend = pending(p, t->tid),
+		.pr_fpvalid = 1,
 	};
 	cleanup_free void *fpu = NULL;
 	struct regs regs;
@@ -77,8 +86,14 @@ static int add_thread(struct notes *n, struct proc *p, const struct rec_thread *
 static void add_psinfo(struct notes *n, const struct proc *p)
 {
 	struct elf_prpsinfo info = {
-		.pr_sname = 'S', .pr_state = 1, .pr_uid = p->process->ruid, .pr_gid = p->process->rgid,
-		.pr_pid = p->pid, .pr_ppid = p->task->ppid, .pr_pgrp = p->task->pgid, .pr_sid = p->task->sid,
+		.pr_sname = 'S',
+		.pr_state = 1,
+		.pr_uid = p->process->ruid,
+		.pr_gid = p->process->rgid,
+		.pr_pid = p->pid,
+		.pr_ppid = p->task->ppid,
+		.pr_pgrp = p->task->pgid,
+		.pr_sid = p->task->sid,
 	};
 	uint64_t start = p->mm ? p->mm->arg_start : 0, end = p->mm ? p->mm->arg_end : 0;
 

@@ -18,7 +18,8 @@ static json_t *missing(const json_t *list, const json_t *other, const char *cons
 		json_array_foreach(other, k, y) {
 			found = 1;
 			for (const char *const *key = keys; *key && found; key++)
-				found = json_equal(json_object_get(x, *key), json_object_get(y, *key));
+				found = json_equal(json_object_get(x, *key),
+						   json_object_get(y, *key));
 			if (found)
 				break;
 		}
@@ -36,14 +37,18 @@ static json_t *descriptors(struct ckpt *c, uint32_t pid)
 
 	json_array_foreach(files, i, d)
 		json_array_foreach(json_object_get(d, "holders"), k, h)
-			json_array_append_new(ret, json_pack("{s:O, s:O, s:O}", "fd", json_object_get(h, "fd"),
-							     "kind", json_object_get(d, "kind"), "name",
+			json_array_append_new(ret, json_pack("{s:O, s:O, s:O}", "fd",
+							     json_object_get(h, "fd"), "kind",
+							     json_object_get(d, "kind"), "name",
 							     json_object_get(d, "name")));
 	json_decref(files);
 	return ret;
 }
 
-/* The next page at or behind @addr that either checkpoint holds; 0 none. Skips what is equal by hash. */
+/*
+ * The next page at or behind @addr that either checkpoint holds; 0 none. Skips what is equal by
+ * hash.
+ */
 static int next_pages(const struct area *a, const struct area *b, uint64_t *addr, uint64_t end,
 		      uint64_t *ret_start, uint64_t *ret_end)
 {
@@ -66,14 +71,16 @@ static int next_pages(const struct area *a, const struct area *b, uint64_t *addr
 }
 
 /* Bytes in pages that differ. Both areas cover [start, end). */
-static int changed_bytes(struct proc *pa, struct proc *pb, const struct area *a, const struct area *b,
-			 uint64_t start, uint64_t end, uint64_t *ret, struct err *err)
+static int changed_bytes(struct proc *pa, struct proc *pb, const struct area *a,
+			 const struct area *b, uint64_t start, uint64_t end, uint64_t *ret,
+			 struct err *err)
 {
 	unsigned char x[PAGE_SIZE], y[PAGE_SIZE];
 	uint64_t from, to;
 
 	while (next_pages(a, b, &start, end, &from, &to)) {
-		if (memory_read(pa, from, x, to - from, err) < 0 || memory_read(pb, from, y, to - from, err) < 0)
+		if (memory_read(pa, from, x, to - from, err) < 0 ||
+		    memory_read(pb, from, y, to - from, err) < 0)
 			return -1;
 		if (memcmp(x, y, to - from) != 0)
 			*ret += to - from;
@@ -88,16 +95,18 @@ static int compare_memory(struct proc *pa, struct proc *pb, json_t *o, struct er
 
 	for (size_t i = 0, k = 0; i < pa->nareas && k < pb->nareas;) {
 		const struct area *a = &pa->areas[i], *b = &pb->areas[k];
-		uint64_t start = MAX(a->rec->start, b->rec->start), end = MIN(a->rec->end, b->rec->end), n = 0;
+		uint64_t start = MAX(a->rec->start, b->rec->start),
+			 end = MIN(a->rec->end, b->rec->end), n = 0;
 
 		if (start < end && changed_bytes(pa, pb, a, b, start, end, &n, err) < 0) {
 			json_decref(areas);
 			return -1;
 		}
 		if (n)
-			json_array_append_new(areas, json_pack("{s:I, s:I, s:s, s:I}", "start", (json_int_t)start,
-							       "end", (json_int_t)end, "name", a->rec->path,
-							       "changed_bytes", (json_int_t)n));
+			json_array_append_new(
+				areas, json_pack("{s:I, s:I, s:s, s:I}", "start", (json_int_t)start,
+						 "end", (json_int_t)end, "name", a->rec->path,
+						 "changed_bytes", (json_int_t)n));
 		sum += n;
 		if (a->rec->end <= b->rec->end)
 			i++;
@@ -112,7 +121,8 @@ static int compare_memory(struct proc *pa, struct proc *pb, json_t *o, struct er
 /* Put what is only in a and only in b under "KEY_removed" and "KEY_added"; frees the lists. */
 static int put_lists(json_t *o, const char *what, json_t *a, json_t *b, const char *const *keys)
 {
-	cleanup_free char *removed = xasprintf("%s_removed", what), *added = xasprintf("%s_added", what);
+	cleanup_free char *removed = xasprintf("%s_removed", what),
+			  *added = xasprintf("%s_added", what);
 	json_t *only_a = missing(a, b, keys), *only_b = missing(b, a, keys);
 	int differ = json_array_size(only_a) || json_array_size(only_b);
 
@@ -123,8 +133,8 @@ static int put_lists(json_t *o, const char *what, json_t *a, json_t *b, const ch
 	return differ;
 }
 
-static int compare_process(struct ckpt *a, struct ckpt *b, struct proc *pa, struct proc *pb, json_t *list,
-			   struct err *err)
+static int compare_process(struct ckpt *a, struct ckpt *b, struct proc *pa, struct proc *pb,
+			   json_t *list, struct err *err)
 {
 	static const char *const thread_keys[] = { "tid", "comm", NULL };
 	static const char *const fd_keys[] = { "fd", "kind", "name", NULL };
@@ -167,7 +177,8 @@ static json_t *only_in(struct ckpt *a, struct ckpt *b)
 	return list;
 }
 
-static int compare(struct ckpt *a, struct ckpt *b, const struct options *o, json_t *ret, struct err *err)
+static int compare(struct ckpt *a, struct ckpt *b, const struct options *o, json_t *ret,
+		   struct err *err)
 {
 	json_t *gone = only_in(a, b), *new = only_in(b, a), *list = json_array();
 
@@ -186,7 +197,8 @@ static int compare(struct ckpt *a, struct ckpt *b, const struct options *o, json
 	return json_array_size(gone) || json_array_size(new) || json_array_size(list);
 }
 
-static void print_items(const json_t *o, const char *key, char sign, const char *what, const char *label)
+static void print_items(const json_t *o, const char *key, char sign, const char *what,
+			const char *label)
 {
 	const json_t *x;
 	size_t i;
@@ -195,8 +207,8 @@ static void print_items(const json_t *o, const char *key, char sign, const char 
 		cleanup_free char *name = text_printable(text_str(x, label));
 
 		if (strcmp(what, "map") == 0)
-			printf("  %c map %" PRIx64 "-%" PRIx64 " %s %s\n", sign, text_int(x, "start"),
-			       text_int(x, "end"), text_str(x, "prot"), name);
+			printf("  %c map %" PRIx64 "-%" PRIx64 " %s %s\n", sign,
+			       text_int(x, "start"), text_int(x, "end"), text_str(x, "prot"), name);
 		else
 			printf("  %c %s %" PRId64 " %s\n", sign, what,
 			       text_int(x, strcmp(what, "fd") == 0 ? "fd" : "tid"), name);
@@ -213,8 +225,8 @@ static void print_diff(const json_t *d)
 	json_array_foreach(json_object_get(d, "processes_added"), i, p)
 		printf("+ process %" PRId64 " %s\n", text_int(p, "pid"), text_str(p, "comm"));
 	json_array_foreach(json_object_get(d, "processes_changed"), i, p) {
-		printf("process %" PRId64 " %s: %s of memory changed\n", text_int(p, "pid"), text_str(p, "comm"),
-		       text_size(text_int(p, "changed_bytes")));
+		printf("process %" PRId64 " %s: %s of memory changed\n", text_int(p, "pid"),
+		       text_str(p, "comm"), text_size(text_int(p, "changed_bytes")));
 		print_items(p, "threads_removed", '-', "thread", "comm");
 		print_items(p, "threads_added", '+', "thread", "comm");
 		print_items(p, "fds_removed", '-', "fd", "name");
@@ -224,8 +236,8 @@ static void print_diff(const json_t *d)
 		json_array_foreach(json_object_get(p, "changed_areas"), k, a) {
 			cleanup_free char *name = text_printable(text_str(a, "name"));
 
-			printf("  ~ %" PRIx64 "-%" PRIx64 " %s %s\n", text_int(a, "start"), text_int(a, "end"),
-			       text_size(text_int(a, "changed_bytes")), name);
+			printf("  ~ %" PRIx64 "-%" PRIx64 " %s %s\n", text_int(a, "start"),
+			       text_int(a, "end"), text_size(text_int(a, "changed_bytes")), name);
 		}
 	}
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* html.c - the html verb: everything that the other verbs show, as one page that needs nothing else. */
+/*
+ * html.c - the html verb: everything that the other verbs show, as one page that needs nothing
+ * else.
+ */
 #include "inspect.h"
 
 #include <errno.h>
@@ -70,7 +73,8 @@ static void table(FILE *f, json_t *list, const struct column *cols, size_t n)
 
 	fputs("<table><tr>", f);
 	for (size_t k = 0; k < n; k++)
-		fprintf(f, cols[k].show == PLAIN ? "<th>%s</th>" : "<th class=n>%s</th>", cols[k].title);
+		fprintf(f, cols[k].show == PLAIN ? "<th>%s</th>" : "<th class=n>%s</th>",
+			cols[k].title);
 	fputs("</tr>\n", f);
 	json_array_foreach(list, i, item) {
 		fputs("<tr>", f);
@@ -83,29 +87,40 @@ static void table(FILE *f, json_t *list, const struct column *cols, size_t n)
 }
 
 static const struct column job_columns[] = {
-	{ "command", "command", PLAIN }, { "host", "host", PLAIN }, { "kernel", "kernel", PLAIN },
-	{ "processes", "processes", NUMBER }, { "threads", "threads", NUMBER }, { "bytes", "size", SIZE },
+	{ "command", "command", PLAIN },	 { "host", "host", PLAIN },
+	{ "kernel", "kernel", PLAIN },		 { "processes", "processes", NUMBER },
+	{ "threads", "threads", NUMBER },	 { "bytes", "size", SIZE },
 	{ "compression", "compression", PLAIN }, { "version", "ckpt", PLAIN },
 };
 static const struct column process_columns[] = {
-	{ "pid", "pid", NUMBER }, { "ppid", "parent", NUMBER }, { "pgid", "group", NUMBER },
-	{ "sid", "session", NUMBER }, { "threads", "threads", NUMBER }, { "fds", "fds", NUMBER },
-	{ "mapped_bytes", "mapped", SIZE }, { "saved_bytes", "saved", SIZE }, { "zombie", "ended", PLAIN },
-	{ "comm", "name", PLAIN }, { "command", "command", PLAIN },
+	{ "pid", "pid", NUMBER },	    { "ppid", "parent", NUMBER },
+	{ "pgid", "group", NUMBER },	    { "sid", "session", NUMBER },
+	{ "threads", "threads", NUMBER },   { "fds", "fds", NUMBER },
+	{ "mapped_bytes", "mapped", SIZE }, { "saved_bytes", "saved", SIZE },
+	{ "zombie", "ended", PLAIN },	    { "comm", "name", PLAIN },
+	{ "command", "command", PLAIN },
 };
 static const struct column file_columns[] = {
-	{ "desc", "nr", NUMBER }, { "kind", "kind", PLAIN }, { "mode", "mode", PLAIN }, { "held", "pid:fd", PLAIN },
-	{ "name", "name", PLAIN }, { "pos", "offset", NUMBER }, { "unread_bytes", "unread", NUMBER },
-	{ "state", "state", PLAIN }, { "local", "local", PLAIN }, { "remote", "remote", PLAIN },
+	{ "desc", "nr", NUMBER },
+	{ "kind", "kind", PLAIN },
+	{ "mode", "mode", PLAIN },
+	{ "held", "pid:fd", PLAIN },
+	{ "name", "name", PLAIN },
+	{ "pos", "offset", NUMBER },
+	{ "unread_bytes", "unread", NUMBER },
+	{ "state", "state", PLAIN },
+	{ "local", "local", PLAIN },
+	{ "remote", "remote", PLAIN },
 };
 static const struct column frame_columns[] = {
 	{ "frame", "#", NUMBER }, { "pc", "address", HEX }, { "symbol", "function", PLAIN },
 	{ "module", "file", PLAIN },
 };
 static const struct column map_columns[] = {
-	{ "start", "start", HEX }, { "end", "end", HEX }, { "prot", "prot", PLAIN }, { "kind", "kind", PLAIN },
-	{ "saved_bytes", "saved", SIZE }, { "offset", "offset", HEX }, { "name", "name", PLAIN },
-	{ "image", "in", PLAIN },
+	{ "start", "start", HEX },	  { "end", "end", HEX },
+	{ "prot", "prot", PLAIN },	  { "kind", "kind", PLAIN },
+	{ "saved_bytes", "saved", SIZE }, { "offset", "offset", HEX },
+	{ "name", "name", PLAIN },	  { "image", "in", PLAIN },
 };
 
 static json_t *files(struct ckpt *c)
@@ -117,8 +132,8 @@ static json_t *files(struct ckpt *c)
 		char *held = xstrdup("");
 
 		json_array_foreach(json_object_get(d, "holders"), k, h) {
-			char *more = xasprintf("%s%s%" PRId64 ":%" PRId64, held, k ? ", " : "", text_int(h, "pid"),
-					       text_int(h, "fd"));
+			char *more = xasprintf("%s%s%" PRId64 ":%" PRId64, held, k ? ", " : "",
+					       text_int(h, "pid"), text_int(h, "fd"));
 
 			free(held);
 			held = more;

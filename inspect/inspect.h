@@ -3,8 +3,8 @@
  * inspect.h - ckpt_inspect: what is in a checkpoint, without restoring it. Context: HOST.
  *
  * load.c opens all images of a checkpoint; memory.c answers "what stood at this address of that
- * process"; model.c turns records into JSON objects, from which each verb prints either the JSON or a
- * text. So the two never disagree. Nothing here writes to a checkpoint.
+ * process"; model.c turns records into JSON objects, from which each verb prints either the JSON or
+ * a text. So the two never disagree. Nothing here writes to a checkpoint.
  */
 #ifndef CKPT_INSPECT_H
 #define CKPT_INSPECT_H
@@ -16,7 +16,9 @@
 
 struct proc;
 
-/* Saved bytes of an address space, or of a file or shared object (then @addr is the offset in it). */
+/*
+ * Saved bytes of an address space, or of a file or shared object (then @addr is the offset in it).
+ */
 struct extent { uint64_t addr, len, offset, hash; struct codec_reader *reader; };
 
 /* Extents sorted by address, without overlaps. */
@@ -59,8 +61,8 @@ struct ckpt {
 };
 
 /*
- * load_dir() - the directory that the user means: a directory, its checkpoint.img, or JOB[/ID] below
- * the store's root (JOB: the newest). malloc'ed; NULL + E_NO_CHECKPOINT.
+ * load_dir() - the directory that the user means: a directory, its checkpoint.img, or JOB[/ID]
+ * below the store's root (JOB: the newest). malloc'ed; NULL + E_NO_CHECKPOINT.
  */
 char *load_dir(const char *arg, struct err *err);
 /* load_checkpoint() - open everything in the directory @path, checking all but the page data. */
@@ -76,35 +78,43 @@ void memory_prepare(struct ckpt *c);
 void memory_free(struct ckpt *c);
 
 /*
- * memory_next() - the next saved bytes of an area at or behind *addr, cut off at @end; moves *addr behind
- * them. Return: 1 some, 0 none.
+ * memory_next() - the next saved bytes of an area at or behind *addr, cut off at @end; moves *addr
+ * behind them. Return: 1 some, 0 none.
  */
 int memory_next(const struct area *a, uint64_t *addr, uint64_t end, struct extent *ret);
 const struct area *memory_area(const struct proc *p, uint64_t addr);
 /* memory_saved() - bytes of the area that the checkpoint holds. */
 uint64_t memory_saved(const struct area *a);
 /*
- * memory_read() - pages that were never written to read as zeros. Shared mappings of named files are
- * not in the checkpoint: they are read from the file, as it is now. Neither is the [vdso]: it is ours,
- * if the kernel is the same.
+ * memory_read() - pages that were never written to read as zeros. Shared mappings of named files
+ * are not in the checkpoint: they are read from the file, as it is now. Neither is the [vdso]: it
+ * is ours, if the kernel is the same.
  * Return: 0, or -1: some of it is not mapped (E_FAILED) or damaged (E_CORRUPT).
  */
 int memory_read(const struct proc *p, uint64_t addr, void *buf, size_t len, struct err *err);
-/* vdso_ours() - our own [vdso] if it has that build id and at least @len bytes, else NULL. vdso.c */
+/*
+ * vdso_ours() - our own [vdso] if it has that build id and at least @len bytes, else NULL. vdso.c
+ */
 const unsigned char *vdso_ours(struct bytes id, uint64_t len);
 /* memory_string() - a C string of at most @max - 1 characters. NULL: not readable. malloc'ed. */
 char *memory_string(const struct proc *p, uint64_t addr, size_t max);
 
 /* ---- regs.c: what the signal frame of a stopped thread holds ---- */
 
-struct regs {
+struct regs {				/* the kernel's user_regs_struct */
 	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax;
-	uint64_t rip, cs, eflags, rsp, ss, fs_base, gs_base, ds, es, fs, gs;	/* user_regs_struct */
+	uint64_t rip, cs, eflags, rsp, ss, fs_base, gs_base, ds, es, fs, gs;
 };
 
-/* regs_read() - the program's registers in thread @t. Falls back on rip and rsp of the record. -1 + err. */
+/*
+ * regs_read() - the program's registers in thread @t. Falls back on rip and rsp of the record. -1 +
+ * err.
+ */
 int regs_read(const struct proc *p, const struct rec_thread *t, struct regs *ret, struct err *err);
-/* regs_fpu() - fxsave area (512 bytes) and, if *ret_len is larger, the xsave area. malloc'ed, NULL none. */
+/*
+ * regs_fpu() - fxsave area (512 bytes) and, if *ret_len is larger, the xsave area. malloc'ed, NULL
+ * none.
+ */
 void *regs_fpu(const struct proc *p, const struct rec_thread *t, size_t *ret_len);
 
 /* ---- symbols.c ---- */
@@ -116,7 +126,7 @@ struct module {
 	uint64_t bias;			/* address in memory minus address in the file */
 	uint64_t eh_frame_hdr;		/* address, 0 none */
 	uint64_t dynamic;		/* address, 0 none */
-	struct symbol { uint64_t addr, size; char *name; } *symbols;	/* sorted; read when first needed */
+	struct symbol { uint64_t addr, size; char *name; } *symbols; /* sorted; see have_symbols */
 	size_t nsymbols;
 	int have_symbols;
 };
@@ -124,14 +134,16 @@ struct modules { struct module *m; size_t count; };
 
 struct module *symbols_module(struct proc *p, uint64_t addr);
 /* symbols_name() - "function+0x12" or "", and the module's path or "". @buf gets the name. */
-const char *symbols_name(struct proc *p, uint64_t addr, char *buf, size_t len, const char **ret_path);
+const char *symbols_name(struct proc *p, uint64_t addr, char *buf, size_t len,
+			 const char **ret_path);
 void symbols_free(struct proc *p);
 
 /* ---- unwind.c ---- */
 
 /* unwind_thread() - call @fn for every frame, innermost first. */
 int unwind_thread(struct proc *p, const struct rec_thread *t,
-		  void (*fn)(void *arg, int nr, uint64_t pc, uint64_t sp), void *arg, struct err *err);
+		  void (*fn)(void *arg, int nr, uint64_t pc, uint64_t sp), void *arg,
+		  struct err *err);
 
 /* ---- model.c: JSON of everything ---- */
 
@@ -152,7 +164,10 @@ int64_t text_int(const json_t *o, const char *key);
 /* text_size() - "1.2G" in one of a few static buffers. */
 const char *text_size(uint64_t bytes);
 const char *text_time(uint64_t realtime_ns);
-/* text_table() - rows (NULL-terminated arrays of strings) with aligned columns; '>' in @align: right. */
+/*
+ * text_table() - rows (NULL-terminated arrays of strings) with aligned columns; '>' in @align:
+ * right.
+ */
 struct text_table { char ***rows; size_t count; };
 void text_row(struct text_table *t, const char *first, ...) __attribute__((sentinel));
 void text_print(struct text_table *t, const char *align);

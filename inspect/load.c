@@ -84,15 +84,17 @@ char *load_dir(const char *arg, struct err *err)
 	found = arg[0] != '/' ? newest(job) : NULL;
 	if (!found)
 		err_set(err, E_NO_CHECKPOINT, 0,
-			"%s is neither the directory of a checkpoint nor JOB or JOB/ID below %s", arg, root);
+			"%s is neither the directory of a checkpoint nor JOB or JOB/ID below %s",
+			arg, root);
 	return found;
 }
 
 static int load_image(struct ckpt *c, struct proc *p, struct err *err)
 {
 	if (!*p->task->image || strchr(p->task->image, '/'))
-		return err_set(err, E_CORRUPT, 0, "%s/" MANIFEST ": process %u has no proper image name",
-			       c->path, p->pid);
+		return err_set(err, E_CORRUPT, 0,
+			       "%s/" MANIFEST ": process %u has no proper image name", c->path,
+			       p->pid);
 	if (image_open(c->dirfd, p->task->image, &p->img, err) < 0) {
 		p->img.fd = -1;
 		if (err && err->code == E_NO_CHECKPOINT)
@@ -102,8 +104,8 @@ static int load_image(struct ckpt *c, struct proc *p, struct err *err)
 	p->process = rec_first(process, &p->img.recs);
 	p->mm = rec_first(mm, &p->img.recs);
 	if (!p->process)
-		return err_set(err, E_CORRUPT, 0, "%s/%s does not say which process it is of", c->path,
-			       p->task->image);
+		return err_set(err, E_CORRUPT, 0, "%s/%s does not say which process it is of",
+			       c->path, p->task->image);
 	return 0;
 }
 
@@ -132,8 +134,8 @@ int load_checkpoint(const char *path, struct ckpt *ret, struct err *err)
 	*c = (struct ckpt){ .path = xstrdup(path), .manifest.fd = -1 };
 	c->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->dirfd < 0) {
-		err_set(err, errno == ENOENT ? E_NO_CHECKPOINT : err_code_of_errno(errno), errno, "open %s",
-			path);
+		err_set(err, errno == ENOENT ? E_NO_CHECKPOINT : err_code_of_errno(errno), errno,
+			"open %s", path);
 		goto failed;
 	}
 	if (image_open(c->dirfd, MANIFEST, &c->manifest, err) < 0) {
@@ -178,7 +180,8 @@ struct proc *load_proc(struct ckpt *c, uint32_t pid, struct err *err)
 		if (c->procs[i].pid == pid) {
 			if (c->procs[i].process)
 				return &c->procs[i];
-			err_set(err, E_FAILED, 0, "process %u had ended (a zombie): it has no memory", pid);
+			err_set(err, E_FAILED, 0,
+				"process %u had ended (a zombie): it has no memory", pid);
 			return NULL;
 		}
 	err_set(err, E_FAILED, 0, "%s holds no process %u", c->path, pid);

@@ -40,12 +40,13 @@ static const char help[] =
 	"      --help            show this text\n"
 	"      --version         show the version\n"
 	"\n"
-	"Exit status: 0 done; 1 it failed, verify found damage, or diff found differences; 2 wrong use;\n"
-	"3 no such checkpoint.\n";
+	"Exit status: 0 done; 1 it failed, verify found damage, or diff found differences;\n"
+	"2 wrong use; 3 no such checkpoint.\n";
 
 static const struct verb {
 	const char *name;
-	int (*run)(struct ckpt *c, const struct options *o, struct err *err);	/* NULL: see run_verb() */
+	/* NULL: see run_verb() */
+	int (*run)(struct ckpt *c, const struct options *o, struct err *err);
 	int nargs;
 } verbs[] = {
 	{ "show", verb_show, 0 }, { "maps", verb_maps, 0 }, { "threads", verb_threads, 0 },
@@ -142,7 +143,8 @@ static const struct verb *take_verb(struct options *o)
 	return &verbs[0];
 }
 
-static int run_verb(const struct verb *v, const char *path, const struct options *o, struct err *err)
+static int run_verb(const struct verb *v, const char *path, const struct options *o,
+		    struct err *err)
 {
 	cleanup_free char *other = NULL;
 	struct ckpt c;
@@ -177,7 +179,9 @@ int main(int argc, char **argv)
 	if (!o.nargs)
 		return wrong_use("which checkpoint is meant is not said", "");
 	if (o.nargs != v->nargs + 1)
-		return wrong_use(o.nargs > v->nargs + 1 ? ": too many arguments" : ": arguments are missing", v->name);
+		return wrong_use(o.nargs > v->nargs + 1 ? ": too many arguments"
+							: ": arguments are missing",
+				 v->name);
 	path = load_dir(o.args[0], &err);
 	o.args++;
 	o.nargs--;

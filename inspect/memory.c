@@ -2,10 +2,10 @@
 /*
  * memory.c - address spaces as the images hold them.
  *
- * The pages of an area are found in one of three places: in the process's own extents; in those of another
- * process that maps the same unchanged file (rec_area.image, .shift); or, for a shared memory object, by
- * offset in what is known of that object: its contents in checkpoint.img, and the extents of all areas
- * of all processes that map it.
+ * The pages of an area are found in one of three places: in the process's own extents; in those of
+ * another process that maps the same unchanged file (rec_area.image, .shift); or, for a shared
+ * memory object, by offset in what is known of that object: its contents in checkpoint.img, and the
+ * extents of all areas of all processes that map it.
  */
 #include "inspect.h"
 
@@ -44,7 +44,8 @@ static void add_table(struct source *s, struct bytes table, struct codec_reader 
 	const struct image_extent *e = image_extents(table, &n);
 
 	for (size_t i = 0; i < n; i++)
-		add_extent(s, (struct extent){ e[i].addr, e[i].len, e[i].offset, e[i].hash, reader });
+		add_extent(s,
+			   (struct extent){ e[i].addr, e[i].len, e[i].offset, e[i].hash, reader });
 }
 
 /* Of overlapping ones, which only a forged image has, the later one loses. */
@@ -262,7 +263,8 @@ int memory_read(const struct proc *p, uint64_t addr, void *buf, size_t len, stru
 		if (!a && read_vdso(p, addr, to, len))
 			return 0;
 		if (!a)
-			return err_set(err, E_FAILED, 0, "nothing is mapped at 0x%llx in process %u",
+			return err_set(err, E_FAILED, 0,
+				       "nothing is mapped at 0x%llx in process %u",
 				       (unsigned long long)addr, p->pid);
 		n = MIN(len, a->rec->end - addr);
 		if (read_area(a, addr, to, n, err) < 0)

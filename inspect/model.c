@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model.c - JSON of jobs, processes, threads, mappings. The keys are public: see ckpt_inspect(1). */
+/*
+ * model.c - JSON of jobs, processes, threads, mappings. The keys are public: see ckpt_inspect(1).
+ */
 #include "inspect.h"
 
 #include <inttypes.h>
@@ -172,13 +174,15 @@ json_t *model_job(struct ckpt *c)
 /* Calls that threads wait in; others are shown by number. */
 static const struct { int nr; const char *name; } calls[] = {
 #define CALL(name) { SYS_##name, #name }
-	CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(pread64), CALL(pwrite64), CALL(poll), CALL(ppoll),
-	CALL(select), CALL(pselect6), CALL(epoll_wait), CALL(epoll_pwait), CALL(futex), CALL(nanosleep),
-	CALL(clock_nanosleep), CALL(pause), CALL(rt_sigsuspend), CALL(rt_sigtimedwait), CALL(wait4), CALL(waitid),
-	CALL(accept), CALL(accept4), CALL(connect), CALL(recvfrom), CALL(recvmsg), CALL(recvmmsg), CALL(sendto),
-	CALL(sendmsg), CALL(sendmmsg), CALL(flock), CALL(fcntl), CALL(open), CALL(openat), CALL(ioctl), CALL(msgrcv),
-	CALL(msgsnd), CALL(semop), CALL(semtimedop), CALL(mq_timedreceive), CALL(mq_timedsend), CALL(io_getevents),
-	CALL(io_uring_enter), CALL(restart_syscall), CALL(splice), CALL(sendfile), CALL(fsync), CALL(getrandom),
+	CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(pread64), CALL(pwrite64),
+	CALL(poll), CALL(ppoll), CALL(select), CALL(pselect6), CALL(epoll_wait),
+	CALL(epoll_pwait), CALL(futex), CALL(nanosleep), CALL(clock_nanosleep), CALL(pause),
+	CALL(rt_sigsuspend), CALL(rt_sigtimedwait), CALL(wait4), CALL(waitid), CALL(accept),
+	CALL(accept4), CALL(connect), CALL(recvfrom), CALL(recvmsg), CALL(recvmmsg), CALL(sendto),
+	CALL(sendmsg), CALL(sendmmsg), CALL(flock), CALL(fcntl), CALL(open), CALL(openat),
+	CALL(ioctl), CALL(msgrcv), CALL(msgsnd), CALL(semop), CALL(semtimedop),
+	CALL(mq_timedreceive), CALL(mq_timedsend), CALL(io_getevents), CALL(io_uring_enter),
+	CALL(restart_syscall), CALL(splice), CALL(sendfile), CALL(fsync), CALL(getrandom),
 	CALL(sched_yield), CALL(epoll_pwait2), CALL(futex_waitv), CALL(vfork), CALL(ptrace),
 #undef CALL
 };

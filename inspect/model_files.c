@@ -12,10 +12,21 @@
 #include "../common/io.h"
 
 static const char *const kinds[] = {
-	[RES_FILE] = "file", [RES_PIPE] = "pipe", [RES_EVENTFD] = "eventfd", [RES_TIMERFD] = "timerfd",
-	[RES_SIGNALFD] = "signalfd", [RES_EPOLL] = "epoll", [RES_TTY] = "tty", [RES_MEMFD] = "memfd",
-	[RES_UNIX] = "unix", [RES_INET] = "inet", [RES_INOTIFY] = "inotify", [RES_DEVICE] = "device",
-	[RES_DIRECTORY] = "directory", [RES_PIDFD] = "pidfd", [RES_PROC] = "proc",
+	[RES_FILE] = "file",
+	[RES_PIPE] = "pipe",
+	[RES_EVENTFD] = "eventfd",
+	[RES_TIMERFD] = "timerfd",
+	[RES_SIGNALFD] = "signalfd",
+	[RES_EPOLL] = "epoll",
+	[RES_TTY] = "tty",
+	[RES_MEMFD] = "memfd",
+	[RES_UNIX] = "unix",
+	[RES_INET] = "inet",
+	[RES_INOTIFY] = "inotify",
+	[RES_DEVICE] = "device",
+	[RES_DIRECTORY] = "directory",
+	[RES_PIDFD] = "pidfd",
+	[RES_PROC] = "proc",
 };
 
 static void put_str(json_t *o, const char *key, const char *s)
@@ -71,14 +82,16 @@ static char *address(struct bytes b)
 			return xstrdup("");
 		if (a.un.sun_path[0])
 			return xstrdup(a.un.sun_path);
-		return xasprintf("@%.*s", (int)(MIN(b.len, sizeof(a.un)) - path - 1), a.un.sun_path + 1);
+		return xasprintf("@%.*s", (int)(MIN(b.len, sizeof(a.un)) - path - 1),
+				 a.un.sun_path + 1);
 	}
 	return xasprintf("family %d", a.sa.sa_family);
 }
 
 static const char *socket_state(uint32_t state)
 {
-	static const char *const names[] = { "unconnected", "bound", "listening", "connected", "closed" };
+	static const char *const names[] = { "unconnected", "bound", "listening", "connected",
+					     "closed" };
 
 	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
 }
@@ -196,7 +209,8 @@ json_t *model_files(struct ckpt *c, uint32_t pid)
 		}
 		o = json_object();
 		put_int(o, "desc", d->id);
-		put_str(o, "kind", d->kind < ARRAY_SIZE(kinds) && kinds[d->kind] ? kinds[d->kind] : "unknown");
+		put_str(o, "kind",
+			d->kind < ARRAY_SIZE(kinds) && kinds[d->kind] ? kinds[d->kind] : "unknown");
 		put_str(o, "name", d->name);
 		put_str(o, "mode", access_mode(d->flags));
 		put_int(o, "flags", d->flags);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* read.c - the read verb: bytes of a process's memory, as they are or as a dump of hexadecimal numbers. */
+/*
+ * read.c - the read verb: bytes of a process's memory, as they are or as a dump of hexadecimal
+ * numbers.
+ */
 #include "inspect.h"
 
 #include <ctype.h>
@@ -22,7 +25,8 @@ static int number(const char *s, int base, uint64_t max, uint64_t *ret)
 }
 
 /* An address is hexadecimal with or without 0x, as /proc/PID/maps and debuggers write it. */
-static int arguments(const struct options *o, uint64_t *pid, uint64_t *addr, uint64_t *len, struct err *err)
+static int arguments(const struct options *o, uint64_t *pid, uint64_t *addr, uint64_t *len,
+		     struct err *err)
 {
 	if (o->nargs != 3)
 		return err_set(err, E_USAGE, 0, "read takes PID, ADDRESS and LENGTH");
@@ -67,7 +71,8 @@ int verb_read(struct ckpt *c, const struct options *o, struct err *err)
 	if (o->output) {
 		out = open(o->output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 		if (out < 0)
-			return err_set(err, err_code_of_errno(errno), errno, "cannot create %s", o->output);
+			return err_set(err, err_code_of_errno(errno), errno, "cannot create %s",
+				       o->output);
 	}
 	buf = xmalloc(STEP);
 	while (len) {
@@ -78,7 +83,8 @@ int verb_read(struct ckpt *c, const struct options *o, struct err *err)
 		if (!o->output && !o->raw)
 			dump(addr, buf, n);
 		else if (io_write_full(o->output ? out : STDOUT_FILENO, buf, n) < 0)
-			return err_set(err, err_code_of_errno(errno), errno, "cannot write the bytes");
+			return err_set(err, err_code_of_errno(errno), errno,
+				       "cannot write the bytes");
 		addr += n;
 		len -= n;
 	}

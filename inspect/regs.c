@@ -54,7 +54,8 @@ void *regs_fpu(const struct proc *p, const struct rec_thread *t, size_t *ret_len
 	size_t len = 512;
 	char *fpu;
 
-	if (!t->uc || memory_read(p, t->uc + offsetof(ucontext_t, uc_mcontext.fpregs), &addr, 8, NULL) < 0 ||
+	if (!t->uc ||
+	    memory_read(p, t->uc + offsetof(ucontext_t, uc_mcontext.fpregs), &addr, 8, NULL) < 0 ||
 	    !addr || memory_read(p, addr + XSTATE_SW, sw, 20, NULL) < 0)
 		return NULL;
 	if (sw[0] == XSTATE_MAGIC && sw[4] > len && sw[4] <= XSTATE_MAX)

@@ -68,8 +68,10 @@ static void print_job(const json_t *j)
 	print_line("checkpoint", "%s", text_str(j, "path"));
 	print_line("job", "%s/%s", text_str(j, "job"), text_str(j, "id"));
 	print_line("command", "%s", text_str(j, "command"));
-	print_line("created", "%s by ckpt %s", text_time(text_int(j, "created_ns")), text_str(j, "version"));
-	print_line("machine", "%s, Linux %s, %s", text_str(j, "host"), text_str(j, "kernel"), text_str(j, "arch"));
+	print_line("created", "%s by ckpt %s", text_time(text_int(j, "created_ns")),
+		   text_str(j, "version"));
+	print_line("machine", "%s, Linux %s, %s", text_str(j, "host"), text_str(j, "kernel"),
+		   text_str(j, "arch"));
 	units_format_time(pause, sizeof(pause), text_int(j, "pause_ns"));
 	units_format_time(total, sizeof(total), text_int(j, "write_ns"));
 	print_line("size", "%s, compression %s; the job stood still for %s, %s in all",
@@ -79,7 +81,8 @@ static void print_job(const json_t *j)
 }
 
 /* The children of @ppid below each other; @depth limits what a forged table could do. */
-static void add_tree(struct text_table *t, const json_t *procs, int64_t ppid, int depth, char *printed)
+static void add_tree(struct text_table *t, const json_t *procs, int64_t ppid, int depth,
+		     char *printed)
 {
 	const json_t *p;
 	size_t i;
@@ -94,14 +97,14 @@ static void add_tree(struct text_table *t, const json_t *procs, int64_t ppid, in
 		name = xasprintf("%*s%s", depth * 2, "", *command ? command : text_str(p, "comm"));
 		if (json_is_true(json_object_get(p, "zombie")))
 			text_row(t, number(text_int(p, "pid")), number(text_int(p, "ppid")),
-				 number(text_int(p, "pgid")), number(text_int(p, "sid")), "-", "-", "-", "-",
-				 name, "<ended>", NULL);
+				 number(text_int(p, "pgid")), number(text_int(p, "sid")), "-", "-",
+				 "-", "-", name, "<ended>", NULL);
 		else
 			text_row(t, number(text_int(p, "pid")), number(text_int(p, "ppid")),
 				 number(text_int(p, "pgid")), number(text_int(p, "sid")),
 				 number(text_int(p, "threads")), number(text_int(p, "fds")),
-				 text_size(text_int(p, "mapped_bytes")), text_size(text_int(p, "saved_bytes")),
-				 name, NULL);
+				 text_size(text_int(p, "mapped_bytes")),
+				 text_size(text_int(p, "saved_bytes")), name, NULL);
 		add_tree(t, procs, text_int(p, "pid"), depth + 1, printed);
 	}
 }
@@ -123,7 +126,8 @@ int verb_show(struct ckpt *c, const struct options *o, struct err *err)
 	}
 	print_job(job);
 	putchar('\n');
-	text_row(&t, "PID", "PPID", "PGID", "SID", "THREADS", "FDS", "MAPPED", "SAVED", "COMMAND", NULL);
+	text_row(&t, "PID", "PPID", "PGID", "SID", "THREADS", "FDS", "MAPPED", "SAVED", "COMMAND",
+		 NULL);
 	add_tree(&t, procs, c->job->keeper_pid, 0, printed);
 	add_tree(&t, procs, -1, 0, printed);
 	text_print(&t, ">>>>>>>>");
@@ -136,13 +140,15 @@ int verb_show(struct ckpt *c, const struct options *o, struct err *err)
 
 static void print_map(struct text_table *t, const json_t *m)
 {
-	cleanup_free char *range = xasprintf("%s-%s", hex(text_int(m, "start")), hex(text_int(m, "end")));
-	cleanup_free char *name = xasprintf("%s%s%s%s", text_str(m, "name"), *text_str(m, "image") ? " (in " : "",
-					    text_str(m, "image"), *text_str(m, "image") ? ")" : "");
+	cleanup_free char *range =
+		xasprintf("%s-%s", hex(text_int(m, "start")), hex(text_int(m, "end")));
+	cleanup_free char *name =
+		xasprintf("%s%s%s%s", text_str(m, "name"), *text_str(m, "image") ? " (in " : "",
+			  text_str(m, "image"), *text_str(m, "image") ? ")" : "");
 
 	text_row(t, range, text_str(m, "prot"), hex(text_int(m, "offset")), text_str(m, "kind"),
-		 text_size(text_int(m, "end") - text_int(m, "start")), text_size(text_int(m, "saved_bytes")),
-		 name, NULL);
+		 text_size(text_int(m, "end") - text_int(m, "start")),
+		 text_size(text_int(m, "saved_bytes")), name, NULL);
 }
 
 /* Run @model over the wanted processes; one flat list as JSON, or a table per process. */
@@ -195,7 +201,8 @@ int verb_maps(struct ckpt *c, const struct options *o, struct err *err)
 
 static void print_thread(struct text_table *t, const json_t *th)
 {
-	cleanup_free char *where = xasprintf("0x%s %s", hex(text_int(th, "pc")), text_str(th, "symbol"));
+	cleanup_free char *where =
+		xasprintf("0x%s %s", hex(text_int(th, "pc")), text_str(th, "symbol"));
 
 	text_row(t, number(text_int(th, "tid")), text_str(th, "comm"),
 		 *text_str(th, "syscall_name") ? text_str(th, "syscall_name") : "-", where,
@@ -261,8 +268,8 @@ static char *holder_list(const json_t *d)
 	size_t i;
 
 	json_array_foreach(json_object_get(d, "holders"), i, h) {
-		char *more = xasprintf("%s%s%" PRId64 ":%" PRId64, s, i ? "," : "", text_int(h, "pid"),
-				       text_int(h, "fd"));
+		char *more = xasprintf("%s%s%" PRId64 ":%" PRId64, s, i ? "," : "",
+				       text_int(h, "pid"), text_int(h, "fd"));
 
 		free(s);
 		s = more;
@@ -276,17 +283,19 @@ static char *detail(const json_t *d)
 	int queue = json_object_get(d, "unread_bytes") != NULL;
 
 	if (strcmp(kind, "unix") == 0 || strcmp(kind, "inet") == 0)
-		return xasprintf("%s %s%s%s (%" PRId64 " unread)", text_str(d, "state"), text_str(d, "local"),
-				 *text_str(d, "remote") ? " to " : "", text_str(d, "remote"),
-				 text_int(d, "unread_bytes"));
+		return xasprintf("%s %s%s%s (%" PRId64 " unread)", text_str(d, "state"),
+				 text_str(d, "local"), *text_str(d, "remote") ? " to " : "",
+				 text_str(d, "remote"), text_int(d, "unread_bytes"));
 	if (queue)
 		return xasprintf("%" PRId64 " unread", text_int(d, "unread_bytes"));
 	if (strcmp(kind, "eventfd") == 0)
 		return xasprintf("count %" PRId64, text_int(d, "count"));
 	if (json_is_true(json_object_get(d, "deleted")))
-		return xasprintf("deleted, %" PRId64 " bytes, at %" PRId64, text_int(d, "size"), text_int(d, "pos"));
+		return xasprintf("deleted, %" PRId64 " bytes, at %" PRId64, text_int(d, "size"),
+				 text_int(d, "pos"));
 	if (strcmp(kind, "file") == 0)
-		return xasprintf("%" PRId64 " bytes, at %" PRId64, text_int(d, "size"), text_int(d, "pos"));
+		return xasprintf("%" PRId64 " bytes, at %" PRId64, text_int(d, "size"),
+				 text_int(d, "pos"));
 	return xstrdup("");
 }
 
@@ -307,8 +316,8 @@ int verb_files(struct ckpt *c, const struct options *o, struct err *err)
 	json_array_foreach(list, i, d) {
 		cleanup_free char *held = holder_list(d), *more = detail(d);
 
-		text_row(&t, number(text_int(d, "desc")), text_str(d, "kind"), text_str(d, "mode"), held,
-			 text_str(d, "name"), more, NULL);
+		text_row(&t, number(text_int(d, "desc")), text_str(d, "kind"), text_str(d, "mode"),
+			 held, text_str(d, "name"), more, NULL);
 	}
 	text_print(&t, ">");
 	json_decref(list);
@@ -359,7 +368,8 @@ int verb_records(struct ckpt *c, const struct options *o, struct err *err)
 		json_object_set_new(all, "checkpoint.img", image_records(&c->manifest));
 	for (i = 0; i < c->nprocs; i++)
 		if (c->procs[i].process && wanted(o, &c->procs[i]))
-			json_object_set_new(all, c->procs[i].task->image, image_records(&c->procs[i].img));
+			json_object_set_new(all, c->procs[i].task->image,
+					    image_records(&c->procs[i].img));
 	if (o->json) {
 		print_json(all);
 		return 0;

@@ -2,9 +2,10 @@
 /*
  * symbols.c - which function an address belongs to.
  *
- * What is mapped where comes from the ELF headers in the saved memory. Names come from the file, or its
- * separate debug file, where those still exist with the same build id, and else from the dynamic
- * symbols that are in the saved memory itself: so exported functions have names on any machine.
+ * What is mapped where comes from the ELF headers in the saved memory. Names come from the file, or
+ * its separate debug file, where those still exist with the same build id, and else from the
+ * dynamic symbols that are in the saved memory itself: so exported functions have names on any
+ * machine.
  */
 #include "inspect.h"
 
@@ -28,8 +29,9 @@ static int read_phdrs(const struct proc *p, uint64_t start, Elf64_Phdr *ret, siz
 {
 	Elf64_Ehdr h;
 
-	if (memory_read(p, start, &h, sizeof(h), NULL) < 0 || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 ||
-	    h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_phentsize != sizeof(*ret) || h.e_phnum > PHDRS_MAX)
+	if (memory_read(p, start, &h, sizeof(h), NULL) < 0 ||
+	    memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 || h.e_ident[EI_CLASS] != ELFCLASS64 ||
+	    h.e_phentsize != sizeof(*ret) || h.e_phnum > PHDRS_MAX)
 		return -1;
 	*ret_n = h.e_phnum;
 	return memory_read(p, start + h.e_phoff, ret, h.e_phnum * sizeof(*ret), NULL);
@@ -108,8 +110,8 @@ static int find_build_id(const char *note, size_t len, struct build_id *ret)
 		desc = name + ((h.n_namesz + 3ULL) & ~3ULL);
 		if (desc + h.n_descsz > len)
 			return 0;
-		if (h.n_type == NT_GNU_BUILD_ID && h.n_namesz == 4 && memcmp(note + name, "GNU", 4) == 0 &&
-		    h.n_descsz <= BUILD_ID_MAX) {
+		if (h.n_type == NT_GNU_BUILD_ID && h.n_namesz == 4 &&
+		    memcmp(note + name, "GNU", 4) == 0 && h.n_descsz <= BUILD_ID_MAX) {
 			memcpy(ret->id, note + desc, h.n_descsz);
 			ret->len = h.n_descsz;
 			return 1;
@@ -159,18 +161,21 @@ static void add_symbol(struct module *m, const Elf64_Sym *s, const char *name, s
 {
 	int type = ELF64_ST_TYPE(s->st_info);
 
-	if ((type != STT_FUNC && type != STT_GNU_IFUNC && type != STT_NOTYPE) || s->st_shndx == SHN_UNDEF ||
-	    !s->st_value || !name || !*name || m->nsymbols >= SYMBOLS_MAX)
+	if ((type != STT_FUNC && type != STT_GNU_IFUNC && type != STT_NOTYPE) ||
+	    s->st_shndx == SHN_UNDEF || !s->st_value || !name || !*name ||
+	    m->nsymbols >= SYMBOLS_MAX)
 		return;
 	if (m->nsymbols == *cap) {
 		*cap = *cap ? *cap * 2 : 256;
 		m->symbols = xrealloc(m->symbols, *cap * sizeof(*m->symbols));
 	}
-	m->symbols[m->nsymbols++] = (struct symbol){ m->bias + s->st_value, s->st_size, xstrdup(name) };
+	m->symbols[m->nsymbols++] =
+		(struct symbol){ m->bias + s->st_value, s->st_size, xstrdup(name) };
 }
 
 /* 1: it had a full symbol table; 0: dynamic symbols only; -1: not the file that was mapped. */
-static int read_file_symbols(struct module *m, const char *path, const struct build_id *want, size_t *cap)
+static int read_file_symbols(struct module *m, const char *path, const struct build_id *want,
+			     size_t *cap)
 {
 	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	Elf *elf = fd >= 0 ? elf_begin(fd, ELF_C_READ, NULL) : NULL;
@@ -189,15 +194,17 @@ static int read_file_symbols(struct module *m, const char *path, const struct bu
 		GElf_Shdr sh;
 		Elf_Data *d;
 
-		if (!gelf_getshdr(scn, &sh) || (sh.sh_type != SHT_SYMTAB && sh.sh_type != SHT_DYNSYM) ||
-		    !sh.sh_entsize || !(d = elf_getdata(scn, NULL)))
+		if (!gelf_getshdr(scn, &sh) ||
+		    (sh.sh_type != SHT_SYMTAB && sh.sh_type != SHT_DYNSYM) || !sh.sh_entsize ||
+		    !(d = elf_getdata(scn, NULL)))
 			continue;
 		full |= sh.sh_type == SHT_SYMTAB;
 		for (size_t i = 0; i < sh.sh_size / sh.sh_entsize; i++) {
 			GElf_Sym s;
 
 			if (gelf_getsym(d, i, &s))
-				add_symbol(m, (Elf64_Sym *)&s, elf_strptr(elf, sh.sh_link, s.st_name), cap);
+				add_symbol(m, (Elf64_Sym *)&s,
+					   elf_strptr(elf, sh.sh_link, s.st_name), cap);
 		}
 	}
 	elf_end(elf);
@@ -292,7 +299,10 @@ static int compare_symbols(const void *a, const void *b)
 
 	if (x->addr != y->addr)
 		return x->addr < y->addr ? -1 : 1;
-	/* Of several names for one place the last is used: prefer one with a size, without underscores. */
+	/*
+	 * Of several names for one place the last is used: prefer one with a size, without
+	 * underscores.
+	 */
 	if (!x->size != !y->size)
 		return x->size ? 1 : -1;
 	return -strcmp(x->name, y->name) * (x->name[0] == '_' || y->name[0] == '_' ? -1 : 1);
@@ -315,7 +325,8 @@ static void read_symbols(const struct proc *p, struct module *m)
 		qsort(m->symbols, m->nsymbols, sizeof(*m->symbols), compare_symbols);
 }
 
-const char *symbols_name(struct proc *p, uint64_t addr, char *buf, size_t len, const char **ret_path)
+const char *symbols_name(struct proc *p, uint64_t addr, char *buf, size_t len,
+			 const char **ret_path)
 {
 	struct module *m = symbols_module(p, addr);
 	size_t low = 0, high;

@@ -26,7 +26,8 @@ struct eh_frame_hdr {
 #define ENC_UDATA4		0x03
 #define ENC_DATAREL_SDATA4	0x3b
 
-static int find_proc_info(unw_addr_space_t as, unw_word_t ip, unw_proc_info_t *pi, int need, void *arg)
+static int find_proc_info(unw_addr_space_t as, unw_word_t ip, unw_proc_info_t *pi, int need,
+			  void *arg)
 {
 	struct stack *s = arg;
 	struct module *m = symbols_module(s->p, ip);
@@ -90,7 +91,8 @@ static int access_reg(unw_addr_space_t as, unw_regnum_t reg, unw_word_t *val, in
 	return 0;
 }
 
-static int access_fpreg(unw_addr_space_t as, unw_regnum_t reg, unw_fpreg_t *val, int write, void *arg)
+static int access_fpreg(unw_addr_space_t as, unw_regnum_t reg, unw_fpreg_t *val, int write,
+			void *arg)
 {
 	(void)as;
 	(void)reg;
@@ -108,8 +110,8 @@ static int resume(unw_addr_space_t as, unw_cursor_t *cursor, void *arg)
 	return -UNW_EINVAL;
 }
 
-static int get_proc_name(unw_addr_space_t as, unw_word_t addr, char *buf, size_t len, unw_word_t *off,
-			 void *arg)
+static int get_proc_name(unw_addr_space_t as, unw_word_t addr, char *buf, size_t len,
+			 unw_word_t *off, void *arg)
 {
 	(void)as;
 	(void)addr;
@@ -121,7 +123,8 @@ static int get_proc_name(unw_addr_space_t as, unw_word_t addr, char *buf, size_t
 }
 
 int unwind_thread(struct proc *p, const struct rec_thread *t,
-		  void (*fn)(void *arg, int nr, uint64_t pc, uint64_t sp), void *arg, struct err *err)
+		  void (*fn)(void *arg, int nr, uint64_t pc, uint64_t sp), void *arg,
+		  struct err *err)
 {
 	static unw_accessors_t accessors = {
 		.find_proc_info = find_proc_info,
@@ -149,8 +152,9 @@ int unwind_thread(struct proc *p, const struct rec_thread *t,
 		return 0;
 	}
 	do {
-		if (unw_get_reg(&cursor, UNW_REG_IP, &pc) < 0 || unw_get_reg(&cursor, UNW_REG_SP, &sp) < 0 ||
-		    !pc || (pc == last_pc && sp == last_sp))
+		if (unw_get_reg(&cursor, UNW_REG_IP, &pc) < 0 ||
+		    unw_get_reg(&cursor, UNW_REG_SP, &sp) < 0 || !pc ||
+		    (pc == last_pc && sp == last_sp))
 			break;
 		last_pc = pc;
 		last_sp = sp;

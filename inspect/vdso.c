@@ -42,7 +42,8 @@ const unsigned char *vdso_ours(struct bytes id, uint64_t len)
 	for (int i = 0; i < h->e_phnum; i++) {
 		if (ph[i].p_type == PT_LOAD)
 			have = MAX(have, PAGE_UP(ph[i].p_vaddr + ph[i].p_memsz));
-		if (ph[i].p_type == PT_NOTE && has_build_id(base + ph[i].p_offset, ph[i].p_filesz, id))
+		if (ph[i].p_type == PT_NOTE &&
+		    has_build_id(base + ph[i].p_offset, ph[i].p_filesz, id))
 			same = 1;
 	}
 	return same && len <= have ? base : NULL;

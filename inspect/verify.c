@@ -12,8 +12,8 @@
 struct verify { int dirfd; json_t *list; int damaged; uint64_t bytes; };
 
 /* @want: what the manifest says of it; NULL: it is the manifest. */
-static int check_image(int dirfd, const char *name, const struct rec_image *want, uint64_t *ret_size,
-		       struct err *err)
+static int check_image(int dirfd, const char *name, const struct rec_image *want,
+		       uint64_t *ret_size, struct err *err)
 {
 	struct image img;
 	int r;
@@ -24,7 +24,8 @@ static int check_image(int dirfd, const char *name, const struct rec_image *want
 		return -1;
 	*ret_size = img.size;
 	if (want && (img.size != want->size || img.meta_hash != want->meta_hash))
-		r = err_set(err, E_CORRUPT, 0, "%s is not the file that belongs to this checkpoint", name);
+		r = err_set(err, E_CORRUPT, 0, "%s is not the file that belongs to this checkpoint",
+			    name);
 	else
 		r = codec_verify_image(&img, err);
 	image_close(&img);
@@ -92,8 +93,8 @@ int verb_verify(const char *path, const struct options *o, struct err *err)
 	verify_rest(&v);
 	close(v.dirfd);
 	if (o->json) {
-		json_t *all = json_pack("{s:s, s:b, s:I, s:o}", "path", path, "ok", !v.damaged, "bytes",
-					(json_int_t)v.bytes, "images", v.list);
+		json_t *all = json_pack("{s:s, s:b, s:I, s:o}", "path", path, "ok", !v.damaged,
+					"bytes", (json_int_t)v.bytes, "images", v.list);
 
 		json_dumpf(all, stdout, JSON_INDENT(2));
 		putchar('\n');

@@ -2,9 +2,9 @@
 /*
  * fuzz_record.c - arbitrary bytes as the records of an image.
  *
- *   clang -fsanitize=fuzzer,address -DWITH_LIBFUZZER ...	a libFuzzer target
- *   cc ...							a program that replays the files it is given, or
- *								without any, records it makes and damages itself
+ * With clang -fsanitize=fuzzer,address -DWITH_LIBFUZZER it is a libFuzzer target. Without, it is a
+ * program that replays the files it is given or, if there are none, records that it makes and
+ * damages itself.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,7 +37,9 @@ static void touch(const struct rec_list *l)
 	}
 }
 
-/* The same bytes in an image whose checksums are right: what image_open() accepts must be usable. */
+/*
+ * The same bytes in an image whose checksums are right: what image_open() accepts must be usable.
+ */
 static void as_image(const uint8_t *data, size_t size)
 {
 	struct rec_buf b = { .data = (unsigned char *)data, .len = size };
@@ -83,7 +85,8 @@ static void make(struct rec_buf *b)
 	rec_put_process(b, &(struct rec_process){ .pid = 1, .comm = "comm", .exe = "/bin/true" });
 	rec_put_pipe_data(b, &(struct rec_pipe_data){ .size = 65536, .data = { "data", 4 } });
 	rec_put_extents(b, &(struct rec_extents){ .table = { e, sizeof(e) } });
-	rec_put_content(b, &(struct rec_content){ .id = 1, .size = 0x9000, .extents = { e, sizeof(e) } });
+	rec_put_content(
+		b, &(struct rec_content){ .id = 1, .size = 0x9000, .extents = { e, sizeof(e) } });
 	if (roll(2))
 		rec_put_chunks(b, &(struct rec_chunks){ .codec = "zstd", .raw_end = 0x9000,
 							.table = { &c, sizeof(c) } });
@@ -92,7 +95,8 @@ static void make(struct rec_buf *b)
 /* Small numbers, huge ones and single bits are what goes wrong. */
 static void damage(unsigned char *p, size_t n)
 {
-	static const uint64_t words[] = { 0, 1, 7, 8, 0x1000, 1ULL << 32, 1ULL << 63, ~0ULL, ~0ULL - 7 };
+	static const uint64_t words[] = { 0,	      1,	  7,	 8,	   0x1000,
+					  1ULL << 32, 1ULL << 63, ~0ULL, ~0ULL - 7 };
 
 	for (uint64_t times = 1 + roll(3); times; times--) {
 		uint64_t word = words[roll(ARRAY_SIZE(words))];

@@ -39,8 +39,10 @@ static void open_path(int fd, struct image *ret)
 
 static void test_parse(void **state)
 {
-	static const char *const bad[] = { "gzip", "zst", "zstd3", "zstd:", "zstd:0", "zstd:20", "zstd:3x", "zstd: ",
-					   "lz4:13", "lz4:-1", "zlib:10", "none:1", ":3", "zstd:99999999999999999999" };
+	static const char *const bad[] = {
+		"gzip", "zst", "zstd3", "zstd:", "zstd:0", "zstd:20", "zstd:3x", "zstd: ", "lz4:13",
+		"lz4:-1", "zlib:10", "none:1", ":3", "zstd:99999999999999999999",
+	};
 	struct codec c;
 	struct err err = { 0 };
 
@@ -86,7 +88,8 @@ static int make_raw(size_t data)
 	size_t half = PAGE_DOWN(data / 2);
 	struct image_extent e[2] = {
 		{ 0x10000, half, IMAGE_DATA_START, 0 },
-		{ 0x40000000, PAGE_DOWN(data - half) - PAGE_SIZE, IMAGE_DATA_START + half + PAGE_SIZE, 0 },
+		{ 0x40000000, PAGE_DOWN(data - half) - PAGE_SIZE,
+		  IMAGE_DATA_START + half + PAGE_SIZE, 0 },
 	};
 	struct rec_buf b = { 0 };
 	uint64_t end = IMAGE_DATA_START + data;
@@ -125,7 +128,9 @@ static int compress(int raw_fd, const char *codec, uint64_t *ret_size)
 
 static void test_there_and_back(void **state)
 {
-	static const char *const codecs[] = { "none", "zlib", "zlib:9", "lz4", "lz4:9", "zstd", "zstd:12" };
+	static const char *const codecs[] = {
+		"none", "zlib", "zlib:9", "lz4", "lz4:9", "zstd", "zstd:12",
+	};
 	cleanup_close int raw = make_raw(DATA);
 
 	(void)state;
@@ -141,7 +146,10 @@ static void test_there_and_back(void **state)
 		assert_non_null(z.chunks);
 		assert_int_equal(codec_verify_image(&z, &err), 0);
 		open_path(fd, &b);
-		/* The same records to the byte, so the same offsets and hashes; and the pages are there. */
+		/*
+		 * The same records to the byte, so the same offsets and hashes; and the pages are
+		 * there.
+		 */
 		assert_null(b.chunks);
 		assert_int_equal(b.meta_len, a.meta_len);
 		assert_memory_equal(b.meta, a.meta, a.meta_len);
@@ -196,7 +204,10 @@ static void test_flipped(void **state)
 			bad = c ^ (1 << at % 8);
 			assert_int_equal(pwrite(fd, &bad, 1, at), 1);
 			if (open_copy(fd, &img, &err) == 0) {
-				/* Between the last chunk and the records are up to 7 bytes of nothing. */
+				/*
+				 * Between the last chunk and the records are up to 7 bytes of
+				 * nothing.
+				 */
 				if (codec_verify_image(&img, &err) == 0)
 					assert_true(at < img.data_end && at >= img.data_end - 7);
 				else
@@ -229,7 +240,8 @@ static void test_truncated(void **state)
 
 /* ---- forged ---- */
 
-static enum err_code open_with(const struct codec_chunk *c, size_t bytes, const char *codec, uint64_t raw_end)
+static enum err_code open_with(const struct codec_chunk *c, size_t bytes, const char *codec,
+			       uint64_t raw_end)
 {
 	struct image_extent e = { 0x1000, 0x3000, 0x1000, 0 };
 	cleanup_close int fd = new_file();
@@ -240,7 +252,8 @@ static enum err_code open_with(const struct codec_chunk *c, size_t bytes, const 
 	enum err_code code = E_NONE;
 
 	rec_put_extents(&b, &(struct rec_extents){ .table = { &e, sizeof(e) } });
-	rec_put_chunks(&b, &(struct rec_chunks){ .codec = codec, .raw_end = raw_end, .table = { c, bytes } });
+	rec_put_chunks(&b, &(struct rec_chunks){
+				   .codec = codec, .raw_end = raw_end, .table = { c, bytes } });
 	assert_int_equal(image_finish(fd, "1.img", &b, 3 * PAGE_SIZE, NULL, NULL, NULL), 0);
 	rec_buf_free(&b);
 	if (open_copy(fd, &img, &err) < 0)

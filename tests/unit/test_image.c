@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_image.c - images written, read, cut short, damaged and forged; files put in and taken out. */
+/*
+ * test_image.c - images written, read, cut short, damaged and forged; files put in and taken out.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,11 +49,15 @@ static int make_image(void)
 		page[i] = i * 7 + i / 256;
 	assert_int_equal(io_pwrite_full(fd, page, sizeof(page), IMAGE_DATA_START), 0);
 	for (size_t i = 0; i < 2; i++)
-		e[i] = (struct image_extent){ 0x400000 + i * 0x10000, PAGE_SIZE, IMAGE_DATA_START + i * PAGE_SIZE,
+		e[i] = (struct image_extent){ 0x400000 + i * 0x10000, PAGE_SIZE,
+					      IMAGE_DATA_START + i * PAGE_SIZE,
 					      XXH3_64bits(page + i * PAGE_SIZE, PAGE_SIZE) };
-	rec_put_process(&b, &(struct rec_process){ .pid = 77, .comm = "sleep", .exe = "/bin/sleep" });
+	rec_put_process(&b,
+			&(struct rec_process){ .pid = 77, .comm = "sleep", .exe = "/bin/sleep" });
 	put_table(&b, e, 2);
-	assert_int_equal(image_finish(fd, "1.img", &b, IMAGE_DATA_START + 2 * PAGE_SIZE, &size, NULL, NULL), 0);
+	assert_int_equal(
+		image_finish(fd, "1.img", &b, IMAGE_DATA_START + 2 * PAGE_SIZE, &size, NULL, NULL),
+		0);
 	assert_int_equal(lseek(fd, 0, SEEK_END), size);
 	rec_buf_free(&b);
 	return fd;
@@ -119,7 +125,9 @@ static void test_longer(void **state)
 	assert_int_equal(err.code, E_CORRUPT);
 }
 
-/* Every byte of header and records is seen by image_open(), every byte of a page by image_verify(). */
+/*
+ * Every byte of header and records is seen by image_open(), every byte of a page by image_verify().
+ */
 static void test_flipped(void **state)
 {
 	cleanup_close int fd = make_image();
@@ -127,7 +135,8 @@ static void test_flipped(void **state)
 
 	(void)state;
 	for (off_t at = 0; at < size; at++) {
-		int page = at >= (off_t)IMAGE_DATA_START && at < (off_t)(IMAGE_DATA_START + 2 * PAGE_SIZE);
+		int page = at >= (off_t)IMAGE_DATA_START &&
+			   at < (off_t)(IMAGE_DATA_START + 2 * PAGE_SIZE);
 		struct image img;
 		struct err err = { 0 };
 		unsigned char c;
@@ -196,7 +205,8 @@ static enum err_code open_with(const struct image_extent *e, size_t bytes, int c
 	struct err err = { 0 };
 
 	if (content)
-		rec_put_content(&b, &(struct rec_content){ .id = 1, .size = 5000, .extents = { e, bytes } });
+		rec_put_content(&b, &(struct rec_content){
+					    .id = 1, .size = 5000, .extents = { e, bytes } });
 	else
 		rec_put_extents(&b, &(struct rec_extents){ .table = { e, bytes } });
 	assert_int_equal(image_finish(fd, "1.img", &b, 4 * PAGE_SIZE, NULL, NULL, NULL), 0);
@@ -290,7 +300,7 @@ static void test_contents(void **state)
 	assert_int_equal(ftruncate(src, 100000), 0);			/* a hole at the end */
 	assert_int_equal(store_and_load(src), 1);
 	memset(big, 'y', 3 << 20);
-	memset(big + (1 << 20), 0, 8192);				/* zero pages that are no hole */
+	memset(big + (1 << 20), 0, 8192); /* zero pages that are no hole */
 	assert_int_equal(io_pwrite_full(src, big, 3 << 20, 12345678 & ~0xfffL), 0);
 	assert_int_equal(io_pwrite_full(src, "tail", 4, 40 << 20), 0);
 	assert_int_equal(store_and_load(src), 4);

@@ -10,7 +10,8 @@
 #include "../../common/io.h"
 #include "../../common/record.h"
 
-static const char *const words[] = { "", "a", "seven c", "eight ch", "nine char", "/a/longer/path with \xc3\xa4" };
+static const char *const words[] = { "",	 "a",	      "seven c",
+				     "eight ch", "nine char", "/a/longer/path with \xc3\xa4" };
 
 /* Fill record number @n's fields with values that differ from one another. */
 static void fill(const struct rec_desc_entry *e, void *rec, uint64_t n)
@@ -79,7 +80,8 @@ static void put_all(struct rec_buf *b)
 }
 
 /* In a block of exactly @len bytes, so that a sanitizer or valgrind sees a step outside. */
-static int parse_copy(const void *data, size_t len, struct rec_list *ret, void **ret_copy, struct err *err)
+static int parse_copy(const void *data, size_t len, struct rec_list *ret, void **ret_copy,
+		      struct err *err)
 {
 	*ret_copy = memcpy(xmalloc(len), data, len);
 	return rec_parse(*ret_copy, len, ret, err);
@@ -164,7 +166,9 @@ static void test_empty(void **state)
 	rec_list_free(&l);
 }
 
-/* A cut between two records cannot be seen here (the image's checksum sees it); any other must be. */
+/*
+ * A cut between two records cannot be seen here (the image's checksum sees it); any other must be.
+ */
 static void test_truncated(void **state)
 {
 	struct rec_buf b = { 0 };
@@ -331,11 +335,11 @@ static void test_strings(void **state)
 	assert_int_equal(parse_str(3, "abcd\0\0\0\0", 8), -1);			/* no NUL there */
 	assert_int_equal(parse_str(3, "a\0c\0\0\0\0\0", 8), -1);		/* a NUL inside */
 	assert_int_equal(parse_str(3, "abc\0x\0\0\0", 8), -1);			/* padding */
-	assert_int_equal(parse_str(~0ULL, "abc\0\0\0\0\0", 8), -1);		/* lengths that wrap around */
+	assert_int_equal(parse_str(~0ULL, "abc\0\0\0\0\0", 8), -1); /* lengths that wrap around */
 	assert_int_equal(parse_str(~0ULL - 7, "abc\0\0\0\0\0", 8), -1);
 	assert_int_equal(parse_str(1ULL << 63, "abc\0\0\0\0\0", 8), -1);
 	assert_int_equal(parse_str(9, "abc\0\0\0\0\0", 8), -1);
-	assert_int_equal(parse_str(0, "", 0), -1);				/* not even room for the NUL */
+	assert_int_equal(parse_str(0, "", 0), -1); /* not even room for the NUL */
 }
 
 static void test_numbers(void **state)

@@ -50,10 +50,13 @@ struct keeper_msg {
  */
 int keeper_loop(pid_t root, int status_fd);
 
-/* keeper_block_signals() - block all; SIGCHLD gets its default action, or waitpid() would not work. @ret_old: may be NULL. */
+/*
+ * keeper_block_signals() - block all; SIGCHLD gets its default action, or waitpid() would not work.
+ * @ret_old: the mask until now; may be NULL.
+ */
 void keeper_block_signals(sigset_t *ret_old);
 
-/* keeper_drop_signals() - forget what is pending for this process, so that the front's reports of it are passed on. */
+/* keeper_drop_signals() - forget what is pending, so that the front's reports of it are passed on. */
 void keeper_drop_signals(void);
 
 /* keeper_send() - 0, or -1 + errno. Never blocks for long, never raises SIGPIPE. */
@@ -66,7 +69,7 @@ int keeper_recv(int fd, struct keeper_msg *ret);
 /* keeper_forward() - send the signal of @info to @pid as its sender did. 0, or -1 + errno. */
 int keeper_forward(pid_t pid, const siginfo_t *info);
 
-/* keeper_stop_self() - stop as by @sig with its default action, for our parent to see; returns when continued. */
+/* keeper_stop_self() - stop as by @sig with its default action; returns when continued. */
 void keeper_stop_self(int sig);
 
 /* keeper_exit_as() - end as the wait status says: the same status, or the same signal, without a core. */

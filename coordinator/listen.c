@@ -144,10 +144,13 @@ void listen_ready(int fd)
 	close(fd);
 }
 
-/* What --listen made, and is still ours. */
+/*
+ * What --listen made, and is still ours. Not the first, the control socket: it went with its directory,
+ * and by its path there may be the one of the next job of that name.
+ */
 static void unlink_sockets(const struct coordinator *c)
 {
-	for (size_t i = 0; i < c->nlisten; i++) {
+	for (size_t i = 1; i < c->nlisten; i++) {
 		struct sockaddr_un sun = { 0 };
 		socklen_t len = sizeof(sun);
 

@@ -16,7 +16,7 @@
 #include "../common/stdio_hold.h"
 #include "program.h"
 
-#define LEAVE_NS	10000000LL	/* for the coordinator to tidy up, usually 1 ms */
+#define LEAVE_NS	4000000LL	/* for the coordinator to tidy up, usually 1 ms */
 #define LEAVE_LAST_NS	500000000LL	/* process 1: what is not done then is not done at all */
 
 struct state {
@@ -57,8 +57,14 @@ static void NORETURN end(struct state *s)
 		code = s->ask.done ? FRONT_EXIT_CHECKPOINTED : 128 + SIGKILL;
 	}
 	ask_close(&s->ask);
-	if (s->last)
-		job_leave(s->f->job, getpid() == 1 ? LEAVE_LAST_NS : LEAVE_NS);
+	if (getpid() == 1) {
+		/* With us the container ends, and whatever is left of the job. */
+		if (!s->last && s->f->job->coordinator > 0)
+			kill(s->f->job->coordinator, SIGTERM);
+		job_leave(s->f->job, LEAVE_LAST_NS);
+	} else if (s->last) {
+		job_leave(s->f->job, LEAVE_NS);
+	}
 	if (code >= 0)
 		_exit(code);
 	keeper_exit_as(s->status);

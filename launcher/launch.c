@@ -40,7 +40,7 @@ static int show_version(int verbose)
 	return fflush(stdout) == 0 ? 0 : PROGRAM_EXIT_FAILED;
 }
 
-/* preload_value() - our library, then what the user had there; malloc'ed. A launch inside of a job has ours already. */
+/* preload_value() - our library, then what the user had there (inside of a job that is ours again); malloc'ed. */
 static char *preload_value(const char *library)
 {
 	const char *old = getenv(ENV_PRELOAD);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * claim.h - take a job's name: its run directory, made by us alone, and the control socket in it, bound
+ * and listening. A directory whose socket nobody listens on is a dead job's, and taken over; one whose
+ * coordinator is just leaving is waited for. Context: HOST.
+ */
+#ifndef CKPT_CLAIM_H
+#define CKPT_CLAIM_H
+
+#include "err.h"
+
+/*
+ * claim_run_dir() - @name: valid. @ret_dir: malloc'ed.
+ * Return: the listening socket (CLOEXEC), or -1 with E_EXISTS (a running job has the name), E_ACCESS,
+ * E_USAGE, E_FAILED.
+ */
+int claim_run_dir(const char *name, char **ret_dir, struct err *err);
+
+#endif

@@ -203,6 +203,9 @@ static int walk(struct round *r, struct err *err)
 
 			if (all[i].ppid != parent || all[i].state == 'X')
 				continue;
+			/* The keeper is not stopped and reaps at once: this one will be gone. */
+			if (all[i].state == 'Z' && parent == r->p->keeper)
+				continue;
 			todo[ntodo++] = all[i].pid;
 			p = find(r, all[i].pid);
 			if (p && p->stat.start_time && p->stat.start_time != all[i].start_time) {

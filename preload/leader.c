@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "agent.h"
+#include "hash.h"
 #include "mem.h"
 #include "sys.h"
 
@@ -398,6 +399,7 @@ static int save(struct leader *l, const struct agent_save *want, int image)
 		memcpy(areas + n, l->body, m.len);
 		n += m.count;
 	}
+	hash_select();
 	r = save_areas(&s, areas, n, AREA_INPLACE, AREA_INPLACE);
 	if (!r && want->background)
 		r = save_in_background(l, &s, areas, n);

@@ -9,13 +9,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include "agent.h"
+#include "hash.h"
 #include "mem.h"
 #include "sys.h"
 
-#define XXH_INLINE_ALL
-#define XXH_NO_STREAM
-#define XXH_NO_STDLIB
-#include <xxhash.h>
 
 /* A hole shorter than this is written out: one extent costs more than a few pages of zeros. */
 #define MIN_HOLE	8
@@ -49,7 +46,7 @@ static int write_run(struct save *s, uint64_t addr, const unsigned char *data, u
 	e->addr = addr;
 	e->len = len;
 	e->offset = s->offset;
-	e->hash = s->hash ? XXH3_64bits(data, len) : 0;
+	e->hash = s->hash ? hash_pages(data, len) : 0;
 	while (done < len) {
 		long r = SYS(pwrite64, s->image, data + done, len - done, s->offset + done);
 

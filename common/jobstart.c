@@ -60,7 +60,7 @@ static int claim_name(const struct job_options *o, struct job *ret, struct err *
 	return fd;
 }
 
-enum { LISTEN_FD = 3, OWNER_FD = 4, SPARE_FD = 16 };
+enum { LISTEN_FD = 3, OWNER_FD = 4, SPARE_FD = 5 };
 
 /* What the vfork child gets; it writes the last. */
 struct start {
@@ -68,7 +68,7 @@ struct start {
 	char **argv, **envp;
 	int listen_fd, owner_fd;
 	int keep_stderr;
-	int error;
+	volatile int error;		/* the compiler does not see that somebody reads it */
 };
 
 /* A limit that is meant for the program must not end its coordinator, or cut an image short. */

@@ -351,7 +351,8 @@ static void a_client_that_leaves_changes_nothing(void **state)
 	ask(fd, checkpoint_msg("x"));
 	steps(f, 30);
 	close(fd);
-	steps(f, 400);
+	for (int i = 0; i < 100 && f->c.cp; i++)	/* a disk may take its time over the fsync */
+		steps(f, 100);
 	assert_null(f->c.cp);
 	assert_int_equal(entries(f), 1);
 }

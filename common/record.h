@@ -50,6 +50,7 @@ enum {
 	AREA_KIND_FILE = 2,	/* private mapping of a file: pages come from the image, never from the host */
 	AREA_KIND_OBJECT = 3,	/* shared memory object of the job */
 	AREA_KIND_SHARED = 4,	/* MAP_SHARED of a named file: mapped again by path */
+	AREA_KIND_VDSO = 5,	/* the kernel's code: replaced by that of the kernel at the restart */
 };
 
 /* rec_area.vmflags */

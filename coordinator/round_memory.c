@@ -228,6 +228,16 @@ static int classify(struct round *r, struct rproc *p, const struct proc_map *m, 
 	return 0;
 }
 
+/* Kept for a restart under another kernel, whose [vdso] looks different: restart/vdso.c. */
+static void kernel_code(struct rproc *p, const struct proc_map *m)
+{
+	struct rarea *a = add_area(p, m, m->start, m->end);
+
+	a->rec.kind = AREA_KIND_VDSO;
+	a->flags |= AREA_CAREFUL;
+	a->write = 1;
+}
+
 int round_memory(struct round *r, struct rproc *p, struct err *err)
 {
 	uint64_t from = p->hello.arena_start, to = p->hello.arena_end;
@@ -240,6 +250,7 @@ int round_memory(struct round *r, struct rproc *p, struct err *err)
 		if (!strcmp(m->path, "[vdso]")) {
 			p->vdso = m->start;
 			p->vdso_len = m->end - m->start;
+			kernel_code(p, m);
 			continue;
 		}
 		if (starts(m->path, "[vvar")) {

@@ -34,6 +34,7 @@ struct build {
 	size_t nused;
 	struct span vdso_now, vvar_now;	/* of this process; equal to what is to be moved */
 	int move_vdso;			/* 1: the kernel's own are moved to the old addresses */
+	uint64_t vdso_shift;		/* else: from where they are now to where they shall be */
 	int exe_fd;
 };
 
@@ -55,6 +56,12 @@ void build_use(struct build *b, uint64_t start, uint64_t end);
 int build_memory(struct build *b, struct err *err);
 /* memory_peek() - bytes that the restored process will have at @addr. -1: not stored. */
 int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t len);
+/* memory_peek_sparse() - the same, where pages that were not stored count as zeros. Return: bytes stored. */
+size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf, size_t len);
+/* vdso.c: the kernel's own code and data: the same ones moved, or others put in their place. */
+int build_vdso(struct build *b, struct err *err);
+/* enter.c: @size bytes, and a margin, that neither this process nor the restored one uses. 0: none. */
+uint64_t build_hole(struct build *b, uint64_t size);
 /* threads.c: what each thread restores for itself; timers and pending signals of the process. */
 int build_threads(struct build *b, struct err *err);
 /* creds.c: ids and capabilities, per thread, the last of its ops. */

@@ -33,8 +33,7 @@ static int by_start(const void *a, const void *b)
 	return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* A hole that neither this process nor the restored one uses. 0: none. */
-static uint64_t find_hole(struct build *b, uint64_t size)
+uint64_t build_hole(struct build *b, uint64_t size)
 {
 	struct proc_maps m;
 	struct span *all;
@@ -118,7 +117,7 @@ static void move_kernel_maps(struct build *b, struct build_ops *park, struct bui
 	struct proc_maps m;
 	uint64_t base = MIN(b->vdso_now.start, b->vvar_now.start ? b->vvar_now.start : b->vdso_now.start);
 
-	if (!b->move_vdso || proc_maps(getpid(), 0, &m))
+	if ((!b->move_vdso && !b->vdso_shift) || proc_maps(getpid(), 0, &m))
 		return;
 	for (size_t i = 0; i < m.count; i++) {
 		const struct proc_map *p = &m.maps[i];
@@ -127,7 +126,10 @@ static void move_kernel_maps(struct build *b, struct build_ops *park, struct bui
 
 		if (!vdso && strncmp(p->path, "[vvar", 5))
 			continue;
-		to = vdso ? b->mm->vdso : b->mm->vvar + (p->start - b->vvar_now.start);
+		if (!b->move_vdso)
+			to = p->start + b->vdso_shift;
+		else
+			to = vdso ? b->mm->vdso : b->mm->vvar + (p->start - b->vvar_now.start);
 		build_op(park, 0, PLAN_VDSO, 0, p->start, via, len, 0, 0, 0);
 		build_op(unpark, 0, PLAN_VDSO, 0, via, to, len, 0, 0, 0);
 	}
@@ -219,7 +221,7 @@ int memory_enter(struct restart_task *t, struct err *err)
 		return -1;
 	/* surround() adds its few ops, which count_ops() allows for; the kernel's mappings are at most 4. */
 	l = lay_out(&b);
-	region = find_hole(&b, l.size);
+	region = build_hole(&b, l.size);
 	if (!region)
 		return err_set(err, E_FAILED, 0, "process %u: no room in the address space", t->task->pid);
 	got = mmap((void *)region, l.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);

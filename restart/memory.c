@@ -128,22 +128,27 @@ static void peek_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 		p->got += to - from;
 }
 
-int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t len)
+size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf, size_t len)
 {
 	size_t pos = 0;
 	const struct rec_area *a;
 
+	memset(buf, 0, len);
 	while ((a = rec_next_area(&t->image->recs, &pos)) != NULL) {
 		const struct image *img = restart_image(t, a->image);
 		struct peek p = { addr, buf, len, 0, img ? img->fd : -1 };
 
 		if (addr < a->start || addr + len > a->end || !img)
 			continue;
-		memset(buf, 0, len);
 		each_run(img, a, peek_run, &p);
-		return p.got == len ? 0 : -1;
+		return p.got;
 	}
-	return -1;
+	return 0;
+}
+
+int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t len)
+{
+	return memory_peek_sparse(t, addr, buf, len) == len ? 0 : -1;
 }
 
 struct fill { struct build *b; const struct rec_area *a; int fd; int prot; uint64_t at; };
@@ -272,6 +277,8 @@ static int map_areas(struct build *b, struct err *err)
 	while (!ret && (a = rec_next_area(recs, &pos)) != NULL) {
 		if (a->start >= a->end || (a->start | a->end) & (PAGE_SIZE - 1) || a->end > 0x7ffffffff000)
 			return err_set(err, E_CORRUPT, 0, "%s: area with impossible addresses", b->t->image->name);
+		if (a->kind == AREA_KIND_VDSO)
+			continue;	/* build_vdso() */
 		build_use(b, a->start, a->end);
 		switch (a->kind) {
 		case AREA_KIND_ANON: private_anonymous(b, a); break;
@@ -284,38 +291,6 @@ static int map_areas(struct build *b, struct err *err)
 			attributes(b, a);
 	}
 	return ret;
-}
-
-/* Where the kernel has put [vdso] and [vvar*] of this process. They move with it to the old places. */
-static int find_vdso(struct build *b, struct err *err)
-{
-	struct proc_maps m;
-	uint64_t want = b->mm->vdso_len + b->mm->vvar_len;
-
-	if (proc_maps(getpid(), 0, &m))
-		return err_set(err, E_FAILED, errno, "cannot read /proc/self/maps");
-	for (size_t i = 0; i < m.count; i++) {
-		struct span *s = !strcmp(m.maps[i].path, "[vdso]") ? &b->vdso_now :
-				 !strncmp(m.maps[i].path, "[vvar", 5) ? &b->vvar_now : NULL;
-
-		if (!s)
-			continue;
-		if (!s->start)
-			s->start = m.maps[i].start;
-		s->end = m.maps[i].end;
-	}
-	proc_maps_free(&m);
-	if (!b->mm->vdso)
-		return 0;
-	if (b->vdso_now.end - b->vdso_now.start != b->mm->vdso_len || b->vvar_now.end - b->vvar_now.start != b->mm->vvar_len)
-		return err_set(err, E_KERNEL_FEATURE, 0,
-			       "this kernel's [vdso] differs from that of the checkpoint (%llu bytes wanted)",
-			       (unsigned long long)want);
-	b->move_vdso = 1;
-	build_use(b, b->mm->vdso, b->mm->vdso + b->mm->vdso_len);
-	if (b->mm->vvar)
-		build_use(b, b->mm->vvar, b->mm->vvar + b->mm->vvar_len);
-	return 0;
 }
 
 /* brk, argv, environment, auxv as the kernel keeps them; /proc/PID/exe where the file is still there. */
@@ -377,7 +352,7 @@ int build_memory(struct build *b, struct err *err)
 	b->mm = rec_first(mm, &b->t->image->recs);
 	if (!b->mm)
 		return err_set(err, E_CORRUPT, 0, "%s: no mm record", b->t->image->name);
-	if (find_vdso(b, err) || map_areas(b, err) || patch_self(b, err))
+	if (map_areas(b, err) || build_vdso(b, err) || patch_self(b, err))
 		return -1;
 	mm_fields(b);
 	return 0;

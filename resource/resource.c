@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/proc.h"
@@ -119,11 +121,15 @@ int res_refuse(const struct res_set *set, const struct desc *d, enum err_code co
 
 static int same_stream(const struct desc *d, const struct std_stream *s)
 {
+	unsigned int dev;
+
 	if (!s->valid || (d->st.st_mode & S_IFMT) != (s->mode & S_IFMT) || (d->flags & O_PATH))
 		return 0;
-	/* A terminal is one by its number, whatever node it was opened by. */
+	/* A terminal is one by its number, whatever node it was opened by (/dev/tty). */
 	if (S_ISCHR(s->mode) && isatty(d->fd))
-		return d->st.st_rdev == s->rdev;
+		return d->st.st_rdev == s->rdev ||
+		       (ioctl(d->fd, TIOCGDEV, &dev) == 0 &&
+			makedev(dev >> 8 & 0xfff, (dev & 0xff) | (dev >> 12 & 0xfff00)) == s->rdev);
 	return d->st.st_dev == s->dev && d->st.st_ino == s->ino;
 }
 

@@ -120,6 +120,7 @@ struct res_ops {
 	int (*finish)(struct rset *set, struct rdesc *d, struct err *err);
 	/* attach() - in the process @pid, its descriptors in place: @fd is one number of this description.
 	 * All processes of the job exist. May be NULL. */
+	int late;			/* open() puts something in its place; attach() replaces it at @fd, the driver at others */
 	int (*attach)(struct rset *set, const struct rdesc *d, uint32_t pid, int fd, struct err *err);
 };
 

@@ -247,6 +247,21 @@ static void set_owner(const struct rec_desc *rec, int fd)
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_ASYNC);
 }
 
+/* @fd has been replaced: so are all other numbers of its description. */
+static int spread(const struct rdesc *d, int fd, const struct rec_fd *const *fds, size_t n, struct err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		int number = fds[i]->fd, cloexec = fds[i]->cloexec;
+
+		if (fds[i]->desc != d->rec->id)
+			continue;
+		if (number == fd ? fcntl(fd, F_SETFD, cloexec ? FD_CLOEXEC : 0) < 0 :
+				   dup3(fd, number, cloexec ? O_CLOEXEC : 0) < 0)
+			return err_set(err, E_FAILED, errno, "cannot put %s at descriptor %d", d->rec->name, number);
+	}
+	return 0;
+}
+
 int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds, size_t n, struct err *err)
 {
 	cleanup_free int *number = xcalloc(set->ndescs + 1, sizeof(int));
@@ -262,6 +277,8 @@ int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds,
 			if (d->ops != res_table[k] || fd < 0)
 				continue;
 			if (d->ops->attach && !d->external && d->ops->attach(set, d, pid, fd, err) < 0)
+				return -1;
+			if (d->ops->late && !d->external && spread(d, fd, fds, n, err) < 0)
 				return -1;
 			set_owner(d->rec, fd);
 		}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inotify.c - inotify(7). The kernel tells inode numbers of what is watched, and a file handle; names
+ * are found in inotify_find.c.
+ */
+#include "inotify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "../common/io.h"
+
+/* More numbers than that to be skipped means a program that watches and unwatches all the time. */
+#define WD_MAX		(1u << 22)
+
+static int inotify_probe(const struct desc *d)
+{
+	return strcmp(d->link, "anon_inode:inotify") == 0;
+}
+
+/* "inotify wd:1 ino:3c51a sdev:fe00000 mask:100 ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:1ac5..." */
+static int parse(const char *line, struct watch *ret)
+{
+	uint64_t sdev;
+	unsigned int byte;
+	int n = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	if (sscanf(line, "inotify wd:%x ino:%" SCNx64 " sdev:%" SCNx64 " mask:%x", &ret->wd, &ret->ino, &sdev,
+		   &ret->mask) != 4)
+		return 0;
+	ret->dev = makedev(sdev >> 20, sdev & 0xfffff);
+	line = strstr(line, "fhandle-bytes:");
+	if (!line || sscanf(line, "fhandle-bytes:%x fhandle-type:%x f_handle:%n", &ret->handle_len, &ret->handle_type,
+			    &n) != 2 || !n || ret->handle_len > sizeof(ret->handle)) {
+		ret->handle_len = 0;
+		return 1;
+	}
+	for (uint32_t i = 0; i < ret->handle_len; i++) {
+		if (sscanf(line + n + 2 * i, "%2x", &byte) != 1)
+			return 0;
+		ret->handle[i] = byte;
+	}
+	return 1;
+}
+
+/* The names that check() found, one behind the other, for save(): looking for them can take long. */
+struct names { size_t len; char text[]; };
+
+static int each_watch(struct res_set *set, struct desc *d, struct err *err,
+		      int (*fn)(struct res_set *, struct desc *, const struct watch *, size_t *, struct err *))
+{
+	size_t pos = 0;
+
+	for (const char *p = strstr(d->fdinfo, "inotify wd:"); p; p = strstr(p + 1, "\ninotify wd:")) {
+		struct watch w;
+
+		if (!parse(p + (*p == '\n'), &w))
+			return res_refuse(set, d, E_KERNEL_FEATURE, err, "this kernel does not tell what it watches");
+		if (fn(set, d, &w, &pos, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int check_watch(struct res_set *set, struct desc *d, const struct watch *w, size_t *pos, struct err *err)
+{
+	cleanup_free char *path = inotify_find(set, w);
+	struct names *names;
+
+	if (path && w->wd <= WD_MAX) {
+		size_t n = strlen(path) + 1;
+
+		names = d->priv = xrealloc(d->priv, sizeof(*names) + *pos + n);
+		memcpy(names->text + *pos, path, n);
+		names->len = *pos += n;
+		return 0;
+	}
+	if (!path)
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "the name of what it watches (inode %" PRIu64
+				  " of device %u:%u) could not be found; as root it could", w->ino, major(w->dev),
+				  minor(w->dev));
+	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "its watch number %u is too high", w->wd);
+}
+
+static int inotify_check(struct res_set *set, struct desc *d, struct err *err)
+{
+	int waiting = 0;
+
+	/* Events cannot be looked at without taking them out. */
+	if (ioctl(d->fd, FIONREAD, &waiting) == 0 && waiting)
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it has events that were not yet read; try again in a "
+				  "moment");
+	return each_watch(set, d, err, check_watch);
+}
+
+static int save_watch(struct res_set *set, struct desc *d, const struct watch *w, size_t *pos,
+		      struct err *err UNUSED)
+{
+	const struct names *names = d->priv;
+	const char *path = names->text + *pos;
+	struct stat st;
+	int link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+
+	*pos += strlen(path) + 1;
+	rec_put_inotify_watch(set->recs, &(struct rec_inotify_watch){
+		.desc = d->id,
+		.wd = w->wd,
+		.mask = w->mask | (link ? IN_DONT_FOLLOW : 0),
+		.path = path,
+	});
+	return 0;
+}
+
+static int inotify_save(struct res_set *set, struct desc *d, struct err *err)
+{
+	rec_put_inotify(set->recs, &(struct rec_inotify){ .desc = d->id });
+	return each_watch(set, d, err, save_watch);
+}
+
+/* ---- restoring ---- */
+
+static const struct rec_inotify_watch *next_watch(const struct rset *set, const struct rdesc *d, size_t *pos)
+{
+	const struct rec_inotify_watch *w = rec_next_inotify_watch(&set->manifest->recs, pos);
+
+	return w && w->desc == d->rec->id ? w : NULL;
+}
+
+static int inotify_verify(struct rset *set, const struct rdesc *d, struct err *err)
+{
+	const struct rec_inotify_watch *w;
+	size_t pos = d->index;
+	char path[PATH_MAX];
+	struct stat st;
+
+	while ((w = next_watch(set, d, &pos))) {
+		if (rset_path(set, w->path, path, sizeof(path)) < 0)
+			return err_set(err, E_FAILED, errno, "%s", w->path);
+		if (lstat(path, &st) < 0 && !(set->own_shm && strncmp(path, "/dev/shm", 8) == 0))
+			return err_set(err, E_FILE_MISSING, 0, "%s, which the program watches (inotify), is not there; "
+				       "put it back, or name another with --bind", path);
+	}
+	return 0;
+}
+
+static void drain(int fd)
+{
+	char buf[4096];
+
+	while (read(fd, buf, sizeof(buf)) > 0)
+		;
+}
+
+/* Numbers are given out in ascending order and not again: use up those below @wd. */
+static int skip_to(int fd, uint32_t wd, uint32_t *next, const char *filler)
+{
+	while (*next < wd) {
+		int got = inotify_add_watch(fd, filler, IN_DELETE_SELF);
+
+		if (got < 0 || inotify_rm_watch(fd, got) < 0)
+			return -1;
+		*next = got + 1;
+		if (got % 1000 == 0)	/* each leaves an event */
+			drain(fd);
+	}
+	return 0;
+}
+
+/* fdinfo lists the watches as they come: the lowest number that is at least @from. */
+static const struct rec_inotify_watch *lowest(const struct rset *set, const struct rdesc *d, uint32_t from)
+{
+	const struct rec_inotify_watch *w, *best = NULL;
+	size_t pos = d->index;
+
+	while ((w = next_watch(set, d, &pos)))
+		if (w->wd >= from && (!best || w->wd < best->wd))
+			best = w;
+	return best;
+}
+
+static int inotify_open(struct rset *set, struct rdesc *d, struct err *err)
+{
+	const struct rec_inotify_watch *w;
+	cleanup_close int tmp = memfd_create("ckpt", MFD_CLOEXEC);
+	char path[PATH_MAX], filler[40];
+	uint32_t next = 1;
+
+	d->pos = -1;
+	d->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (d->fd < 0 || tmp < 0)
+		return err_set(err, errno == EMFILE ? E_LIMIT : E_FAILED, errno, "cannot make an inotify");
+	snprintf(filler, sizeof(filler), "/proc/self/fd/%d", tmp);
+	while ((w = lowest(set, d, next))) {
+		int got;
+
+		if (skip_to(d->fd, w->wd, &next, filler) < 0)
+			return err_set(err, E_FAILED, errno, "cannot number the watches of an inotify");
+		if (rset_path(set, w->path, path, sizeof(path)) < 0)
+			return err_set(err, E_FAILED, errno, "%s", w->path);
+		got = inotify_add_watch(d->fd, path, w->mask);
+		if (got < 0)
+			return err_set(err, errno == ENOENT ? E_FILE_MISSING : errno == ENOSPC ? E_LIMIT :
+				       err_code_of_errno(errno), errno, "cannot watch %s (inotify)", path);
+		if ((uint32_t)got != w->wd)
+			return err_set(err, E_FILE_CHANGED, 0, "%s and another watched name are the same file now", path);
+		next = got + 1;
+	}
+	drain(d->fd);
+	return 0;
+}
+
+const struct res_ops res_inotify = {
+	.kind = RES_INOTIFY,
+	.name = "inotify",
+	.probe = inotify_probe,
+	.check = inotify_check,
+	.save = inotify_save,
+	.verify = inotify_verify,
+	.open = inotify_open,
+};

@@ -31,7 +31,7 @@ struct ksigaction {
 struct call {
 	int64_t nr;			/* -1 none, -2 not known */
 	uint64_t arg[6];
-	int64_t since_ns;		/* CLOCK_MONOTONIC when it began to wait, 0 not known */
+	int64_t since_ns;		/* program_clock() when it began to wait, 0 not known */
 };
 
 /* A call that is issued again with the rest of its time: retry.c; park_x86_64.S knows the offsets. */
@@ -61,6 +61,7 @@ struct park {
 	uint64_t regs[8];		/* rbx rbp r12 r13 r14 r15 rsp rip: park.S knows the order */
 	struct agent_thread pub;
 	struct call call;
+	int64_t stopped_ns;		/* program_clock() when it was interrupted */
 	struct retry_frame retry;
 	struct park *next;
 	ucontext_t *uc;
@@ -143,6 +144,8 @@ HIDDEN void *arena_get(struct arena *a, size_t n);
 HIDDEN void futex_wait(uint32_t *word, uint32_t value, int64_t timeout_ns);
 HIDDEN void futex_wake(uint32_t *word);
 HIDDEN int64_t clock_ns(int clock);
+/* program_clock() - CLOCK_MONOTONIC without the time for which the program was away: deadlines are kept in it. */
+HIDDEN int64_t program_clock(void);
 /* read_file() - at most @size - 1 bytes of @path, NUL-terminated; count or -errno. */
 HIDDEN long read_file(const char *path, char *buf, size_t size);
 

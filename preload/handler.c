@@ -47,6 +47,11 @@ int64_t clock_ns(int clock)
 	return ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+int64_t program_clock(void)
+{
+	return clock_ns(1 /* CLOCK_MONOTONIC */) - agent_self.clock_delta;
+}
+
 long read_file(const char *path, char *buf, size_t size)
 {
 	long fd = SYS(open, path, O_RDONLY | O_CLOEXEC), n = 0, r;
@@ -96,6 +101,7 @@ static void describe(struct park *p)
 	memcpy(&t->sigmask, &p->uc->uc_sigmask, sizeof(t->sigmask));
 	t->syscall_nr = -1;
 	p->call.nr = -2;
+	p->stopped_ns = program_clock();
 }
 
 /*

@@ -320,7 +320,7 @@ static int snapshot(struct leader *l, const struct agent_snapshot *want, const i
 	c->nr = want->leader_syscall[0];
 	for (int i = 0; i < 6; i++)
 		c->arg[i] = (uint64_t)want->leader_syscall[i + 1];
-	c->since_ns = want->leader_since_ns;
+	c->since_ns = want->leader_since_ns ? want->leader_since_ns - agent_self.clock_delta : 0;
 	l->park->pub.syscall_nr = c->nr;
 	if ((r = tell_timers(l, timer_ids, want->ntimers)) != 0 || (r = tell_process(l, nthreads)) != 0 ||
 	    (r = tell_threads(l)) != 0 || (r = tell_pending(l)) != 0 || (r = tell_fds(l)) != 0)

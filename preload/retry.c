@@ -49,11 +49,6 @@ _Static_assert(offsetof(struct retry_frame, rip) == 80, "park_x86_64.S");
 
 static const int arg_reg[6] = { REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9 };
 
-static int64_t program_clock(void)
-{
-	return clock_ns(1 /* CLOCK_MONOTONIC */) - agent_self.clock_delta;
-}
-
 /* The number of the call in front of @rip, from the `mov $nr, %eax` that libc puts before it; -1 unknown. */
 static int64_t decode_nr(const unsigned char *rip)
 {
@@ -91,6 +86,21 @@ static int64_t timeout_of(const struct timed *t, greg_t *regs)
 	if (ts->tv_sec > 1000000000)
 		return 0;		/* thirty years: not worth a frame, and no overflow below */
 	return ts->tv_sec * 1000000000 + ts->tv_nsec;
+}
+
+/*
+ * When the call's time is over. A sleep with a place for the rest has had it written there by the kernel,
+ * maybe over what was asked for: sleep(3) gives one and the same place.
+ */
+static int64_t deadline_of(const struct park *p, const struct timed *t, int64_t timeout, greg_t *regs)
+{
+	const struct __kernel_timespec *left = NULL;
+
+	if (t->unit == UNIT_NANOSLEEP)
+		left = (void *)regs[arg_reg[t->arg + 1]];
+	if (left)
+		return p->stopped_ns + left->tv_sec * 1000000000 + left->tv_nsec;
+	return (p->call.since_ns ? p->call.since_ns : p->stopped_ns) + timeout;
 }
 
 /* Put the rest of the time where the call will look for it. */
@@ -142,7 +152,6 @@ static void reissue_timed(struct park *p, const struct timed *t, int64_t timeout
 {
 	uint64_t rsp = (uint64_t)regs[REG_RSP];
 	struct retry_frame *f = &p->retry;
-	int64_t now = program_clock();
 
 	/*
 	 * The signal frame lies below the program's stack pointer, and the handler's frame with @p below
@@ -159,7 +168,7 @@ static void reissue_timed(struct park *p, const struct timed *t, int64_t timeout
 	f->note.nr = t->nr;
 	f->note.arg = t->arg;
 	f->note.unit = t->unit;
-	f->note.deadline = (p->call.since_ns ? p->call.since_ns - agent_self.clock_delta : now) + timeout;
+	f->note.deadline = deadline_of(p, t, timeout, regs);
 	regs[REG_RSP] = (greg_t)f;
 	regs[REG_RIP] = (greg_t)retry_call;
 	regs[REG_RAX] = t->nr;

@@ -111,6 +111,8 @@ static void read_call(struct scout *s, uint32_t tid, struct call *c)
 	task_path(path, sizeof(path), s->pid, tid, "/sched");
 	if (read_file(path, s->text, sizeof(s->text)) > 0)
 		c->since_ns = scout_wait_began(s->text, now_exec, now);
+	if (c->since_ns)
+		c->since_ns -= agent_self.clock_delta;
 }
 
 static int parked(uint32_t tid)

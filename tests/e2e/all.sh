@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# all.sh [PATTERN] - every scenario of scenarios.txt in all its flavors, two at a time, one line each.
+# PATTERN: only those whose NAME/FLAVOR it matches (shell pattern).
+set -u
+for fd in /proc/$$/fd/*; do
+	fd=${fd##*/}
+	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
+done
+here=$(cd "$(dirname "$0")" && pwd)
+pattern=${1:-*}
+out=$(mktemp "${TMPDIR:-/tmp}/ckpt-e2e-all.XXXXXX") || exit 1
+trap 'rm -f "$out"' EXIT
+[ -x "${builddir:-.}/ckpt_restart" ] || { echo "there is no ${builddir:-.}/ckpt_restart"; exit 77; }
+
+while read -r name flavors; do
+	case $name in ''|'#'*) continue ;; esac
+	for flavor in ${flavors:-alone}; do
+		# shellcheck disable=SC2254
+		case $name/$flavor in $pattern) echo "$name $flavor" ;; esac
+	done
+done <"$here/scenarios.txt" | E2E=$here xargs -P 2 -L 1 sh -c '
+	case $1 in
+	*.sh) text=$("$E2E/$1" 2>&1); s=$?
+		case $s in 0) r=PASS ;; 77) r="SKIP" ;; *) r=FAIL ;; esac
+		[ $s = 0 ] && text=
+		printf "%s\n" "$r $1${text:+: $text}" ;;
+	*) text=$("$E2E/run.sh" "$1" "$2" 2>&1); printf "%s\n" "$text" ;;
+	esac' sh | tee "$out"
+
+passed=$(grep -c '^PASS ' "$out") failed=$(grep -c '^FAIL ' "$out") skipped=$(grep -c '^SKIP ' "$out")
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

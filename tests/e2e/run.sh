@@ -1,0 +1,141 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh SCENARIO FLAVOR - run a scenario (scn.h) under ckpt_launch and do to it, whenever it is ready:
+#   resume   three checkpoints that leave it running
+#   restart  a checkpoint that ends it; no process may be left; ckpt_restart
+#   again    as restart, and the same once more with what was restored
+#   user     one that leaves it running, then as restart; all of it as nobody (root only)
+# Prints one line, and after a failure all that was said. Exit status: 0 passed, 77 skipped, 1 failed.
+set -u
+for fd in /proc/$$/fd/*; do
+	fd=${fd##*/}
+	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
+done
+bin=$(cd "${builddir:-.}" && pwd) || exit 1
+scenario=$1 flavor=$2
+program=${E2E_PROGRAMS:-$bin/tests/e2e}/$scenario
+limit=${E2E_LIMIT:-30}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-e2e.XXXXXX") || exit 1
+work=$dir/work job=e2e.${scenario:0:30}.${dir##*.}
+mkdir "$work"
+: >"$dir/out"
+uid=$(id -u)
+cd / || exit 1		# whoever works below $dir is of the job
+as=(env "E2E_TAG=$dir" "CKPT_DIR=$dir/store" "HOME=$dir")
+front='' status='' restores=0 started=$(date +%s%N)
+
+# Every process of this run: it inherited the tag, or works in the directory.
+ours() {
+	{
+		grep -lzsxF "E2E_TAG=$dir" /proc/[0-9]*/environ
+		find /proc/[0-9]*/cwd -maxdepth 0 -lname "$dir*" 2>/dev/null
+	} | cut -d/ -f3 | sort -un
+}
+
+# within SECONDS COMMAND...: until it succeeds
+within() {
+	local end=$((SECONDS + $1)); shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.02
+	done
+}
+nobody_left() { [ -z "$(ours)" ]; }
+front_ended() { ! kill -0 "$front" 2>/dev/null; }
+ready_or_ended() { [ -e "$work/ready.$n" ] || front_ended; }
+
+finish() {	# RESULT STATUS [TEXT]
+	local pid ms=$((($(date +%s%N) - started) / 1000000))
+	trap - EXIT
+	printf '%s %s/%s %d.%d s%s\n' "$1" "$scenario" "$flavor" $((ms / 1000)) $((ms % 1000 / 100)) "${3:+: $3}"
+	if [ "$2" = 1 ]; then
+		sed 's/^/    /' "$dir/out" "$dir/said" 2>/dev/null | tail -n 40
+	fi
+	[ -n "$front" ] && kill -9 "$front" 2>/dev/null
+	# Again, as the keeper's children may fork while we look.
+	for _ in 1 2 3 4 5; do
+		for pid in $(ours); do kill -9 "$pid" 2>/dev/null; done
+		within 1 nobody_left && break
+	done
+	if [ -n "${E2E_KEEP:-}" ] && [ "$2" = 1 ]; then echo "    kept: $dir"; else rm -rf "$dir"; fi
+	exit "$2"
+}
+fail() { finish FAIL 1 "$*"; }
+trap 'finish FAIL 1 interrupted' EXIT INT TERM HUP
+
+start() {	# COMMAND...: in the background, as the job's terminal would
+	(cd "$work" && exec "${as[@]}" "$@" </dev/null >>"$dir/out" 2>&1) &
+	front=$!
+}
+
+command() {	# ckpt_command, with a limit
+	(cd "$work" && exec timeout "$limit" "${as[@]}" "$bin/ckpt_command" "$@" </dev/null >>"$dir/said" 2>&1)
+}
+
+end_and_restart() {
+	command --checkpoint "$job" || fail "ckpt_command --checkpoint: status $?"
+	within "$limit" front_ended || fail "the job was checkpointed, but its front does not end"
+	wait "$front"; status=$?
+	[ "$status" = 137 ] || fail "the front of a job that was ended by a checkpoint exits with $status"
+	within 5 nobody_left || fail "processes are left: $(ours | xargs ps -o pid,comm,args -p | tr '\n' ';')"
+	start "$bin/ckpt_restart" "$job"
+	restores=$((restores + 1))
+}
+
+restored() { [ "$(cd "$work" && "${as[@]}" "$bin/ckpt_command" --status "$job" 2>/dev/null | awk 'NR == 2 { print $2 }')" = running ]; }
+await_restored() {
+	restored_or_ended() { restored || front_ended; }
+	within "$limit" restored_or_ended || fail "the restored job does not come up"
+	front_ended && { wait "$front"; fail "ckpt_restart ended at once, with $?"; }
+}
+
+act() {
+	restores=0
+	case $flavor in
+	resume)
+		for _ in 1 2 3; do
+			command --checkpoint --leave-running "$job" || fail "ckpt_command --leave-running: status $?"
+		done ;;
+	restart) end_and_restart ;;
+	again) end_and_restart; await_restored; end_and_restart ;;
+	user)
+		command --checkpoint --leave-running "$job" || fail "ckpt_command --leave-running: status $?"
+		end_and_restart ;;
+	esac
+}
+
+if [ "$flavor" = user ]; then
+	[ "$uid" = 0 ] || finish SKIP 77 "only root can become nobody"
+	uid=65534
+	as=(setpriv "--reuid=$uid" "--regid=$uid" --clear-groups "${as[@]}")
+	chown -R "$uid:$uid" "$dir"
+	"${as[@]}" test -x "$program" || finish SKIP 77 "nobody may not run $program"
+fi
+run_dir=/run/ckpt/$job
+[ "$uid" = 0 ] || run_dir=/tmp/ckpt-$uid/$job
+[ -x "$program" ] || fail "there is no $program"
+start "$bin/ckpt_launch" --name="$job" "$program"
+
+n=1
+while within "$limit" ready_or_ended || fail "the scenario neither ends nor gets ready"; do
+	[ -e "$work/ready.$n" ] || break
+	begin=$(date +%s%N)
+	act
+	if [ "$flavor" != resume ]; then await_restored; fi
+	printf '%d %d\n' "$restores" $((($(date +%s%N) - begin) / 1000000)) >"$work/.go"
+	chown --reference="$work" "$work/.go"
+	mv "$work/.go" "$work/go.$n"
+	n=$((n + 1))
+done
+
+wait "$front"; status=$?
+[ "$status" = 77 ] && finish SKIP 77 "$(sed -n 's/^SKIP: //p' "$dir/out")"
+[ "$status" = 0 ] || fail "exit status $status"
+grep -qx PASS "$dir/out" || fail "it does not say PASS"
+[ "$n" -gt 1 ] || fail "there was no checkpoint"
+within 5 nobody_left || fail "processes are left: $(ours | xargs ps -o pid,comm,args -p | tr '\n' ';')"
+[ ! -e "$run_dir" ] || fail "$run_dir is left"
+left=$(find "$dir/store" -name '.*' ! -path "$dir/store" | head -3)
+[ -z "$left" ] || fail "left in the store: $left"
+finish PASS 0

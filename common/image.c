@@ -83,7 +83,7 @@ static int check_header(const struct header *h, const char *name, uint64_t size,
 			       "%s has format %u.%u (features 0x%llx), this version of ckpt reads "
 			       "%d.x; use the version that wrote it",
 			       name, le32toh(h->major), le32toh(h->minor),
-			(unsigned long long)le64toh(h->incompat), IMAGE_MAJOR);
+			       (unsigned long long)le64toh(h->incompat), IMAGE_MAJOR);
 	if (le32toh(h->arch) != EM_X86_64 || le32toh(h->page_size) != PAGE_SIZE)
 		return err_set(err, E_ARCH, 0,
 			       "%s is for ELF machine %u with pages of %u bytes, not for x86-64 "

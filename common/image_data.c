@@ -12,7 +12,7 @@
 #include <xxhash.h>
 #include "io.h"
 
-#define STEP	(1UL << 20)
+#define STEP	(256UL << 10)
 
 /* Called for each piece of an extent, in order. @pos: place in the extent. */
 typedef int (*piece_fn)(void *arg, const struct image_extent *e, uint64_t pos, const void *data,

@@ -50,6 +50,7 @@ struct agent_self {
 	uint64_t generation;		/* how often this process was restored */
 	uint64_t stub_start, stub_end;	/* set by a restart: to be unmapped by the last to leave it */
 	int64_t clock_delta;		/* CLOCK_MONOTONIC now minus what the program should see, ns */
+	char env[2048];			/* --env of the last restart: NAME=VALUE, each with a NUL, then a NUL */
 };
 
 /*

@@ -133,6 +133,11 @@ HIDDEN int wire_send(int sock, int type, const void *body, uint32_t len, uint32_
 /* wire_recv() - next message: its head in *m, its body (at most @max bytes) in @body, a descriptor in *fd (-1 none). */
 HIDDEN int wire_recv(int sock, struct agent_msg *m, void *body, uint32_t max, int *fd);
 
+/* api.c: what programs may ask of us (ckpt.h). */
+extern HIDDEN int api_socket;		/* a descriptor that is ours while ckpt_checkpoint() runs, -1 none */
+HIDDEN int api_closed(void);		/* 1: the program forbids checkpoints now, and will call again */
+HIDDEN void api_run(int event);		/* the program's own functions for an event (enum ckpt_event) */
+
 /* retry.c: let an interrupted call go on. HANDLER, just before the thread leaves it. */
 HIDDEN void retry_call_setup(struct park *p);
 

@@ -15,6 +15,7 @@
 #include <linux/time_types.h>
 #include <asm/prctl.h>
 #include "agent.h"
+#include "ckpt.h"
 #include "mem.h"
 #include "sys.h"
 
@@ -206,11 +207,16 @@ static void leave_stub(void)
 
 static void lead(struct park *p)
 {
-	if (park_save(p) == 0)
-		leader_run(p);
-	else
+	int restored;
+
+	api_run(CKPT_BEFORE);
+	restored = park_save(p);
+	if (restored)
 		leave_stub();
+	else
+		leader_run(p);
 	release_followers();
+	api_run(restored ? CKPT_RESTORED : CKPT_RESUMED);
 }
 
 /* Signals of ours that came while we were parked (the scout and the round repeat themselves). */
@@ -245,6 +251,9 @@ void agent_handler(int sig, siginfo_t *info, void *uc)
 	}
 	/* A vfork child runs on its parent's memory: it is not to be stopped, it will exec or exit soon. */
 	if (wiped->pid != (uint64_t)SYS0(getpid))
+		return;
+
+	if (!__atomic_load_n(&round_state.leader, __ATOMIC_ACQUIRE) && api_closed())
 		return;
 
 	memset(&park, 0, sizeof(park));

@@ -300,7 +300,7 @@ static int tell_fds(struct leader *l)
 			if (d->name[0] < '0' || d->name[0] > '9')
 				continue;
 			fds[n] = f[n].fd = (int)str_u64(d->name, NULL);
-			if (fds[n] == l->sock || fds[n] == (int)dir)
+			if (fds[n] == l->sock || fds[n] == (int)dir || fds[n] == api_socket)
 				continue;
 			f[n].flags = (uint32_t)SYS(fcntl, fds[n], F_GETFD);
 			if (++n == AGENT_FDS_MAX) {

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "../common/codec.h"
 #include "../common/io.h"
 #include "../common/paths.h"
 
@@ -89,7 +90,7 @@ static int open_manifest(struct restart *r, struct err *err)
 	if (r->dir_fd < 0)
 		return err_set(err, errno == ENOENT || errno == ENOTDIR ? E_NO_CHECKPOINT : err_code_of_errno(errno),
 			       errno, "checkpoint %s", dir);
-	if (image_open(r->dir_fd, MANIFEST, &r->manifest, err)) {
+	if (codec_open_image(r->dir_fd, MANIFEST, &r->manifest, err)) {
 		if (err->code == E_NO_CHECKPOINT)
 			err_set(err, E_NO_CHECKPOINT, 0, "%s holds no checkpoint", r->dir);
 		return -1;
@@ -132,7 +133,7 @@ static int open_image(struct restart *r, size_t i, struct err *err)
 		return 0;
 	if (!t->image[0] || strchr(t->image, '/'))
 		return err_set(err, E_CORRUPT, 0, "process %u (%s) has no image", t->pid, t->comm);
-	if (image_open(r->dir_fd, t->image, img, err)) {
+	if (codec_open_image(r->dir_fd, t->image, img, err)) {
 		img->fd = -1;
 		if (err->code == E_NO_CHECKPOINT)
 			return err_set(err, E_CORRUPT, 0, "%s/%s is missing", r->dir, t->image);

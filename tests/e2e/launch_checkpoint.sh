@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# launch_checkpoint.sh - how ckpt_launch ends when a checkpoint ends the job: asked for by ckpt_command, or
+# by a signal of --checkpoint-on; and that the program runs on when a checkpoint is refused.
+set -u
+builddir=$(cd "${builddir:-.}" && pwd)
+launch=$builddir/ckpt_launch command=$builddir/ckpt_command
+for f in "$launch" "$command" "$builddir/ckpt_coordinator" "$builddir/libckpt.so"; do
+	[ -x "$f" ] || { echo "there is no $f"; exit 77; }
+done
+# A pipe that leads out of the job could not be saved.
+for fd in /proc/self/fd/*; do fd=${fd##*/}; [ "$fd" -gt 2 ] && eval "exec $fd>&-"; done 2>/dev/null
+dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-launch.XXXXXX") || exit 1
+trap 'cd /; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+export CKPT_DIR=$dir/store
+job=launch-$$
+bad=0
+check() { # WHAT COMMAND...
+	local what=$1; shift
+	if "$@"; then echo "ok   $what"; else echo "FAIL $what"; cat err; bad=1; fi
+}
+quiet() { "$@" >/dev/null; }
+running() { # wait until the program says so
+	local i
+	for i in $(seq 200); do grep -q up out 2>/dev/null && return; sleep 0.05; done
+	echo "FAIL it does not start"; cat err; exit 1
+}
+program='echo up; exec sleep 60'
+note="job $job was checkpointed to .* and ended; continue it with: ckpt_restart $job"
+
+"$launch" -n "$job" sh -c "$program" >out 2>err </dev/null & pid=$!
+running
+check "leave running" quiet "$command" --checkpoint --leave-running "$job"
+check "the program is still there" kill -0 $pid
+check "checkpoint and end" quiet "$command" --checkpoint "$job"
+wait $pid; check "status 137" [ $? = 137 ]
+check "one line says where to" [ "$(grep -c "$note" err)/$(wc -l <err)" = 1/1 ]
+: >out
+
+"$launch" -q -n "$job" sh -c "$program" >out 2>err </dev/null & pid=$!
+running
+"$command" --checkpoint "$job" >/dev/null
+wait $pid; check "status 137 with --quiet" [ $? = 137 ]
+check "and no word" [ ! -s err ]
+: >out
+
+# The line gets through a pipe as well, which ckpt_launch does not hold open in the meantime.
+{ "$launch" -n "$job" sh -c "$program" 2>&1 >out </dev/null; echo "status $?"; } | cat >err & pid=$!
+running
+"$command" --checkpoint "$job" >/dev/null
+wait $pid; check "status and line through a pipe" [ "$(grep -c "$note" err)/$(grep -c 'status 137' err)" = 1/1 ]
+: >out
+
+for sig in USR1 TERM; do
+	"$launch" -n "$job" --checkpoint-on=USR1,SIGTERM sh -c "$program" >out 2>err </dev/null & pid=$!
+	running
+	kill -$sig $pid
+	wait $pid; check "--checkpoint-on, $sig: status 85" [ $? = 85 ]
+	check "--checkpoint-on, $sig: a line" grep -q "$note" err
+	: >out
+done
+# Sent to the whole group it does not end the program before it is saved.
+timeout -s USR1 1 "$launch" -n "$job" --checkpoint-on=USR1 sh -c "$program" >out 2>err </dev/null
+check "--checkpoint-on, sent to the group" grep -q "$note" err
+check "every checkpoint is complete" [ "$("$command" --ls "$job" | grep -c ' yes ')" = 7 ]
+: >out
+
+# A pipe to the outside: refused, with the reason, and the program ends as it will.
+mkfifo fifo
+(exec 7<>fifo 8>fifo; exec sleep 5) & holder=$!
+"$launch" -n "$job" --checkpoint-on=USR1 sh -c 'exec 7>fifo; echo up; sleep 2; exit 6' >out 2>err </dev/null & pid=$!
+running
+kill -USR1 $pid
+wait $pid; status=$?
+if [ $status = 6 ]; then
+	check "a refused checkpoint says why" grep -q 'no checkpoint: ' err
+else
+	check "or was possible" [ $status = 85 ]
+fi
+kill $holder
+
+# What is left in the background is a job still.
+: >out
+"$launch" -n "$job" sh -c 'setsid sleep 60 >/dev/null 2>&1 </dev/null & echo up' >out 2>err </dev/null
+check "a daemon does not hold us up" [ $? = 0 ]
+check "a daemon can be checkpointed" quiet "$command" --checkpoint "$job"
+for i in $(seq 100); do "$command" --status "$job" >/dev/null 2>&1 || break; sleep 0.05; done
+check "and then the job is over" [ "$i" -lt 100 ]
+exit $bad

@@ -6,6 +6,7 @@
 #include "restart.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* The path of what the first process has as @number, NULL: not a file. */
 static const char *path_of_number(const struct restart *r, int number)

@@ -166,6 +166,8 @@ struct tree_hooks {
 };
 /* tree_clone() - fork, the child with @pid (0: any). @flags: CLONE_*. As fork() returns. */
 pid_t tree_clone(uint32_t pid, uint64_t flags, int exit_signal);
+/* tree_clone_failed() - what its errno means. Returns -1. */
+int tree_clone_failed(uint32_t pid, int errnum, struct err *err);
 /* tree_make_all() - in init: makes the keeper's session and the keeper, which makes the rest. The keeper's pid, or -1. */
 pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct err *err);
 
@@ -187,7 +189,7 @@ int front_restore(struct restart *r, int sock, pid_t init, pid_t *ret_keeper, st
 int front_run(struct restart *r, int sock, pid_t init);
 
 /* restart.c */
-/* restart_run() - the page of the flow. Return: exit status of ckpt_restart. */
-int restart_run(const struct restart_options *o);
+/* restart_run() - the page of the flow. @std_closed: bit N: descriptor N was closed. Return: exit status of ckpt_restart. */
+int restart_run(const struct restart_options *o, int std_closed);
 
 #endif

@@ -50,7 +50,7 @@ pid_t tree_clone(uint32_t pid, uint64_t flags, int exit_signal)
 	return (pid_t)syscall(SYS_clone3, args, size);
 }
 
-static int fork_failed(uint32_t pid, int errnum, struct err *err)
+int tree_clone_failed(uint32_t pid, int errnum, struct err *err)
 {
 	switch (errnum) {
 	case EEXIST:
@@ -293,7 +293,7 @@ again:
 			/* A helper's end shall be no news for its parent. */
 			pid = tree_clone(real_pid(m, s->pid), 0, t ? (int)t->exit_signal : 0);
 			if (pid < 0) {
-				fork_failed(real_pid(m, s->pid), errno, &err);
+				tree_clone_failed(real_pid(m, s->pid), errno, &err);
 				give_up(m, self, &err);
 			}
 			if (pid == 0) {
@@ -339,7 +339,7 @@ static pid_t make_keeper(struct maker *m, struct err *err)
 
 	if (pid == 0)
 		be_keeper(m);
-	return pid < 0 ? fork_failed(m->r->job->keeper_pid, errno, err) : pid;
+	return pid < 0 ? tree_clone_failed(m->r->job->keeper_pid, errno, err) : pid;
 }
 
 /* In the place of the shell: the keeper's session is ours. */
@@ -389,6 +389,6 @@ pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct er
 	if (pid == 0)
 		stand_in(&m);
 	if (pid < 0)
-		return fork_failed(r->keeper_sid, errno, err);
+		return tree_clone_failed(r->keeper_sid, errno, err);
 	return (pid_t)r->job->keeper_pid;
 }

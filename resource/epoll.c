@@ -234,9 +234,9 @@ static int add_item(int ep, int fd, const struct rec_epoll_item *it, const struc
 static int add_items(struct rset *set, const struct rdesc *d, int ep, uint32_t pid, int fired, struct err *err)
 {
 	const struct rec_epoll_item *it;
-	size_t pos = d->index;
+	size_t pos = 0;
 
-	while ((it = rec_next_epoll_item(&set->manifest->recs, &pos)) && it->desc == d->rec->id) {
+	while ((it = rset_next(set, d, REC_TAG_epoll_item, &pos))) {
 		const struct rdesc *target = rset_desc(set, it->target);
 		int fd = pid ? (int)it->fd : rset_fd(set, it->target, it->fd);
 

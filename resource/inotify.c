@@ -128,21 +128,14 @@ static int inotify_save(struct res_set *set, struct desc *d, struct err *err)
 
 /* ---- restoring ---- */
 
-static const struct rec_inotify_watch *next_watch(const struct rset *set, const struct rdesc *d, size_t *pos)
-{
-	const struct rec_inotify_watch *w = rec_next_inotify_watch(&set->manifest->recs, pos);
-
-	return w && w->desc == d->rec->id ? w : NULL;
-}
-
 static int inotify_verify(struct rset *set, const struct rdesc *d, struct err *err)
 {
 	const struct rec_inotify_watch *w;
-	size_t pos = d->index;
+	size_t pos = 0;
 	char path[PATH_MAX];
 	struct stat st;
 
-	while ((w = next_watch(set, d, &pos))) {
+	while ((w = rset_next(set, d, REC_TAG_inotify_watch, &pos))) {
 		if (rset_path(set, w->path, path, sizeof(path)) < 0)
 			return err_set(err, E_FAILED, errno, "%s", w->path);
 		if (lstat(path, &st) < 0 && !(set->own_shm && strncmp(path, "/dev/shm", 8) == 0))
@@ -179,9 +172,9 @@ static int skip_to(int fd, uint32_t wd, uint32_t *next, const char *filler)
 static const struct rec_inotify_watch *lowest(const struct rset *set, const struct rdesc *d, uint32_t from)
 {
 	const struct rec_inotify_watch *w, *best = NULL;
-	size_t pos = d->index;
+	size_t pos = 0;
 
-	while ((w = next_watch(set, d, &pos)))
+	while ((w = rset_next(set, d, REC_TAG_inotify_watch, &pos)))
 		if (w->wd >= from && (!best || w->wd < best->wd))
 			best = w;
 	return best;

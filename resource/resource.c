@@ -192,14 +192,17 @@ int res_set_check(struct res_set *set, struct err *err)
 
 		d->ops = find_ops(d);
 		std_mask(set, d, &d->std);
+		free(d->priv);
+		d->priv = NULL;
 		if (d->ops->scan && d->ops->scan(set, d, err) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < set->ndescs; i++) {
 		struct desc *d = &set->descs[i];
 
-		free(d->priv);
-		d->priv = NULL;
+		if (!d->nholders && d->ops->late)
+			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it can be saved only when it has arrived; try "
+					  "again in a moment");
 		if (d->ops->check && d->ops->check(set, d, err) < 0)
 			return -1;
 	}

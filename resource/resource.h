@@ -106,10 +106,10 @@ struct res_ops {
 	const char *name;
 	/* probe() - 1 if @d is of this kind (looks at st, link, fdinfo), 0 if not. */
 	int (*probe)(const struct desc *d);
-	/* check() - refuse what cannot be saved, before anything is written. May be NULL. Fills d->priv. */
-	int (*check)(struct res_set *set, struct desc *d, struct err *err);
 	/* scan() - before any check(): add what can be reached only through @d. @d is not valid after an add. May be NULL. */
 	int (*scan)(struct res_set *set, struct desc *d, struct err *err);
+	/* check() - refuse what cannot be saved, before anything is written. May be NULL. Fills d->priv. */
+	int (*check)(struct res_set *set, struct desc *d, struct err *err);
 	/* save() - append the kind's record(s). rec_desc has been written by the driver just before. */
 	int (*save)(struct res_set *set, struct desc *d, struct err *err);
 	/* verify() - at restart, before anything is made: would open() work here? May be NULL. */
@@ -168,6 +168,11 @@ int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds,
 struct rdesc *rset_desc(struct rset *set, uint32_t id);
 void rset_free(struct rset *set);
 
+/*
+ * rset_next() - the next record with @tag of @d's own, from *pos on (0: the first). NULL: no more.
+ * What a description's kind has written stands between its desc record and the next one's.
+ */
+const void *rset_next(const struct rset *set, const struct rdesc *d, enum rec_tag tag, size_t *pos);
 /* rset_move() - @fd moved to fd_base or above, CLOEXEC; @fd is closed. -1 + errno. */
 int rset_move(const struct rset *set, int fd);
 /* rset_reopen() - another description of what @fd is open on, with @flags. -1 + errno. */

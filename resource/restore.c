@@ -60,6 +60,18 @@ struct rdesc *rset_desc(struct rset *set, uint32_t id)
 
 /* ---- small tools for the kinds ---- */
 
+const void *rset_next(const struct rset *set, const struct rdesc *d, enum rec_tag tag, size_t *pos)
+{
+	const struct rec_list *l = &set->manifest->recs;
+
+	for (size_t i = d->index + *pos; i < l->count && l->recs[i].tag != REC_TAG_desc; i++)
+		if (l->recs[i].tag == tag) {
+			*pos = i + 1 - d->index;
+			return l->recs[i].body;
+		}
+	return NULL;
+}
+
 int rset_move(const struct rset *set, int fd)
 {
 	int moved;

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sockopt.c - one table of options; only what differs from a new socket is saved. */
+#include "sockopt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "../common/io.h"
+
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK	72
+#endif
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD	76
+#endif
+
+/* LAST: see enum sockopt_when. HALF: the kernel doubles what it is given. HINT: no error if it cannot be had. */
+enum { LAST = 1, HALF = 2, HINT = 4 };
+
+static const struct option { int level, name, flags; } options[] = {
+	{ SOL_SOCKET, SO_SNDBUF, LAST | HALF },
+	{ SOL_SOCKET, SO_RCVBUF, LAST | HALF },
+	{ SOL_SOCKET, SO_PASSCRED, LAST },
+	{ SOL_SOCKET, SO_PASSSEC, LAST | HINT },
+	{ SOL_SOCKET, SO_PASSPIDFD, LAST | HINT },
+	{ SOL_SOCKET, SO_PEEK_OFF, LAST },
+	{ SOL_SOCKET, SO_RCVTIMEO, 0 },
+	{ SOL_SOCKET, SO_SNDTIMEO, 0 },
+	{ SOL_SOCKET, SO_RCVLOWAT, LAST },
+	{ SOL_SOCKET, SO_KEEPALIVE, 0 },
+	{ SOL_SOCKET, SO_REUSEADDR, 0 },
+	{ SOL_SOCKET, SO_REUSEPORT, 0 },
+	{ SOL_SOCKET, SO_BROADCAST, 0 },
+	{ SOL_SOCKET, SO_LINGER, 0 },
+	{ SOL_SOCKET, SO_OOBINLINE, 0 },
+	{ SOL_SOCKET, SO_DONTROUTE, 0 },
+	{ SOL_SOCKET, SO_TIMESTAMP, HINT },
+	{ SOL_SOCKET, SO_TIMESTAMPNS, HINT },
+	{ SOL_SOCKET, SO_PRIORITY, HINT },
+	{ SOL_SOCKET, SO_MARK, HINT },
+	{ SOL_SOCKET, SO_BUSY_POLL, HINT },
+	{ SOL_SOCKET, SO_ZEROCOPY, HINT },
+	{ SOL_SOCKET, SO_BINDTODEVICE, 0 },
+	{ IPPROTO_IPV6, IPV6_V6ONLY, 0 },
+	{ IPPROTO_IPV6, IPV6_UNICAST_HOPS, 0 },
+	{ IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 0 },
+	{ IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0 },
+	{ IPPROTO_IPV6, IPV6_RECVPKTINFO, 0 },
+	{ IPPROTO_IPV6, IPV6_RECVERR, 0 },
+	{ IPPROTO_IPV6, IPV6_TCLASS, 0 },
+	{ IPPROTO_IP, IP_TOS, 0 },
+	{ IPPROTO_IP, IP_TTL, 0 },
+	{ IPPROTO_IP, IP_MTU_DISCOVER, 0 },
+	{ IPPROTO_IP, IP_RECVERR, 0 },
+	{ IPPROTO_IP, IP_PKTINFO, 0 },
+	{ IPPROTO_IP, IP_RECVTTL, 0 },
+	{ IPPROTO_IP, IP_RECVTOS, 0 },
+	{ IPPROTO_IP, IP_MULTICAST_TTL, 0 },
+	{ IPPROTO_IP, IP_MULTICAST_LOOP, 0 },
+	{ IPPROTO_IP, IP_FREEBIND, HINT },
+	{ IPPROTO_TCP, TCP_NODELAY, 0 },
+	{ IPPROTO_TCP, TCP_CORK, LAST },
+	{ IPPROTO_TCP, TCP_KEEPIDLE, 0 },
+	{ IPPROTO_TCP, TCP_KEEPINTVL, 0 },
+	{ IPPROTO_TCP, TCP_KEEPCNT, 0 },
+	{ IPPROTO_TCP, TCP_SYNCNT, 0 },
+	{ IPPROTO_TCP, TCP_LINGER2, 0 },
+	{ IPPROTO_TCP, TCP_DEFER_ACCEPT, 0 },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT, 0 },
+	{ IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0 },
+	{ IPPROTO_TCP, TCP_FASTOPEN, HINT },
+	{ IPPROTO_TCP, TCP_CONGESTION, HINT },
+};
+
+static const struct option *find(int level, int name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (options[i].level == level && options[i].name == name)
+			return &options[i];
+	return NULL;
+}
+
+static int get_int(int fd, int level, int name)
+{
+	int v = 0;
+	socklen_t len = sizeof(v);
+
+	return getsockopt(fd, level, name, &v, &len) < 0 ? -1 : v;
+}
+
+/* TCP sizes its buffers itself until it is told to. */
+static int sized_by_kernel(int fd, int name)
+{
+	int lock = get_int(fd, SOL_SOCKET, SO_BUF_LOCK), domain = get_int(fd, SOL_SOCKET, SO_DOMAIN);
+
+	if (domain == AF_UNIX || lock < 0)
+		return 0;
+	return (name == SO_SNDBUF && !(lock & 1)) || (name == SO_RCVBUF && !(lock & 2));
+}
+
+static int has_level(int domain, int protocol, int level)
+{
+	switch (level) {
+	case IPPROTO_IPV6: return domain == AF_INET6;
+	case IPPROTO_IP: return domain == AF_INET || domain == AF_INET6;
+	case IPPROTO_TCP: return protocol == IPPROTO_TCP && (domain == AF_INET || domain == AF_INET6);
+	default: return 1;
+	}
+}
+
+void sockopt_save(struct res_set *set, const struct desc *d)
+{
+	int domain = get_int(d->fd, SOL_SOCKET, SO_DOMAIN), protocol = get_int(d->fd, SOL_SOCKET, SO_PROTOCOL);
+	cleanup_close int fresh = socket(domain, get_int(d->fd, SOL_SOCKET, SO_TYPE) | SOCK_CLOEXEC, protocol);
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option *o = &options[i];
+		char now[64], usual[64];
+		socklen_t len = sizeof(now), usual_len = sizeof(usual);
+
+		if (!has_level(domain, protocol, o->level) || getsockopt(d->fd, o->level, o->name, now, &len) < 0)
+			continue;
+		if ((o->flags & HALF) && sized_by_kernel(d->fd, o->name))
+			continue;
+		if (fresh >= 0 && getsockopt(fresh, o->level, o->name, usual, &usual_len) == 0 && len == usual_len &&
+		    memcmp(now, usual, len) == 0)
+			continue;
+		rec_put_sockopt(set->recs, &(struct rec_sockopt){
+			.ino = d->st.st_ino,
+			.level = o->level,
+			.name = o->name,
+			.value = { now, len },
+		});
+	}
+}
+
+static int set_one(int fd, const struct option *o, const struct rec_sockopt *r)
+{
+	char now[64];
+	socklen_t len = sizeof(now);
+	int half;
+
+	if (getsockopt(fd, o->level, o->name, now, &len) == 0 && len == r->value.len &&
+	    memcmp(now, r->value.data, len) == 0)
+		return 0;
+	if (!(o->flags & HALF) || r->value.len != sizeof(half))
+		return setsockopt(fd, o->level, o->name, r->value.data, r->value.len);
+	memcpy(&half, r->value.data, sizeof(half));
+	half /= 2;
+	/* Above the system's limit only with a privilege. It is a size, not a promise. */
+	if (setsockopt(fd, SOL_SOCKET, o->name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE, &half, sizeof(half)) < 0)
+		setsockopt(fd, SOL_SOCKET, o->name, &half, sizeof(half));
+	return 0;
+}
+
+int sockopt_restore(const struct rset *set, const struct rdesc *d, int fd, enum sockopt_when when, struct err *err)
+{
+	const struct rec_sockopt *r;
+	size_t pos = 0;
+
+	while ((r = rset_next(set, d, REC_TAG_sockopt, &pos))) {
+		const struct option *o = find(r->level, r->name);
+
+		if (!o || !(o->flags & LAST) != (when == SOCKOPT_BEFORE_BIND))
+			continue;
+		if (set_one(fd, o, r) < 0 && !(o->flags & HINT))
+			return err_set(err, err_code_of_errno(errno), errno, "cannot set option %u/%u of %s", r->level,
+				       r->name, d->rec->name);
+	}
+	return 0;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* unix.c - AF_UNIX sockets: what can be saved, and what is written about each. */
+#include "unix.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+#include "../common/io.h"
+#include "sockopt.h"
+
+/* udiag_state: numbers of TCP states. */
+enum { ESTABLISHED = 1, LISTEN = 10 };
+
+const char *unix_name_text(struct bytes a, char *buf, size_t len)
+{
+	const char *path = (const char *)a.data + sizeof(sa_family_t);
+	size_t n = a.len > sizeof(sa_family_t) ? a.len - sizeof(sa_family_t) : 0;
+
+	if (!n)
+		snprintf(buf, len, "no name");
+	else
+		snprintf(buf, len, "%s%.*s", *path ? "" : "@", (int)(*path ? n : n - 1), *path ? path : path + 1);
+	return buf;
+}
+
+static int get_int(int fd, int name)
+{
+	int v = 0;
+	socklen_t len = sizeof(v);
+
+	return getsockopt(fd, SOL_SOCKET, name, &v, &len) < 0 ? -1 : v;
+}
+
+static int unix_probe(const struct desc *d)
+{
+	return S_ISSOCK(d->st.st_mode) && get_int(d->fd, SO_DOMAIN) == AF_UNIX;
+}
+
+static const struct unix_table *table(struct res_set *set)
+{
+	if (!set->kind[RES_UNIX])
+		set->kind[RES_UNIX] = unix_diag();
+	return set->kind[RES_UNIX];
+}
+
+/* The socket of the job with that number. The kernel's numbers of sockets are 32 bits here. */
+static const struct desc *socket_of(const struct res_set *set, uint32_t ino)
+{
+	for (size_t i = 0; ino && i < set->ndescs; i++)
+		if ((uint32_t)set->descs[i].st.st_ino == ino && S_ISSOCK(set->descs[i].st.st_mode))
+			return &set->descs[i];
+	return NULL;
+}
+
+/* Is @ino in the queue of a listener of the job? *ret_order: its place there. */
+static const struct desc *queue_of(struct res_set *set, uint32_t ino, uint32_t *ret_order)
+{
+	const struct unix_table *t = table(set);
+
+	for (size_t i = 0; t && i < t->n; i++)
+		for (uint32_t k = 0; k < t->socks[i].pending; k++) {
+			const struct desc *l;
+
+			if (t->clients[t->socks[i].first + k] != ino)
+				continue;
+			l = socket_of(set, t->socks[i].ino);
+			*ret_order = k;
+			if (l)
+				return l;
+		}
+	return NULL;
+}
+
+static struct bytes address(int fd, int (*get)(int, struct sockaddr *, socklen_t *), struct sockaddr_un *a)
+{
+	socklen_t len = sizeof(*a);
+
+	memset(a, 0, sizeof(*a));
+	if (get(fd, (struct sockaddr *)a, &len) < 0 || len <= sizeof(sa_family_t))
+		return (struct bytes){ NULL, 0 };
+	return (struct bytes){ a, MIN(len, sizeof(*a)) };
+}
+
+static int refuse_outside(struct res_set *set, const struct desc *d, const char *what, struct err *err)
+{
+	struct sockaddr_un local, remote;
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+	char a[128], b[128];
+
+	getsockopt(d->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	unix_name_text(address(d->fd, getsockname, &local), a, sizeof(a));
+	unix_name_text(address(d->fd, getpeername, &remote), b, sizeof(b));
+	return res_refuse(set, d, E_OUTSIDE, err, "%s (unix socket from %s to %s, peer process %d); close the connection, or "
+			  "start the other program under ckpt_launch, too", what, a, b, (int)peer.pid);
+}
+
+static int check_clients(struct res_set *set, const struct desc *d, const struct unix_info *info, struct err *err)
+{
+	const struct unix_table *t = table(set);
+
+	for (uint32_t k = 0; k < info->pending; k++) {
+		uint32_t client = t->clients[info->first + k];
+
+		if (client && !socket_of(set, client))
+			return refuse_outside(set, d, "a client outside of the job waits to be accepted", err);
+	}
+	return 0;
+}
+
+static int check_connected(struct res_set *set, struct desc *d, const struct unix_info *info, struct err *err)
+{
+	int waiting = 0;
+	uint32_t order;
+
+	if (info->peer) {
+		if (!socket_of(set, info->peer))
+			return d->std >= 0 ? 0 : refuse_outside(set, d, "its peer is outside of the job", err);
+		d->std = -1;
+		return 0;
+	}
+	if (queue_of(set, info->ino, &order)) {
+		/* It lies in a socket that nobody has a descriptor of before accept(). */
+		if (ioctl(d->fd, SIOCOUTQ, &waiting) == 0 && waiting)
+			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it has sent data on a connection that is not yet "
+					  "accepted; try again in a moment");
+		return 0;
+	}
+	if (info->shutdown == 3 || d->std >= 0)	/* closed by the peer */
+		return 0;
+	return refuse_outside(set, d, "it waits to be accepted outside of the job", err);
+}
+
+static int unix_check(struct res_set *set, struct desc *d, struct err *err)
+{
+	const struct unix_info *info = unix_diag_find(table(set), d->st.st_ino);
+	int type = get_int(d->fd, SO_TYPE);
+	struct sockaddr_un remote;
+
+	if (!info)
+		return d->std >= 0 ? 0 : res_refuse(set, d, E_KERNEL_FEATURE, err, "the kernel does not tell its peer (sock_diag "
+				  "with CONFIG_UNIX_DIAG, in the same network namespace)");
+	if (info->state == LISTEN)
+		return check_clients(set, d, info, err);
+	if (type != SOCK_DGRAM)
+		return info->state == ESTABLISHED ? check_connected(set, d, info, err) : 0;
+	/* Datagrams to a name, as those to syslog, find whoever is there later. */
+	if (info->peer && !socket_of(set, info->peer) && !address(d->fd, getpeername, &remote).len)
+		return d->std >= 0 ? 0 : refuse_outside(set, d, "its peer is outside of the job", err);
+	if (!info->peer || socket_of(set, info->peer))
+		d->std = -1;
+	return 0;
+}
+
+/* ---- writing ---- */
+
+/* Is @path the file that the socket was bound to? */
+static int is_bound_file(const char *path, const struct unix_info *info)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && (uint32_t)st.st_ino == info->vfs_ino &&
+	       makedev(info->vfs_dev >> 20, info->vfs_dev & 0xfffff) == st.st_dev;
+}
+
+/* A path; which relative to what must be found out. */
+static void find_file(const struct res_set *set, const struct unix_info *info, const char *path,
+		      struct rec_socket *r, char **ret_dir)
+{
+	cleanup_free char *full = NULL;
+	struct stat st;
+
+	for (size_t i = 0; path[0] != '/' && i < set->ndirs; i++) {
+		free(full);
+		full = xasprintf("%s/%s", set->dirs[i], path);
+		if (is_bound_file(full, info)) {
+			*ret_dir = xstrdup(set->dirs[i]);
+			break;
+		}
+	}
+	if (path[0] == '/')
+		full = xstrdup(path);
+	/* On overlays the kernel's device number is not that of stat(): the inode must do. */
+	r->bound_file = full && (is_bound_file(full, info) ||
+				 (lstat(full, &st) == 0 && S_ISSOCK(st.st_mode) && (uint32_t)st.st_ino == info->vfs_ino));
+	if (r->bound_file && lstat(full, &st) == 0) {
+		r->mode = st.st_mode & 07777;
+		r->uid = st.st_uid;
+		r->gid = st.st_gid;
+	}
+}
+
+static uint32_t state_of(const struct unix_info *info, const struct rec_socket *r)
+{
+	if (info->state == LISTEN)
+		return RES_SOCKET_LISTENING;
+	if (info->state == ESTABLISHED && r->type != SOCK_DGRAM)
+		return r->peer || r->listener ? RES_SOCKET_CONNECTED : RES_SOCKET_CLOSED;
+	if (r->remote.len || r->peer)
+		return RES_SOCKET_CONNECTED;
+	return r->local.len ? RES_SOCKET_BOUND : RES_SOCKET_UNCONNECTED;
+}
+
+/* ECONNRESET that nobody was told yet; to ask for it by SO_ERROR would take it away. */
+static int pending_error(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = 0 };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
+static int unix_save(struct res_set *set, struct desc *d, struct err *err UNUSED)
+{
+	const struct unix_info *info = unix_diag_find(table(set), d->st.st_ino);
+	const struct unix_queue *q = d->priv;
+	struct sockaddr_un local, remote;
+	struct rec_socket r = { .desc = d->id, .ino = d->st.st_ino, .family = AF_UNIX, .type = get_int(d->fd, SO_TYPE) };
+	cleanup_free char *dir = NULL;
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+	const struct desc *other;
+
+	if (d->std >= 0) {
+		rec_put_socket(set->recs, &r);
+		return 0;
+	}
+	r.local = address(d->fd, getsockname, &local);
+	r.remote = address(d->fd, getpeername, &remote);
+	r.backlog = info->backlog;
+	r.shutdown = info->shutdown;
+	other = socket_of(set, info->peer);
+	r.peer = other ? other->st.st_ino : 0;
+	if (!other && info->state == ESTABLISHED && r.type != SOCK_DGRAM) {
+		other = queue_of(set, info->ino, &r.order);
+		r.listener = other ? other->st.st_ino : 0;
+	}
+	r.state = state_of(info, &r);
+	r.error = pending_error(d->fd);
+	if (r.local.len && local.sun_path[0])
+		find_file(set, info, local.sun_path, &r, &dir);
+	r.dir = dir;
+	if (getsockopt(d->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
+		r.peer_uid = peer.uid;
+		r.peer_gid = peer.gid;
+	}
+	rec_put_socket(set->recs, &r);
+	if (q) {
+		set->recs->data = xrealloc(set->recs->data, set->recs->cap = set->recs->len + q->len);
+		memcpy(set->recs->data + set->recs->len, q->recs, q->len);
+		set->recs->len += q->len;
+	}
+	sockopt_save(set, d);
+	return 0;
+}
+
+const struct res_ops res_unix = {
+	.kind = RES_UNIX,
+	.name = "unix",
+	.probe = unix_probe,
+	.scan = unix_queue_scan,
+	.check = unix_check,
+	.save = unix_save,
+	.verify = unix_verify,
+	.open = unix_open,
+	.finish = unix_finish,
+};

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * unix.h - between the files that deal with AF_UNIX sockets: unix.c (checked and saved), unix_diag.c
+ * (who is connected to whom), unix_queue.c (what is in their queues), unix_restore.c (made again),
+ * unix_fill.c (queues filled, when all are there). Context: HOST.
+ */
+#ifndef CKPT_UNIX_H
+#define CKPT_UNIX_H
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "resource.h"
+
+/* What the kernel tells about a socket, by its inode number (of which it knows 32 bits). */
+struct unix_info {
+	uint32_t ino;
+	uint32_t peer;			/* 0: none, closed, or not yet accepted */
+	uint32_t vfs_ino, vfs_dev;	/* of the bound file, as the kernel packs it; 0 none */
+	uint32_t backlog;
+	uint32_t first, pending;	/* clients in its queue: pending numbers from clients[first] on */
+	uint8_t state, shutdown;
+};
+struct unix_table {
+	size_t n;
+	const uint32_t *clients;
+	struct unix_info socks[];	/* by inode number; clients[] behind */
+};
+
+/* unix_diag() - one malloc'ed block. NULL + errno. */
+struct unix_table *unix_diag(void);
+const struct unix_info *unix_diag_find(const struct unix_table *t, uint64_t ino);
+
+/*
+ * unix_queue_scan() - res_ops.scan: what is in the receive queue, as encoded socket_data records in
+ * d->priv (struct unix_queue). Descriptors in flight become descriptions without a holder.
+ */
+struct unix_queue { size_t len; unsigned char recs[]; };
+int unix_queue_scan(struct res_set *set, struct desc *d, struct err *err);
+
+/* ---- restart ---- */
+
+/* rdesc.priv of a socket. */
+struct unix_made {
+	const struct rec_socket *rec;
+	int file;			/* its file was made, but is to have none */
+	int partner;			/* other end of a pair whose peer is gone: closed when all is filled; -1 */
+};
+int unix_open(struct rset *set, struct rdesc *d, struct err *err);
+int unix_verify(struct rset *set, const struct rdesc *d, struct err *err);
+int unix_finish(struct rset *set, struct rdesc *d, struct err *err);
+
+const struct rec_socket *unix_rec(const struct rset *set, const struct rdesc *d, struct err *err);
+/* unix_by_ino() - the restored socket that had inode @ino, NULL. */
+struct rdesc *unix_by_ino(struct rset *set, uint64_t ino);
+/* unix_by_name() - the socket of the job bound to @local, of that type; listening ones only if asked. NULL. */
+struct rdesc *unix_by_name(struct rset *set, struct bytes local, uint32_t type, int listening);
+/* unix_bind(), unix_connect() - by the saved address @a of @r (relative names: in r->dir). 0, or -1 + errno. */
+int unix_bind(struct rset *set, int fd, const struct rec_socket *r, struct bytes a);
+int unix_connect(struct rset *set, int fd, const struct rec_socket *r, struct bytes a);
+/* unix_unlink() - remove the file of a bound name. */
+void unix_unlink(struct rset *set, const struct rec_socket *r, struct bytes a);
+/* unix_path() - where a bound name is now; -1: it is no path. */
+int unix_path(struct rset *set, const struct rec_socket *r, struct bytes a, char *ret, size_t len);
+/* unix_name_text() - an address for messages: "/path", "@abstract" or "no name". Returns @buf. */
+const char *unix_name_text(struct bytes a, char *buf, size_t len);
+
+#endif

@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * unix_restore.c - unix sockets made again.
+ *
+ * Listeners and bound sockets by bind(); pairs without a name by socketpair(); a pair that came about by
+ * connect() and accept() in that way again, so that getsockname() and getpeername() say the same: through
+ * the job's own listener, or if that is gone, through one that exists only for that moment.
+ */
+#include "unix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/paths.h"
+#include "sockopt.h"
+
+const struct rec_socket *unix_rec(const struct rset *set, const struct rdesc *d, struct err *err)
+{
+	const struct unix_made *m = d->priv;
+	size_t pos = d->index;
+	const struct rec_socket *r = m ? m->rec : rec_next_socket(&set->manifest->recs, &pos);
+
+	if (r && r->desc == d->rec->id)
+		return r;
+	err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s", d->rec->name);
+	return NULL;
+}
+
+struct rdesc *unix_by_ino(struct rset *set, uint64_t ino)
+{
+	for (size_t i = 0; ino && i < set->ndescs; i++)
+		if (set->descs[i].rec->ino == ino && set->descs[i].rec->kind == RES_UNIX)
+			return &set->descs[i];
+	return NULL;
+}
+
+static int same_bytes(struct bytes a, struct bytes b)
+{
+	return a.len == b.len && (!a.len || memcmp(a.data, b.data, a.len) == 0);
+}
+
+struct rdesc *unix_by_name(struct rset *set, struct bytes local, uint32_t type, int listening)
+{
+	struct rdesc *found = NULL;
+
+	for (size_t i = 0; local.len && i < set->ndescs; i++) {
+		struct rdesc *d = &set->descs[i];
+		const struct rec_socket *r = d->rec->kind == RES_UNIX && d->rec->std < 0 ? unix_rec(set, d, NULL) : NULL;
+
+		if (!r || r->type != type || (r->state == RES_SOCKET_LISTENING) != listening ||
+		    !same_bytes(r->local, local))
+			continue;
+		/* Of two with one name, that whose file is there can be reached. */
+		if (!found || r->bound_file)
+			found = d;
+	}
+	return found;
+}
+
+/* ---- names ---- */
+
+/* @a with the path that it has here. In a relative one only its directory is another. */
+static int address_here(struct rset *set, struct bytes a, struct sockaddr_un *ret, socklen_t *ret_len)
+{
+	char path[sizeof(ret->sun_path) + 1], now[PATH_MAX];
+
+	if (!a.len || a.len > sizeof(*ret)) {
+		errno = EINVAL;
+		return -1;
+	}
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret, a.data, a.len);
+	*ret_len = a.len;
+	if (ret->sun_path[0] != '/')
+		return 0;
+	/* sun_path may be full, without a NUL. */
+	snprintf(path, sizeof(path), "%.*s", (int)(a.len - offsetof(struct sockaddr_un, sun_path)), ret->sun_path);
+	if (rset_path(set, path, now, sizeof(now)) < 0 || strlen(now) >= sizeof(ret->sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memset(ret->sun_path, 0, sizeof(ret->sun_path));
+	memcpy(ret->sun_path, now, strlen(now));
+	*ret_len = offsetof(struct sockaddr_un, sun_path) + strlen(now) + 1;
+	return 0;
+}
+
+/* Go to the directory that a relative name is relative to. *ret_back: where we were, -1 if nowhere else. */
+static int enter(struct rset *set, const struct rec_socket *r, int *ret_back)
+{
+	char path[PATH_MAX];
+
+	*ret_back = -1;
+	if (!r->dir[0] || rset_path(set, r->dir, path, sizeof(path)) < 0)
+		return 0;
+	*ret_back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return chdir(path);
+}
+
+static void leave(int back)
+{
+	int e = errno;
+
+	if (back >= 0) {
+		if (fchdir(back) < 0)
+			e = errno;
+		close(back);
+	}
+	errno = e;
+}
+
+static int with_name(struct rset *set, int fd, const struct rec_socket *r, struct bytes a,
+		     int (*call)(int, const struct sockaddr *, socklen_t))
+{
+	struct sockaddr_un un;
+	socklen_t len;
+	int back, n;
+
+	if (address_here(set, a, &un, &len) < 0)
+		return -1;
+	n = enter(set, r, &back);
+	if (n == 0)
+		n = call(fd, (struct sockaddr *)&un, len);
+	leave(back);
+	return n;
+}
+
+int unix_connect(struct rset *set, int fd, const struct rec_socket *r, struct bytes a)
+{
+	return with_name(set, fd, r, a, connect);
+}
+
+int unix_bind(struct rset *set, int fd, const struct rec_socket *r, struct bytes a)
+{
+	return with_name(set, fd, r, a, bind);
+}
+
+int unix_path(struct rset *set, const struct rec_socket *r, struct bytes a, char *ret, size_t len)
+{
+	struct sockaddr_un un;
+	socklen_t n;
+	char dir[PATH_MAX];
+
+	if (address_here(set, a, &un, &n) < 0 || !un.sun_path[0])
+		return -1;
+	if (un.sun_path[0] == '/' || !r->dir[0])
+		return (size_t)snprintf(ret, len, "%.*s", (int)sizeof(un.sun_path), un.sun_path) < len ? 0 : -1;
+	if (rset_path(set, r->dir, dir, sizeof(dir)) < 0)
+		return -1;
+	return (size_t)snprintf(ret, len, "%s/%.*s", dir, (int)sizeof(un.sun_path), un.sun_path) < len ? 0 : -1;
+}
+
+void unix_unlink(struct rset *set, const struct rec_socket *r, struct bytes a)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (unix_path(set, r, a, path, sizeof(path)) == 0 && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		unlink(path);
+}
+
+/* Does somebody answer under that name? A file without anybody is what a program leaves behind when it ends. */
+static int in_use(struct rset *set, const struct rec_socket *r)
+{
+	cleanup_close int fd = socket(AF_UNIX, r->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return unix_connect(set, fd, r, r->local) == 0 || (errno != ECONNREFUSED && errno != ENOENT);
+}
+
+static int check_name(struct rset *set, const struct rec_socket *r, struct err *err)
+{
+	char path[PATH_MAX], text[128];
+	struct stat st;
+
+	if (unix_path(set, r, r->local, path, sizeof(path)) < 0) {
+		if (in_use(set, r))
+			return err_set(err, E_EXISTS, 0, "another program has a unix socket named %s",
+				       unix_name_text(r->local, text, sizeof(text)));
+		return 0;
+	}
+	if (lstat(path, &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return err_set(err, E_FILE_CHANGED, 0, "%s was a unix socket of the program, now it is another kind of file",
+			       path);
+	if (in_use(set, r))
+		return err_set(err, E_EXISTS, 0, "another program listens on the unix socket %s; end it first", path);
+	return 0;
+}
+
+static int binds(const struct rec_socket *r)
+{
+	return r->local.len && (r->state == RES_SOCKET_LISTENING || r->state == RES_SOCKET_BOUND ||
+				r->type == SOCK_DGRAM);
+}
+
+static int is_abstract(const struct rec_socket *r)
+{
+	return r->local.len > sizeof(sa_family_t) && !((const char *)r->local.data)[sizeof(sa_family_t)];
+}
+
+int unix_verify(struct rset *set, const struct rdesc *d, struct err *err)
+{
+	const struct rec_socket *r = unix_rec(set, d, err);
+
+	if (!r)
+		return -1;
+	return d->rec->std < 0 && binds(r) && (r->bound_file || is_abstract(r)) ? check_name(set, r, err) : 0;
+}
+
+/* ---- making ---- */
+
+static struct unix_made *made(struct rset *set, struct rdesc *d, struct err *err)
+{
+	struct unix_made *m = d->priv;
+	const struct rec_socket *r;
+
+	if (m)
+		return m;
+	r = unix_rec(set, d, err);
+	if (!r)
+		return NULL;
+	m = d->priv = xmalloc(sizeof(*m));
+	*m = (struct unix_made){ .rec = r, .partner = -1 };
+	d->pos = -1;
+	return m;
+}
+
+/* Who a socket says its peer is, was decided when it was connected: by the user of whoever did that. */
+static void become(uint32_t uid, uint32_t gid)
+{
+	if (geteuid() != 0 || (!uid && !gid))
+		return;
+	if (setegid(gid) < 0 || seteuid(uid) < 0)
+		errno = 0;
+}
+
+static void become_self(void)
+{
+	if (getuid() == geteuid() && getgid() == getegid())
+		return;
+	if (seteuid(getuid()) < 0 || setegid(getgid()) < 0)
+		errno = 0;
+}
+
+static int new_socket(struct rset *set, struct rdesc *d, struct err *err)
+{
+	const struct rec_socket *r = ((struct unix_made *)d->priv)->rec;
+	int fd = socket(AF_UNIX, r->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd >= 0)
+		fd = rset_move(set, fd);
+	d->fd = fd;
+	if (fd < 0)
+		return err_set(err, E_LIMIT, errno, "cannot make a unix socket");
+	return sockopt_restore(set, d, fd, SOCKOPT_BEFORE_BIND, err);
+}
+
+/* The file of a name; the directory of one in memory is as new as the container. */
+static int bind_fresh(struct rset *set, int fd, const struct rec_socket *r)
+{
+	cleanup_free char *dir = NULL;
+	char path[PATH_MAX];
+
+	if (unix_path(set, r, r->local, path, sizeof(path)) == 0) {
+		unix_unlink(set, r, r->local);
+		if (set->own_shm && strncmp(path, "/dev/shm/", 9) == 0) {
+			dir = xstrdup(path);
+			*strrchr(dir, '/') = 0;
+			paths_mkdirs(dir, NULL);
+		}
+	}
+	return unix_bind(set, fd, r, r->local);
+}
+
+/*
+ * The socket's file was removed, but it is bound. For the time of the restart it has a file again, by
+ * which clients find it, unless another socket has been bound to that name since.
+ */
+static int bind_removed(struct rset *set, struct rdesc *d)
+{
+	struct unix_made *m = d->priv;
+	struct sockaddr_un none = { .sun_family = AF_UNIX };
+	const struct rdesc *other = unix_by_name(set, m->rec->local, m->rec->type, m->rec->state == RES_SOCKET_LISTENING);
+
+	if (unix_bind(set, d->fd, m->rec, m->rec->local) < 0)
+		/* Something else has the name: whoever looks for this one will not find it there. */
+		return bind(d->fd, (struct sockaddr *)&none, sizeof(sa_family_t));
+	m->file = 1;
+	if (other && other != d && unix_rec(set, other, NULL)->bound_file) {
+		unix_unlink(set, m->rec, m->rec->local);
+		m->file = 0;
+	}
+	return 0;
+}
+
+/* Owner and permissions at once: connect() is tried as the user who did it. */
+static void set_owner(struct rset *set, const struct rec_socket *r)
+{
+	char path[PATH_MAX];
+
+	if (!r->bound_file || unix_path(set, r, r->local, path, sizeof(path)) < 0)
+		return;
+	if (lchown(path, r->uid, r->gid) < 0)
+		errno = 0;
+	chmod(path, r->mode);
+}
+
+static int make_bound(struct rset *set, struct rdesc *d, struct err *err)
+{
+	const struct rec_socket *r = ((struct unix_made *)d->priv)->rec;
+	char path[PATH_MAX], text[128];
+	int n;
+
+	if (new_socket(set, d, err) < 0)
+		return -1;
+	if (r->bound_file && check_name(set, r, err) < 0)
+		return -1;
+	if (!r->bound_file && unix_path(set, r, r->local, path, sizeof(path)) == 0)
+		n = bind_removed(set, d);
+	else
+		n = bind_fresh(set, d->fd, r);
+	if (n == 0)
+		set_owner(set, r);
+	if (n < 0)
+		return err_set(err, errno == EADDRINUSE ? E_EXISTS : err_code_of_errno(errno), errno,
+			       "cannot bind a unix socket to %s", unix_name_text(r->local, text, sizeof(text)));
+	if (r->state != RES_SOCKET_LISTENING)
+		return 0;
+	become(r->peer_uid, r->peer_gid);
+	n = listen(d->fd, r->backlog);
+	become_self();
+	return n < 0 ? err_set(err, E_FAILED, errno, "cannot listen on %s", d->rec->name) : 0;
+}
+
+/* The job's listener of that name, open; else one for the moment (*ret_temp 1). -1: cannot be had. */
+static int listener_for(struct rset *set, const struct rec_socket *server, int *ret_temp, struct err *err)
+{
+	struct rdesc *l = unix_by_name(set, server->local, server->type, 1);
+	char path[PATH_MAX];
+	struct stat st;
+	int fd;
+
+	*ret_temp = 0;
+	if (l) {
+		const struct rec_socket *r = made(set, l, err) ? ((struct unix_made *)l->priv)->rec : NULL;
+
+		if (!r || (l->fd < 0 && make_bound(set, l, err) < 0))
+			return -1;
+		/* Unless its file was removed before and could not be made for a moment. */
+		if (r->bound_file || unix_path(set, r, r->local, path, sizeof(path)) < 0 || lstat(path, &st) == 0)
+			return l->fd;
+	}
+	*ret_temp = 1;
+	if (unix_path(set, server, server->local, path, sizeof(path)) == 0 && lstat(path, &st) == 0)
+		return -1;
+	fd = socket(AF_UNIX, server->type | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && (unix_bind(set, fd, server, server->local) < 0 || listen(fd, 1) < 0)) {
+		close(fd);
+		return -1;
+	}
+	if (fd >= 0 && unix_path(set, server, server->local, path, sizeof(path)) == 0)
+		chmod(path, 0777);
+	return fd;
+}
+
+/* connect() and accept(). 1: both sides made, 0: it cannot be done here, -1: error. */
+static int make_accepted(struct rset *set, struct rdesc *c, struct rdesc *s, struct err *err)
+{
+	const struct rec_socket *client = ((struct unix_made *)c->priv)->rec, *server = ((struct unix_made *)s->priv)->rec;
+	int temp, n = -1, listener = listener_for(set, server, &temp, err);
+
+	if (listener < 0)
+		return temp ? 0 : -1;
+	if (new_socket(set, c, err) < 0)
+		goto out;
+	/* A client with a name: of use to itself only, so a name that is taken is no reason to fail. */
+	if (client->local.len && !in_use(set, client) && bind_fresh(set, c->fd, client) == 0) {
+		set_owner(set, client);
+		if (!client->bound_file)
+			unix_unlink(set, client, client->local);
+	}
+	become(server->peer_uid, server->peer_gid);
+	n = unix_connect(set, c->fd, server, server->local);
+	become_self();
+	if (n < 0 && errno == EACCES)
+		n = unix_connect(set, c->fd, server, server->local);
+	s->fd = n < 0 ? -1 : accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (s->fd >= 0)
+		s->fd = rset_move(set, s->fd);
+	n = s->fd >= 0;
+	if (!n) {
+		close(c->fd);
+		c->fd = -1;
+	}
+out:
+	if (temp) {
+		close(listener);
+		unix_unlink(set, server, server->local);
+	}
+	return n;
+}
+
+/* @b NULL: the peer is gone, its place is kept until the queues are filled. */
+static int make_pair(struct rset *set, struct rdesc *a, struct rdesc *b, struct err *err)
+{
+	struct unix_made *m = a->priv;
+	int ends[2], n;
+
+	become(m->rec->peer_uid, m->rec->peer_gid);
+	n = socketpair(AF_UNIX, m->rec->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends);
+	become_self();
+	if (n < 0)
+		return err_set(err, E_LIMIT, errno, "cannot make a pair of unix sockets");
+	a->fd = rset_move(set, ends[0]);
+	n = rset_move(set, ends[1]);
+	*(b ? &b->fd : &m->partner) = n;
+	if (a->fd < 0 || n < 0)
+		return err_set(err, E_LIMIT, errno, "no descriptor left for a unix socket");
+	return 0;
+}
+
+static int make_connected(struct rset *set, struct rdesc *d, struct err *err)
+{
+	const struct rec_socket *r = ((struct unix_made *)d->priv)->rec;
+	struct rdesc *peer = unix_by_ino(set, r->peer), *server, *client;
+	const struct rec_socket *p;
+	int n = 0;
+
+	if (r->peer && (!peer || !made(set, peer, err)))
+		return err_set(err, E_CORRUPT, 0, "the peer of %s is not in the manifest", d->rec->name);
+	p = peer ? ((struct unix_made *)peer->priv)->rec : NULL;
+	if (peer && (r->local.len || p->local.len)) {
+		/* A name on both sides: the listener's is that of the one who accepted. */
+		server = !p->local.len || (r->local.len && unix_by_name(set, r->local, r->type, 1)) ? d : peer;
+		client = server == d ? peer : d;
+		n = make_accepted(set, client, server, err);
+	}
+	if (n == 0)
+		n = make_pair(set, d, peer, err);
+	if (n < 0)
+		return -1;
+	if (sockopt_restore(set, d, d->fd, SOCKOPT_BEFORE_BIND, err) < 0)
+		return -1;
+	return peer ? sockopt_restore(set, peer, peer->fd, SOCKOPT_BEFORE_BIND, err) : 0;
+}
+
+static int has_data(const struct rset *set, const struct rdesc *d)
+{
+	size_t pos = 0;
+
+	return rset_next(set, d, REC_TAG_socket_data, &pos) != NULL;
+}
+
+static int make_dgram(struct rset *set, struct rdesc *d, struct err *err)
+{
+	const struct rec_socket *r = ((struct unix_made *)d->priv)->rec, *p = NULL;
+	struct rdesc *peer = unix_by_ino(set, r->peer);
+
+	if (peer && made(set, peer, err))
+		p = ((struct unix_made *)peer->priv)->rec;
+	if (p && p->peer == r->ino && (!r->local.len || !p->local.len)) {
+		if (make_pair(set, d, peer, err) < 0 || (r->local.len && bind_fresh(set, d->fd, r) < 0) ||
+		    (p->local.len && bind_fresh(set, peer->fd, p) < 0) ||
+		    sockopt_restore(set, peer, peer->fd, SOCKOPT_BEFORE_BIND, err) < 0)
+			return -1;
+		return sockopt_restore(set, d, d->fd, SOCKOPT_BEFORE_BIND, err);
+	}
+	/* Without a name, what it has can only have come from a peer that it was paired with. */
+	if (!r->local.len && has_data(set, d))
+		return make_pair(set, d, NULL, err) < 0 ? -1 : sockopt_restore(set, d, d->fd, SOCKOPT_BEFORE_BIND, err);
+	return r->local.len ? make_bound(set, d, err) : new_socket(set, d, err);
+}
+
+int unix_open(struct rset *set, struct rdesc *d, struct err *err)
+{
+	struct unix_made *m;
+
+	if (d->rec->std >= 0)
+		return rset_std(set, d, err);
+	m = made(set, d, err);
+	if (!m)
+		return -1;
+	if (d->fd >= 0)		/* made together with another */
+		return 0;
+	if (m->rec->type == SOCK_DGRAM)
+		return make_dgram(set, d, err);
+	switch (m->rec->state) {
+	case RES_SOCKET_LISTENING:
+	case RES_SOCKET_BOUND:
+		return make_bound(set, d, err);
+	case RES_SOCKET_CONNECTED:
+		if (!m->rec->listener)
+			return make_connected(set, d, err);
+		/* It will wait in its listener's queue, but only when nobody else has to pass it. */
+		if (new_socket(set, d, err) < 0)
+			return -1;
+		if (m->rec->local.len)
+			unix_bind(set, d->fd, m->rec, m->rec->local);
+		return 0;
+	case RES_SOCKET_CLOSED:
+		return make_connected(set, d, err);
+	default:
+		return new_socket(set, d, err);
+	}
+}

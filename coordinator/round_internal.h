@@ -39,7 +39,7 @@ struct rproc {
 	struct agent_pending *pending;
 	size_t npending;
 	struct agent_timer *timers;
-	size_t ntimers;
+	size_t ntimers, ntimers_heard;
 	struct rec_timer *timer_recs;	/* kinds, from /proc/PID/timers */
 
 	struct proc_maps maps;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,57 +106,91 @@ static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m,
 	return ret;
 }
 
-static int listen_to(struct round *r, struct rproc *p, struct err *err)
+/* One message of @p. Return: 1 it was the last, 0 there is more to come, -1 error. */
+static int hear(struct round *r, struct rproc *p, struct err *err)
 {
-	int fds[AGENT_FDS_MAX + 4], ok;
-	size_t nfds, ntimers = 0;
+	int fds[AGENT_FDS_MAX + 4], ok = 0;
 	struct agent_msg m;
+	size_t nfds;
 	void *body;
 
-	for (;;) {
-		if (round_recv(r, p, &m, &body, fds, &nfds, err))
-			return -1;
-		switch (m.type) {
-		case AGENT_END:
-			free(body);
-			if (!p->process || p->nthreads != p->hello.nthreads || ntimers != p->ntimers)
-				return err_set(err, E_FAILED, 0, "%s gave an incomplete answer", round_who(p));
-			return 0;
-		case AGENT_PROCESS:
-			ok = m.len == sizeof(*p->process) && !p->process;
-			if (ok) {
-				p->process = body;
-				body = NULL;
-			}
-			break;
-		case AGENT_THREAD:
-			ok = !collect(&m, body, sizeof(*p->threads), (void **)&p->threads, &p->nthreads);
-			break;
-		case AGENT_PENDING:
-			ok = !collect(&m, body, sizeof(*p->pending), (void **)&p->pending, &p->npending);
-			break;
-		case AGENT_TIMER:
-			ok = !collect(&m, body, sizeof(*p->timers), (void **)&p->timers, &ntimers);
-			break;
-		case AGENT_FDS:
-			ok = 1;
-			if (take_fds(r, p, &m, body, fds, nfds, err)) {
-				free(body);
-				return -1;
-			}
-			break;
-		case AGENT_FAILED:
-			err_set(err, E_FAILED, m.len == sizeof(struct agent_failed) ? -((struct agent_failed *)body)->error : 0,
-				"%s could not describe itself", round_who(p));
-			free(body);
-			return -1;
-		default:
-			ok = 0;
-		}
+	if (round_recv(r, p, &m, &body, fds, &nfds, err))
+		return -1;
+	switch (m.type) {
+	case AGENT_END:
 		free(body);
-		if (!ok)
-			return err_set(err, E_FAILED, 0, "%s sent a message that makes no sense (type %u)", round_who(p), m.type);
+		if (!p->process || p->nthreads != p->hello.nthreads || p->ntimers_heard != p->ntimers)
+			return err_set(err, E_FAILED, 0, "%s gave an incomplete answer", round_who(p));
+		return 1;
+	case AGENT_PROCESS:
+		ok = m.len == sizeof(*p->process) && !p->process;
+		if (ok) {
+			p->process = body;
+			body = NULL;
+		}
+		break;
+	case AGENT_THREAD:
+		ok = !collect(&m, body, sizeof(*p->threads), (void **)&p->threads, &p->nthreads);
+		break;
+	case AGENT_PENDING:
+		ok = !collect(&m, body, sizeof(*p->pending), (void **)&p->pending, &p->npending);
+		break;
+	case AGENT_TIMER:
+		ok = !collect(&m, body, sizeof(*p->timers), (void **)&p->timers, &p->ntimers_heard);
+		break;
+	case AGENT_FDS:
+		ok = 1;
+		if (take_fds(r, p, &m, body, fds, nfds, err)) {
+			free(body);
+			return -1;
+		}
+		break;
+	case AGENT_FAILED:
+		err_set(err, E_FAILED, m.len == sizeof(struct agent_failed) ? -((struct agent_failed *)body)->error : 0,
+			"%s could not describe itself", round_who(p));
+		free(body);
+		return -1;
+	default:
+		break;
 	}
+	free(body);
+	if (!ok)
+		return err_set(err, E_FAILED, 0, "%s sent a message that makes no sense (type %u)", round_who(p), m.type);
+	return 0;
+}
+
+/*
+ * All of them at once, whoever has something to say: a user may have no more descriptors in flight than
+ * the sender's limit of open files allows, so none may have to wait for another one's to be received.
+ */
+static int listen_to_all(struct round *r, struct err *err)
+{
+	struct pollfd *pfds = xcalloc(r->nprocs + 1, sizeof(*pfds));
+	size_t left = 0, i;
+	int n = 0, ret = 0;
+
+	for (i = 0; i < r->nprocs; i++) {
+		pfds[i] = (struct pollfd){ .fd = r->procs[i]->zombie ? -1 : r->procs[i]->sock, .events = POLLIN };
+		left += !r->procs[i]->zombie;
+	}
+	while (left && ret >= 0) {
+		n = poll(pfds, r->nprocs, round_ms_left(r, 0));
+		if (n == 0) {
+			ret = err_set(err, E_TIMEOUT, 0, "the time given was over before all processes had answered");
+			break;
+		}
+		for (i = 0; i < r->nprocs && ret >= 0; i++) {
+			if (n < 0 || !pfds[i].revents)
+				continue;
+			ret = hear(r, r->procs[i], err);
+			if (ret == 1) {
+				pfds[i].fd = -1;
+				left--;
+			}
+		}
+	}
+	free(pfds);
+	return ret < 0 ? -1 : 0;
 }
 
 /* Numbers as the job sees them: the innermost namespace's. */
@@ -251,9 +286,10 @@ int round_snapshot(struct round *r, struct err *err)
 		if (ask(r, r->procs[i], err))
 			return -1;
 	}
+	if (listen_to_all(r, err))
+		return -1;
 	for (size_t i = 0; i < r->nprocs; i++)
-		if (!r->procs[i]->zombie &&
-		    (listen_to(r, r->procs[i], err) || read_proc(r->procs[i], err) || refuse_process(r->procs[i], err)))
+		if (!r->procs[i]->zombie && (read_proc(r->procs[i], err) || refuse_process(r->procs[i], err)))
 			return -1;
 	describe_tasks(r);
 	return 0;

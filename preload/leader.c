@@ -22,6 +22,7 @@
 
 #define ARENA_SIZE	(64UL << 20)	/* address space only; what is not touched costs nothing */
 #define ARENA_SMALL	(4UL << 20)	/* when RLIMIT_AS leaves no more */
+#define BACKGROUND_STACK (64UL << 10)
 
 #ifndef ARCH_GET_XCOMP_PERM
 #define ARCH_GET_XCOMP_PERM 0x1022
@@ -35,6 +36,7 @@ struct leader {
 	unsigned char *body;		/* AGENT_BODY_MAX bytes */
 	struct rlimit raised;		/* RLIMIT_NOFILE as it was, if it had to be raised */
 	int was_raised;
+	int was_subreaper;		/* it is none while everything stands still */
 };
 
 void *arena_get(struct arena *a, size_t n)
@@ -312,6 +314,18 @@ static int tell_fds(struct leader *l)
 	return !r && n ? send_fds(l, f, fds, n) : r;
 }
 
+/*
+ * The copy-on-write children of all processes are to go to the keeper, not to a subreaper among the
+ * program's own processes, which would see a child end that it never had. Every process is here
+ * before the first of them makes one.
+ */
+static void resign_as_subreaper(struct leader *l)
+{
+	l->was_subreaper = get_prctl(PR_GET_CHILD_SUBREAPER);
+	if (l->was_subreaper)
+		SYS(prctl, PR_SET_CHILD_SUBREAPER, 0);
+}
+
 static int snapshot(struct leader *l, const struct agent_snapshot *want, const int32_t *timer_ids, uint32_t nthreads)
 {
 	struct call *c = &l->park->call;
@@ -325,6 +339,7 @@ static int snapshot(struct leader *l, const struct agent_snapshot *want, const i
 	if ((r = tell_timers(l, timer_ids, want->ntimers)) != 0 || (r = tell_process(l, nthreads)) != 0 ||
 	    (r = tell_threads(l)) != 0 || (r = tell_pending(l)) != 0 || (r = tell_fds(l)) != 0)
 		return fail(l, r, "snapshot");
+	resign_as_subreaper(l);
 	return tell(l, AGENT_END, NULL, 0, 0);
 }
 
@@ -347,31 +362,61 @@ static int tell_saved(struct leader *l, struct save *s, int error)
 	return tell(l, AGENT_SAVED, &done, sizeof(done), 1);
 }
 
+/* What the child in between is told, and what it says; it shares our memory. */
+struct background {
+	struct leader *l;
+	struct save *save;
+	const struct agent_area *areas;
+	size_t n;
+	long pid;			/* of the writer, or -errno */
+};
+
+/* Nothing is written to the program's own stack from here on, as that is among what is hashed and saved. */
+static void write_in_copy(const struct background *b)
+{
+	struct save s = *b->save;
+
+	/* The copy has its own file table but shares descriptions; /proc/self is another process now. */
+	if (s.mem >= 0)
+		SYS(close, s.mem);
+	s.mem = -1;
+	tell(b->l, AGENT_FORKED, NULL, 0, 0);
+	tell_saved(b->l, &s, save_areas(&s, b->areas, b->n, 0, AREA_INPLACE));
+	SYS(exit_group, 0);
+}
+
+static int fork_writer(void *arg)
+{
+	struct background *b = arg;
+	long pid = SYS(clone, 0, 0, 0, 0, 0);
+
+	if (pid == 0)
+		write_in_copy(b);
+	b->pid = pid;
+	return 0;
+}
+
 /*
  * Write from a copy-on-write child, so that the program need not wait for the disk. It is a
  * grandchild: the child in between ends at once and is reaped here; it has no exit signal, so the
- * program's wait() never sees it, and the orphan goes to the keeper, which reaps it.
+ * program's wait() never sees it, and the orphan goes to the keeper, which reaps it. The child in between
+ * is made as vfork() makes them, or the page tables would be copied twice, and torn down, too,
+ * while the program waits.
  */
 static int save_in_background(struct leader *l, struct save *s, const struct agent_area *areas, size_t n)
 {
-	long pid = SYS(clone, 0, 0, 0, 0, 0);
+	struct background b = { .l = l, .save = s, .areas = areas, .n = n };
+	unsigned char *stack = arena_get(&l->arena, BACKGROUND_STACK);
+	long pid;
 
+	if (!stack)
+		return -ENOMEM;
+	pid = clone_on(CLONE_VM | CLONE_VFORK, stack + BACKGROUND_STACK, fork_writer, &b);
 	if (pid < 0)
 		return (int)pid;
-	if (pid == 0) {
-		if (SYS(clone, 0, 0, 0, 0, 0) != 0)
-			SYS(exit_group, 0);
-		/* The copy has its own file table but shares descriptions; /proc/self is another process now. */
-		if (s->mem >= 0)
-			SYS(close, s->mem);
-		s->mem = -1;
-		tell(l, AGENT_FORKED, NULL, 0, 0);
-		tell_saved(l, s, save_areas(s, areas, n, 0, AREA_INPLACE));
-		SYS(exit_group, 0);
-	}
 	while (SYS(wait4, pid, NULL, 0x40000000 /* __WALL */, NULL) == -EINTR)
 		;
-	return 1;
+	return b.pid < 0 ? (int)b.pid : 1;
 }
 
 static int save(struct leader *l, const struct agent_save *want, int image)
@@ -466,6 +511,8 @@ void leader_run(struct park *park)
 		converse(&l, stuck);
 	if (l.sock >= 0)
 		SYS(close, l.sock);
+	if (l.was_subreaper)
+		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
 	if (l.was_raised)
 		SYS(prlimit64, 0, RLIMIT_NOFILE, &l.raised, NULL);
 	SYS(munmap, l.arena.base, l.arena.size);

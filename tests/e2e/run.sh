@@ -52,7 +52,7 @@ finish() {	# RESULT STATUS [TEXT]
 	if [ "$2" = 1 ]; then
 		sed 's/^/    /' "$dir/out" "$dir/said" 2>/dev/null | tail -n 40
 	fi
-	[ -n "$front" ] && kill -9 "$front" 2>/dev/null
+	if [ -n "$front" ]; then kill -9 "$front"; wait "$front"; fi 2>/dev/null
 	# Again, as the keeper's children may fork while we look.
 	for _ in 1 2 3 4 5; do
 		for pid in $(ours); do kill -9 "$pid" 2>/dev/null; done

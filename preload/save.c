@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include "agent.h"
 #include "hash.h"
 #include "mem.h"
@@ -128,7 +129,12 @@ int save_area(struct save *s, const struct agent_area *a)
 	for (uint64_t at = a->start; at < a->end; at += SAVE_CHUNK) {
 		size_t len = MIN(SAVE_CHUNK, a->end - at);
 		const unsigned char *present = NULL;
+		char byte;
 		int r;
+
+		/* The round is gone: what we write is in no checkpoint. */
+		if (SYS(recvfrom, s->sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) == 0)
+			return -EPIPE;
 
 		if ((a->flags & AREA_MINCORE) && SYS(mincore, at, len, s->mincore) == 0)
 			present = s->mincore;

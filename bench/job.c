@@ -82,18 +82,17 @@ static void watch(const char *log)
 	int64_t raw = clock_now(CLOCK_MONOTONIC_RAW), real = clock_now(CLOCK_REALTIME), raw_now, real_now;
 	char line[128];
 
-	for (;;) {
-		raw_now = clock_now(CLOCK_MONOTONIC_RAW);
+	for (;; raw = raw_now, real = real_now) {
+		/* In this order: whenever it stands still, @real is a time before that. */
 		real_now = clock_now(CLOCK_REALTIME);
-		if (raw_now - raw > GAP_NS || real_now - real > GAP_NS) {
-			snprintf(line, sizeof(line), "gap %lld %lld %lld\n", (long long)(raw_now - raw),
-				 (long long)real, (long long)real_now);
-			say(log, line);
-			raw_now = clock_now(CLOCK_MONOTONIC_RAW);
-			real_now = clock_now(CLOCK_REALTIME);
-		}
-		raw = raw_now;
-		real = real_now;
+		raw_now = clock_now(CLOCK_MONOTONIC_RAW);
+		if (raw_now - raw <= GAP_NS)
+			continue;
+		snprintf(line, sizeof(line), "gap %lld %lld %lld\n", (long long)(raw_now - raw), (long long)real,
+			 (long long)clock_now(CLOCK_REALTIME));
+		say(log, line);
+		real_now = clock_now(CLOCK_REALTIME);
+		raw_now = clock_now(CLOCK_MONOTONIC_RAW);
 	}
 }
 

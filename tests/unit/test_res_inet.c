@@ -83,7 +83,7 @@ static void test_refused(void **state UNUSED)
 	assert_int_equal(connect(c, (void *)&a, sizeof(a)), 0);
 	fix_add(f, c);
 	assert_int_equal(fix_check(f), -1);
-	assert_int_equal(f->err.code, E_UNSUPPORTED_FD);
+	assert_int_equal(f->err.code, E_OUTSIDE);
 	snprintf(port, sizeof(port), "127.0.0.1:%u", ntohs(a.sin_port));
 	assert_non_null(strstr(f->err.msg, port));
 	fix_free(f);

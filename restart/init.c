@@ -183,13 +183,18 @@ static void NORETURN run(struct restart *r)
 	serve(r);
 }
 
+static int holds_session(const struct restart *r)
+{
+	return r->has_tty_sid && !r->tty_sid;
+}
+
 /*
  * The process that makes the container: it cannot be process 1 of it itself. A session that began
  * outside of the job's namespace is represented by it, so it must stay if that has a terminal.
  */
 static void NORETURN make_container(struct restart *r, int pipe_fd)
 {
-	int hold = r->has_tty_sid && !r->tty_sid;
+	int hold = holds_session(r);
 	struct err err = { .code = E_FAILED };
 	struct pollfd p = { .fd = -1, .events = POLLIN };
 	pid_t pid;
@@ -245,5 +250,8 @@ pid_t init_start(struct restart *r, struct err *err)
 			err_set(err, E_FAILED, 0, "the process that makes the container ended");
 	}
 	close(fds[0]);
+	/* Unless it holds a session it ends at once, and shall not be seen as a zombie. */
+	if (init < 0 || !holds_session(r))
+		waitpid(maker, NULL, 0);
 	return init;
 }

@@ -208,7 +208,7 @@ static void read_signals(struct front *f)
 /* The program has its own copies of all that; ours would keep a pipe's reader from seeing its end. */
 static void let_go(struct front *f, struct stdio_hold *hold)
 {
-	int keep[6];
+	int keep[7];
 
 	if (f->relay.term >= 0)
 		f->relay.term = fcntl(f->relay.term, F_DUPFD_CLOEXEC, 3);
@@ -219,6 +219,8 @@ static void let_go(struct front *f, struct stdio_hold *hold)
 	keep[3] = hold->path_fd;
 	keep[4] = f->relay.master;
 	keep[5] = f->relay.term;
+	/* As a shell would, while its job has no descriptor of the terminal: it would hang up. */
+	keep[6] = f->r->pty_slave;
 	fds_close_from(3, keep, ARRAY_SIZE(keep));
 	(void)!chdir("/");
 }
@@ -247,6 +249,8 @@ int front_run(struct restart *r, int sock, pid_t init)
 			read_keeper(&f);
 		ask_step(&f.ask, p[2].revents, p[3].revents);
 	}
+	if (f.last && r->pty_slave >= 0)
+		close(r->pty_slave);
 	relay_end(&f.relay, f.last);
 	while (f.last && !f.init_gone && waitpid(init, NULL, 0) < 0 && errno == EINTR)
 		;

@@ -92,10 +92,32 @@ int tty_put_output(int master UNUSED, int slave, const void *data, size_t len)
 	return r;
 }
 
+/*
+ * Until what was written to the master side has arrived: before, the old settings must not come back, or
+ * it would be echoed. poll() waits for the kernel's thread if nothing can be read yet, which is always so
+ * when only a part of a line was written; else the bytes are counted, in @lines of them all.
+ */
+static void await_input(int slave, size_t lines)
+{
+	struct pollfd p = { .fd = slave, .events = POLLIN };
+	int waiting = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		poll(&p, 1, 0);
+		if (ioctl(slave, FIONREAD, &waiting) < 0 || (size_t)waiting >= lines)
+			break;
+		wait_ms();
+	}
+	/* The rest of the last line follows at once. */
+	for (int i = 0; lines && i < SETTLE_MS; i++)
+		wait_ms();
+}
+
 int tty_put_input(int master, int slave, const struct termios *t, const void *data, size_t len)
 {
 	struct termios plain = *t;
-	int r, flags, e, waiting, had = 0;
+	const char *newline = t->c_lflag & ICANON ? memrchr(data, '\n', len) : (const char *)data + len - 1;
+	int r, flags, e;
 
 	if (nonblock(master, &flags) < 0)
 		return -1;
@@ -105,13 +127,8 @@ int tty_put_input(int master, int slave, const struct termios *t, const void *da
 	if (r == 0)
 		r = write_all(master, data, len);
 	e = errno;
-	/* Before it has arrived the old settings must not come back: it would be echoed. */
-	for (int i = 0; i < 50 && r == 0; i++) {
-		wait_ms();
-		if (ioctl(slave, FIONREAD, &waiting) < 0 || (i > SETTLE_MS && waiting == had))
-			break;
-		had = waiting;
-	}
+	if (r == 0)
+		await_input(slave, newline ? (size_t)(newline - (const char *)data) + 1 : 0);
 	ioctl(slave, TCSETS, t);
 	fcntl(master, F_SETFL, flags);
 	errno = e;

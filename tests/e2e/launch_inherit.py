@@ -31,7 +31,8 @@ out = [("fds", sorted(fds.items())), ("low", os.dup(int(sys.argv[2]))), ("cwd", 
        ("env", sorted((k, v) for k, v in os.environ.items() if k not in ("LD_PRELOAD", "CKPT_JOB_DIR", "_"))),
        ("oom", open("/proc/self/oom_score_adj").read()), ("affinity", sorted(os.sched_getaffinity(0)))]
 for k in ("SigBlk", "SigIgn", "SigPnd", "ShdPnd", "CapEff", "CapAmb", "NoNewPrivs", "Seccomp", "Uid", "Gid"):
-    out.append((k, status[k]))
+    # Signal 33 is the library's and invisible through libc; posix_spawn (make) leaves it ignored.
+    out.append((k, "%x" % (int(status[k], 16) & ~(1 << 32)) if k == "SigIgn" else status[k]))
 os.write(int(sys.argv[2]), repr(out).encode())
 """
 

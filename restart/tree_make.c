@@ -216,8 +216,9 @@ static void see_off(struct maker *m, uint32_t self)
 		if (s->op != TREE_FORK || s->maker != self)
 			continue;
 		t = task_of(m, s->pid);
-		if (s->temp && !(s->pid & TREE_ANY_PID && !real_pid(m, s->pid)) &&
-		    waitid(P_PID, real_pid(m, s->pid), &info, WEXITED | __WALL) < 0) {
+		/* ECHILD: group_is_here() */
+		if (s->temp && waitid(P_PID, real_pid(m, s->pid), &info, WEXITED | __WALL) < 0 &&
+		    (errno != ECHILD || m->r->namespaces & CLONE_NEWPID)) {
 			err_set(&err, E_FAILED, errno, "waiting for helper %u", real_pid(m, s->pid));
 			give_up(m, self, &err);
 		}
@@ -273,6 +274,20 @@ static void begin_session(struct maker *m, uint32_t self)
 		give_up(m, self, &err);
 }
 
+/*
+ * Without a pid namespace of ours a group may be there already, because the restart was started in the
+ * session, even in the pipeline, that the job was started in. Then its leader needs no helper.
+ */
+static int group_is_here(struct maker *m, const struct tree_step *s)
+{
+	if (m->r->namespaces & CLONE_NEWPID || !s->temp || s->pid & TREE_ANY_PID ||
+	    getpgid((pid_t)s->pid) != (pid_t)s->pid || getsid((pid_t)s->pid) != getsid(0))
+		return 0;
+	for (int stage = SYNC_EXIST; stage <= SYNC_MOVED; stage++)
+		sync_arrive(m->r->sync, (enum sync_stage)stage, m->made);
+	return 1;
+}
+
 /* The life of a process from its birth; a child begins again at the top with another @self. */
 static void NORETURN live(struct maker *m, uint32_t self)
 {
@@ -289,6 +304,8 @@ again:
 			continue;
 		switch (s->op) {
 		case TREE_FORK:
+			if (group_is_here(m, s))
+				break;
 			t = task_of(m, s->pid);
 			/* A helper's end shall be no news for its parent. */
 			pid = tree_clone(real_pid(m, s->pid), 0, t ? (int)t->exit_signal : 0);

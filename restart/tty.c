@@ -211,7 +211,8 @@ int tty_foreground(struct restart *r, const struct rec_task *task, struct err *e
 	pid_t pgid = getpgrp();
 	int ours, fd, ret = 0;
 
-	if (!brings(r, task) || (fd = terminal_of(r, task->sid, &ours)) < 0)
+	/* A group that began outside has no number here; the one that leads it made it the foreground's. */
+	if (!pgid || !brings(r, task) || (fd = terminal_of(r, task->sid, &ours)) < 0)
 		return 0;
 	/* ENOTTY: it gave its terminal up, or the session's leader is gone and has taken it along. */
 	if (ioctl(fd, TIOCSPGRP, &pgid) && errno != ENOTTY)

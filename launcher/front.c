@@ -95,7 +95,7 @@ static void stop(struct state *s, int sig)
 /* The program has its own copies; ours would keep a pipe's reader from seeing its end. */
 static void started(struct state *s, pid_t root)
 {
-	int keep[4];
+	int keep[5];
 
 	s->root = root;
 	stdio_hold_release(&s->hold);
@@ -103,6 +103,7 @@ static void started(struct state *s, pid_t root)
 	keep[1] = s->signal_fd;
 	keep[2] = s->f->job->owner_fd;
 	keep[3] = s->hold.path_fd;
+	keep[4] = s->ask.control_fd;		/* a signal may have asked for a checkpoint already */
 	fds_close_from(3, keep, ARRAY_SIZE(keep));
 	(void)!chdir("/");
 }

@@ -28,13 +28,20 @@ struct scan_arg {
 #define REGIONS 1024
 
 /* @without: category that pages must not have. @found returns 1 to stop. */
-static int scan(int fd, uint64_t start, uint64_t end, uint64_t without, int (*found)(void *, uint64_t, uint64_t), void *arg)
+static int scan(int fd, uint64_t start, uint64_t end, uint64_t without,
+		int (*found)(void *, uint64_t, uint64_t), void *arg)
 {
 	struct scan_region regions[REGIONS];
 	struct scan_arg s = {
-		.size = sizeof(s), .start = start, .end = end, .vec = (uint64_t)(uintptr_t)regions, .vec_len = REGIONS,
-		.category_inverted = without, .category_mask = without,
-		.category_anyof_mask = IS_PRESENT | IS_SWAPPED, .return_mask = IS_PRESENT,
+		.size = sizeof(s),
+		.start = start,
+		.end = end,
+		.vec = (uint64_t)(uintptr_t)regions,
+		.vec_len = REGIONS,
+		.category_inverted = without,
+		.category_mask = without,
+		.category_anyof_mask = IS_PRESENT | IS_SWAPPED,
+		.return_mask = IS_PRESENT,
 	};
 
 	while (s.start < end) {
@@ -52,8 +59,8 @@ static int scan(int fd, uint64_t start, uint64_t end, uint64_t without, int (*fo
 	return 0;
 }
 
-static int read_entries(int fd, uint64_t start, uint64_t end, uint64_t without, int (*found)(void *, uint64_t, uint64_t),
-			void *arg)
+static int read_entries(int fd, uint64_t start, uint64_t end, uint64_t without,
+			int (*found)(void *, uint64_t, uint64_t), void *arg)
 {
 	uint64_t e[4096];
 
@@ -64,7 +71,8 @@ static int read_entries(int fd, uint64_t start, uint64_t end, uint64_t without, 
 		if (got < 8)
 			return -1;
 		for (ssize_t i = 0; i < got / 8; i++, at += PAGE_SIZE) {
-			if (!(e[i] & (ENTRY_PRESENT | ENTRY_SWAPPED)) || (without == IS_FILE && (e[i] & ENTRY_FILE)))
+			if (!(e[i] & (ENTRY_PRESENT | ENTRY_SWAPPED)) ||
+			    (without == IS_FILE && (e[i] & ENTRY_FILE)))
 				continue;
 			if (found(arg, at, at + PAGE_SIZE))
 				return 0;
@@ -73,7 +81,8 @@ static int read_entries(int fd, uint64_t start, uint64_t end, uint64_t without, 
 	return 0;
 }
 
-static int walk(pid_t pid, uint64_t start, uint64_t end, uint64_t without, int (*found)(void *, uint64_t, uint64_t), void *arg)
+static int walk(pid_t pid, uint64_t start, uint64_t end, uint64_t without,
+		int (*found)(void *, uint64_t, uint64_t), void *arg)
 {
 	char path[64];
 	int fd, ret;
@@ -99,7 +108,8 @@ static int forward(void *arg, uint64_t start, uint64_t end)
 	return 0;
 }
 
-int pagemap_ranges(pid_t pid, uint64_t start, uint64_t end, void (*found)(void *, uint64_t, uint64_t), void *arg)
+int pagemap_ranges(pid_t pid, uint64_t start, uint64_t end,
+		   void (*found)(void *, uint64_t, uint64_t), void *arg)
 {
 	struct forward f = { found, arg };
 

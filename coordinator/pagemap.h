@@ -15,8 +15,8 @@
  * out and are not the shared zero page, ascending. Return: 0; -1 when it cannot be told (no pagemap, no right to
  * read it), before anything was found: take all of the range then.
  */
-int pagemap_ranges(pid_t pid, uint64_t start, uint64_t end, void (*found)(void *arg, uint64_t start, uint64_t end),
-		   void *arg);
+int pagemap_ranges(pid_t pid, uint64_t start, uint64_t end,
+		   void (*found)(void *arg, uint64_t start, uint64_t end), void *arg);
 
 /* pagemap_has_private() - 1 if a page of a private file mapping was written to (is its own copy), or it cannot be told. */
 int pagemap_has_private(pid_t pid, uint64_t start, uint64_t end);

@@ -67,7 +67,8 @@ static int refuse(struct round *r, struct err *err)
 		err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
 		goto out;
 	}
-	if (tree_make(r->tasks, r->ntasks, r->keeper_pid, keeper.nssid[keeper.ns_depth - 1], &plan, err))
+	if (tree_make(r->tasks, r->ntasks, r->keeper_pid, keeper.nssid[keeper.ns_depth - 1], &plan,
+		      err))
 		goto out;
 	tree_plan_free(&plan);
 	ret = 0;

@@ -16,18 +16,20 @@ struct round_params {
 	const char *job, *id;
 	const char *run_dir;		/* where the round socket is bound */
 	pid_t keeper;			/* root of the tree, in our pid namespace */
-	const char *target;		/* the checkpoint's directory; must not exist, or be empty */
-	const char *tmp;		/* hidden directory beside it, chosen by the caller: made and renamed here */
+	const char *target; /* the checkpoint's directory; must not exist, or be empty */
+	const char
+		*tmp; /* hidden directory beside it, chosen by the caller: made and renamed here */
 	const char *compression;	/* "none", "lz4", "zstd:3", ... */
 	int leave_running;		/* 0: the job's processes are killed after the commit */
 	int64_t deadline_ns;		/* CLOCK_MONOTONIC; 0 none */
 	struct std_stream std[3];	/* the launcher's standard streams */
 	int64_t interval_ns;		/* recorded, so that a restart goes on with it */
 	int keep;
-	int periodic;			/* recorded: made because the interval was over, so it may be pruned */
+	int periodic; /* recorded: made because the interval was over, so it may be pruned */
 	const char *directory;		/* recorded: where the job's checkpoints go */
 	/* called now and then; phase is a word for --status and the progress bar */
-	void (*progress)(void *arg, const char *phase, uint64_t done, uint64_t total, uint32_t nprocs);
+	void (*progress)(void *arg, const char *phase, uint64_t done, uint64_t total,
+			 uint32_t nprocs);
 	void *progress_arg;
 };
 

@@ -40,23 +40,26 @@ int round_prepare(struct round *r, struct err *err)
 	return 0;
 }
 
-static int finish_raw(int fd, const char *name, const struct rec_buf *recs, uint64_t end, struct rec_image *ret,
-		      struct err *err)
+static int finish_raw(int fd, const char *name, const struct rec_buf *recs, uint64_t end,
+		      struct rec_image *ret, struct err *err)
 {
 	return image_finish(fd, name, recs, end, &ret->size, &ret->meta_hash, err);
 }
 
 /* The raw file keeps its pages until the compressed one is complete; then that takes its name. */
 static int finish_compressed(struct round *r, int fd, const char *name, const struct codec *codec,
-			     const struct rec_buf *recs, uint64_t end, struct rec_image *ret, struct err *err)
+			     const struct rec_buf *recs, uint64_t end, struct rec_image *ret,
+			     struct err *err)
 {
 	char *packed = xasprintf("%s.packed", name);
 	int out = openat(r->tmp_fd, packed, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), failed;
 
 	if (out < 0)
-		failed = err_set(err, err_code_of_errno(errno), errno, "cannot create %s/%s", r->p->tmp, packed);
+		failed = err_set(err, err_code_of_errno(errno), errno, "cannot create %s/%s",
+				 r->p->tmp, packed);
 	else
-		failed = codec_finish_image(fd, out, name, codec, recs, end, &ret->size, &ret->meta_hash, err);
+		failed = codec_finish_image(fd, out, name, codec, recs, end, &ret->size,
+					    &ret->meta_hash, err);
 	if (!failed && renameat(r->tmp_fd, packed, r->tmp_fd, name))
 		failed = err_set(err, E_FAILED, errno, "cannot rename %s/%s", r->p->tmp, packed);
 	if (out >= 0)
@@ -65,8 +68,8 @@ static int finish_compressed(struct round *r, int fd, const char *name, const st
 	return failed;
 }
 
-static int finish(struct round *r, int fd, const char *name, const struct codec *codec, const struct rec_buf *recs,
-		  uint64_t end, struct rec_image *ret, struct err *err)
+static int finish(struct round *r, int fd, const char *name, const struct codec *codec,
+		  const struct rec_buf *recs, uint64_t end, struct rec_image *ret, struct err *err)
 {
 	ret->name = name;
 	if (codec->kind == CODEC_NONE)
@@ -83,8 +86,12 @@ static int put_in_place(struct round *r, struct err *err)
 		err_set(err, err_code_of_errno(errno), errno, "cannot open %s", parent);
 	else if (fsync(r->tmp_fd))
 		err_set(err, err_code_of_errno(errno), errno, "cannot write %s", r->p->tmp);
-	else if (rename(r->p->tmp, r->p->target))	/* an empty directory is replaced, anything else is not */
-		err_set(err, errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR ? E_EXISTS : err_code_of_errno(errno),
+	else if (rename(r->p->tmp,
+			r->p->target)) /* an empty directory is replaced, anything else is not */
+		err_set(err,
+			errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR
+				? E_EXISTS
+				: err_code_of_errno(errno),
 			errno, "cannot put the checkpoint at %s", r->p->target);
 	else if (fsync(dir))
 		err_set(err, err_code_of_errno(errno), errno, "cannot write %s", parent);
@@ -110,16 +117,21 @@ int round_commit(struct round *r, uint64_t *ret_bytes, struct err *err)
 		if (p->zombie)
 			continue;
 		if (p->saved.end < IMAGE_DATA_START)
-			return err_set(err, E_FAILED, 0, "%s did not say how much it wrote", round_who(p));
+			return err_set(err, E_FAILED, 0, "%s did not say how much it wrote",
+				       round_who(p));
 		/* Last of its records: a copy-on-write child has told it after the others were made. */
-		rec_put_extents(&p->recs, &(struct rec_extents){
-			.table = { p->extents, p->nextents * sizeof(*p->extents) }, .codec = "none" });
-		if (finish(r, p->image_fd, p->image_name, &codec, &p->recs, p->saved.end, &p->image_rec, err))
+		rec_put_extents(&p->recs,
+				&(struct rec_extents){
+					.table = {p->extents, p->nextents * sizeof(*p->extents)},
+					.codec = "none"});
+		if (finish(r, p->image_fd, p->image_name, &codec, &p->recs, p->saved.end,
+			   &p->image_rec, err))
 			return -1;
 		rec_put_image(&r->manifest, &p->image_rec);
 		*ret_bytes += p->image_rec.size;
 	}
-	if (finish(r, r->manifest_fd, "checkpoint.img", &codec, &r->manifest, r->manifest_end, &manifest, err))
+	if (finish(r, r->manifest_fd, "checkpoint.img", &codec, &r->manifest, r->manifest_end,
+		   &manifest, err))
 		return -1;
 	*ret_bytes += manifest.size;
 	return put_in_place(r, err);

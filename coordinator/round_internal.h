@@ -13,9 +13,9 @@
 /* A mapping of a process, with what is wanted of it. */
 struct rarea {
 	struct rec_area rec;
-	uint32_t flags;			/* AREA_* of agent.h, for the pages that are to be written */
-	int write;			/* 0: nothing to write (another image holds it, or the file itself) */
-	char image[32];			/* name of another image that holds its pages; "" this one */
+	uint32_t flags; /* AREA_* of agent.h, for the pages that are to be written */
+	int write;	/* 0: nothing to write (another image holds it, or the file itself) */
+	char image[32]; /* name of another image that holds its pages; "" this one */
 	int scan;			/* 1: ask the pagemap which pages there are; 0: all of it */
 };
 
@@ -75,7 +75,7 @@ struct round {
 	int64_t job_clock_delta;	/* the job's CLOCK_MONOTONIC minus ours */
 	int64_t job_boot_delta;
 	int64_t stopped_ns, resumed_ns, begun_ns;
-	struct shared_file *shared;	/* file mappings that an image of this checkpoint holds */
+	struct shared_file *shared; /* file mappings that an image of this checkpoint holds */
 	size_t nshared;
 };
 
@@ -86,10 +86,11 @@ void round_resume(struct round *r);
 struct rproc *round_proc_inside(const struct round *r, uint32_t pid);
 
 /* round_wire.c: messages to and from a leader. Errors: E_PROCESS_DIED naming the process. */
-int round_send(const struct rproc *p, int type, const void *body, size_t len, uint32_t count, int fd, struct err *err);
+int round_send(const struct rproc *p, int type, const void *body, size_t len, uint32_t count,
+	       int fd, struct err *err);
 /* round_recv() - body is malloc'ed; @fds: room for AGENT_FDS_MAX. Honours the deadline. */
-int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void **body, int *fds, size_t *nfds,
-	       struct err *err);
+int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void **body, int *fds,
+	       size_t *nfds, struct err *err);
 
 /* round_snapshot.c */
 int round_snapshot(struct round *r, struct err *err);

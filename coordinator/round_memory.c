@@ -40,12 +40,13 @@ static int has_flag(const struct proc_map *m, const char *flag)
 
 static uint32_t vm_flags(const struct proc_map *m)
 {
-	static const struct { char name[3]; uint32_t flag; } table[] = {
-		{ "gd", AREA_VM_GROWSDOWN }, { "lo", AREA_VM_LOCKED }, { "lf", AREA_VM_LOCKONFAULT },
-		{ "nr", AREA_VM_NORESERVE }, { "dc", AREA_VM_DONTFORK }, { "dd", AREA_VM_DONTDUMP },
-		{ "wf", AREA_VM_WIPEONFORK }, { "hg", AREA_VM_HUGEPAGE }, { "nh", AREA_VM_NOHUGEPAGE },
-		{ "mg", AREA_VM_MERGEABLE }, { "sr", AREA_VM_SEQ_READ }, { "rr", AREA_VM_RAND_READ },
-		{ "mw", AREA_VM_MAYWRITE },
+	static const struct { char name[3]; uint32_t flag;
+	} table[] = {
+		{"gd", AREA_VM_GROWSDOWN},  {"lo", AREA_VM_LOCKED},   {"lf", AREA_VM_LOCKONFAULT},
+		{"nr", AREA_VM_NORESERVE},  {"dc", AREA_VM_DONTFORK}, {"dd", AREA_VM_DONTDUMP},
+		{"wf", AREA_VM_WIPEONFORK}, {"hg", AREA_VM_HUGEPAGE}, {"nh", AREA_VM_NOHUGEPAGE},
+		{"mg", AREA_VM_MERGEABLE},  {"sr", AREA_VM_SEQ_READ}, {"rr", AREA_VM_RAND_READ},
+		{"mw", AREA_VM_MAYWRITE},
 	};
 	uint32_t ret = 0;
 
@@ -61,8 +62,10 @@ static uint32_t vm_flags(const struct proc_map *m)
 
 static int refuse(const struct rproc *p, const struct proc_map *m, const char *why, struct err *err)
 {
-	return err_set(err, E_UNSUPPORTED_MEMORY, 0, "%s has memory mapped at %llx that cannot be saved: %s%s%s%s",
-		       round_who(p), (unsigned long long)m->start, why, *m->path ? " (" : "", m->path, *m->path ? ")" : "");
+	return err_set(err, E_UNSUPPORTED_MEMORY, 0,
+		       "%s has memory mapped at %llx that cannot be saved: %s%s%s%s", round_who(p),
+		       (unsigned long long)m->start, why, *m->path ? " (" : "", m->path,
+		       *m->path ? ")" : "");
 }
 
 static int starts(const char *s, const char *prefix)
@@ -70,7 +73,8 @@ static int starts(const char *s, const char *prefix)
 	return !strncmp(s, prefix, strlen(prefix));
 }
 
-static struct rarea *add_area(struct rproc *p, const struct proc_map *m, uint64_t start, uint64_t end)
+static struct rarea *add_area(struct rproc *p, const struct proc_map *m, uint64_t start,
+			      uint64_t end)
 {
 	struct rarea *a;
 
@@ -114,7 +118,8 @@ static struct shared_file *written_already(struct round *r, const struct rarea *
 	for (size_t i = 0; i < r->nshared; i++) {
 		struct shared_file *s = &r->shared[i];
 
-		if (s->dev == a->rec.dev && s->ino == a->rec.ino && s->offset <= a->rec.offset && s->offset + s->len >= end)
+		if (s->dev == a->rec.dev && s->ino == a->rec.ino && s->offset <= a->rec.offset &&
+		    s->offset + s->len >= end)
 			return s;
 	}
 	return NULL;
@@ -153,8 +158,8 @@ static void private_file(struct round *r, struct rproc *p, struct rarea *a)
 	a->rec.shift = s->start + (a->rec.offset - s->offset) - a->rec.start;
 }
 
-static int shared_object(struct round *r, struct rproc *p, struct rarea *a, uint32_t kind, const char *name,
-			 struct err *err)
+static int shared_object(struct round *r, struct rproc *p, struct rarea *a, uint32_t kind,
+			 const char *name, struct err *err)
 {
 	struct object *o = object_find_or_add(&r->set, a->rec.dev, a->rec.ino, kind, name,
 					      a->rec.offset + (a->rec.end - a->rec.start));
@@ -178,7 +183,8 @@ static int shared_object(struct round *r, struct rproc *p, struct rarea *a, uint
 	return 0;
 }
 
-static int shared(struct round *r, struct rproc *p, struct rarea *a, const struct proc_map *m, struct err *err)
+static int shared(struct round *r, struct rproc *p, struct rarea *a, const struct proc_map *m,
+		  struct err *err)
 {
 	if (starts(m->path, "/SYSV"))
 		return refuse(p, m, "System V shared memory", err);
@@ -191,7 +197,8 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 	if (starts(m->path, "/memfd:"))
 		return shared_object(r, p, a, OBJECT_MEMFD, m->path + 7, err);
 	if (starts(m->path, "/dev/shm/"))
-		return shared_object(r, p, a, m->deleted ? OBJECT_DELETED : OBJECT_SHM, m->path, err);
+		return shared_object(r, p, a, m->deleted ? OBJECT_DELETED : OBJECT_SHM, m->path,
+				     err);
 	if (m->deleted)
 		return shared_object(r, p, a, OBJECT_DELETED, m->path, err);
 	if (starts(m->path, "/dev/"))
@@ -203,8 +210,8 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 	return 0;
 }
 
-static int classify(struct round *r, struct rproc *p, const struct proc_map *m, uint64_t start, uint64_t end,
-		    struct err *err)
+static int classify(struct round *r, struct rproc *p, const struct proc_map *m, uint64_t start,
+		    uint64_t end, struct err *err)
 {
 	struct rarea *a;
 
@@ -301,7 +308,8 @@ struct agent_area *round_memory_ask(struct round *r, struct rproc *p, size_t *n)
 		if (!a->write)
 			continue;
 		k.flags = a->flags;
-		if (!a->scan || pagemap_ranges(p->host_pid, a->rec.start, a->rec.end, ask_range, &k))
+		if (!a->scan ||
+		    pagemap_ranges(p->host_pid, a->rec.start, a->rec.end, ask_range, &k))
 			ask_range(&k, a->rec.start, a->rec.end);
 	}
 	*n = k.n;

@@ -43,20 +43,40 @@ static void put_process(struct rproc *p)
 	size_t len = strlen(p->cwd);
 	int deleted = len > 10 && !strcmp(p->cwd + len - 10, " (deleted)");
 	struct rec_process rec = {
-		.pid = p->pid, .comm = p->comm, .exe = p->exe, .cwd = p->cwd, .cwd_deleted = (uint32_t)deleted,
-		.root = p->root, .umask = st->umask,
-		.ruid = st->ruid, .euid = st->euid, .suid = st->suid, .fsuid = st->fsuid,
-		.rgid = st->rgid, .egid = st->egid, .sgid = st->sgid, .fsgid = st->fsgid,
-		.groups = { st->groups, (size_t)st->ngroups * sizeof(uint32_t) },
-		.cap_inh = st->cap_inh, .cap_prm = st->cap_prm, .cap_eff = st->cap_eff,
-		.cap_bnd = st->cap_bnd, .cap_amb = st->cap_amb,
+		.pid = p->pid,
+		.comm = p->comm,
+		.exe = p->exe,
+		.cwd = p->cwd,
+		.cwd_deleted = (uint32_t)deleted,
+		.root = p->root,
+		.umask = st->umask,
+		.ruid = st->ruid,
+		.euid = st->euid,
+		.suid = st->suid,
+		.fsuid = st->fsuid,
+		.rgid = st->rgid,
+		.egid = st->egid,
+		.sgid = st->sgid,
+		.fsgid = st->fsgid,
+		.groups = {st->groups, (size_t)st->ngroups * sizeof(uint32_t)},
+		.cap_inh = st->cap_inh,
+		.cap_prm = st->cap_prm,
+		.cap_eff = st->cap_eff,
+		.cap_bnd = st->cap_bnd,
+		.cap_amb = st->cap_amb,
 		.securebits = a->securebits,
 		.personality = (uint32_t)read_number(p->host_pid, "personality", 16, 0),
-		.dumpable = a->dumpable, .no_new_privs = a->no_new_privs, .child_subreaper = a->child_subreaper,
-		.thp_disable = a->thp_disable, .tsc_mode = a->tsc_mode, .mce_kill = a->mce_kill,
+		.dumpable = a->dumpable,
+		.no_new_privs = a->no_new_privs,
+		.child_subreaper = a->child_subreaper,
+		.thp_disable = a->thp_disable,
+		.tsc_mode = a->tsc_mode,
+		.mce_kill = a->mce_kill,
 		.oom_score_adj = read_number(p->host_pid, "oom_score_adj", 10, 0),
 		.coredump_filter = (uint32_t)read_number(p->host_pid, "coredump_filter", 16, 0x33),
-		.xcomp_perm = a->xcomp_perm, .self = p->hello.self, .agent_version = AGENT_VERSION,
+		.xcomp_perm = a->xcomp_perm,
+		.self = p->hello.self,
+		.agent_version = AGENT_VERSION,
 	};
 
 	if (deleted)
@@ -102,11 +122,26 @@ static void put_threads(struct rproc *p)
 		struct proc_stat st;
 		long cpu_len;
 		struct rec_thread rec = {
-			.tid = t->tid, .leader = t->leader, .rec = t->rec, .enter = t->enter, .stack = t->stack, .uc = t->uc,
-			.rip = t->rip, .rsp = t->rsp, .fs_base = t->fs_base, .gs_base = t->gs_base,
-			.tid_address = t->tid_address, .robust_list = t->robust_list, .robust_len = t->robust_len,
-			.rseq = t->rseq, .rseq_len = t->rseq_len, .rseq_sig = t->rseq_sig, .sigmask = t->sigmask,
-			.pdeathsig = t->pdeathsig, .timerslack = t->timerslack, .ioprio = t->ioprio,
+			.tid = t->tid,
+			.leader = t->leader,
+			.rec = t->rec,
+			.enter = t->enter,
+			.stack = t->stack,
+			.uc = t->uc,
+			.rip = t->rip,
+			.rsp = t->rsp,
+			.fs_base = t->fs_base,
+			.gs_base = t->gs_base,
+			.tid_address = t->tid_address,
+			.robust_list = t->robust_list,
+			.robust_len = t->robust_len,
+			.rseq = t->rseq,
+			.rseq_len = t->rseq_len,
+			.rseq_sig = t->rseq_sig,
+			.sigmask = t->sigmask,
+			.pdeathsig = t->pdeathsig,
+			.timerslack = t->timerslack,
+			.ioprio = t->ioprio,
 			.syscall = t->syscall_nr,
 		};
 
@@ -132,15 +167,19 @@ static void put_signals(struct rproc *p)
 {
 	for (uint32_t i = 0; i < 64; i++) {
 		struct rec_sigaction a = {
-			.signal = i + 1, .handler = p->process->sigaction[i].handler, .flags = p->process->sigaction[i].flags,
-			.restorer = p->process->sigaction[i].restorer, .mask = p->process->sigaction[i].mask,
+			.signal = i + 1,
+			.handler = p->process->sigaction[i].handler,
+			.flags = p->process->sigaction[i].flags,
+			.restorer = p->process->sigaction[i].restorer,
+			.mask = p->process->sigaction[i].mask,
 		};
 
 		if (a.handler || a.flags)
 			rec_put_sigaction(&p->recs, &a);
 	}
 	for (size_t i = 0; i < p->npending; i++) {
-		struct rec_pending s = { .tid = p->pending[i].tid, .siginfo = { p->pending[i].siginfo, 128 } };
+		struct rec_pending s = {
+			.tid = p->pending[i].tid, .siginfo = {p->pending[i].siginfo, 128}};
 
 		rec_put_pending(&p->recs, &s);
 	}
@@ -183,7 +222,9 @@ static void put_fds(struct round *r, struct rproc *p)
 	for (size_t i = 0; i < r->set.ndescs; i++)
 		for (size_t k = 0; k < r->set.descs[i].nholders; k++) {
 			const struct holder *h = &r->set.descs[i].holders[k];
-			struct rec_fd rec = { .fd = (uint32_t)h->fd, .desc = r->set.descs[i].id, .cloexec = h->cloexec };
+			struct rec_fd rec = {
+				.fd = (uint32_t)h->fd, .desc = r->set.descs[i].id, .cloexec = h->cloexec,
+			};
 
 			if (h->pid == p->pid && h->fd >= 0)
 				rec_put_fd(&p->recs, &rec);
@@ -196,11 +237,22 @@ static void put_memory(struct rproc *p)
 	char *auxv = proc_read(p->host_pid, "auxv", &auxv_len);
 	const struct proc_stat *s = &p->stat;
 	struct rec_mm mm = {
-		.start_code = s->start_code, .end_code = s->end_code, .start_data = s->start_data, .end_data = s->end_data,
-		.start_brk = s->start_brk, .brk = p->process->brk, .start_stack = s->start_stack,
-		.arg_start = s->arg_start, .arg_end = s->arg_end, .env_start = s->env_start, .env_end = s->env_end,
-		.auxv = { auxv, auxv_len },
-		.vdso = p->vdso, .vdso_len = p->vdso_len, .vvar = p->vvar, .vvar_len = p->vvar_len,
+		.start_code = s->start_code,
+		.end_code = s->end_code,
+		.start_data = s->start_data,
+		.end_data = s->end_data,
+		.start_brk = s->start_brk,
+		.brk = p->process->brk,
+		.start_stack = s->start_stack,
+		.arg_start = s->arg_start,
+		.arg_end = s->arg_end,
+		.env_start = s->env_start,
+		.env_end = s->env_end,
+		.auxv = {auxv, auxv_len},
+		.vdso = p->vdso,
+		.vdso_len = p->vdso_len,
+		.vvar = p->vvar,
+		.vvar_len = p->vvar_len,
 	};
 
 	rec_put_mm(&p->recs, &mm);
@@ -245,10 +297,14 @@ static struct bytes vdso_id(unsigned char *buf, size_t size)
 
 			if (ph[k].p_type != PT_NOTE)
 				continue;
-			for (const char *end = (const char *)n + ph[k].p_filesz; (const char *)n < end;
-			     n = (const void *)((const char *)(n + 1) + ((n->n_namesz + 3) & ~3u) + ((n->n_descsz + 3) & ~3u)))
+			for (const char *end = (const char *)n + ph[k].p_filesz;
+			     (const char *)n < end;
+			     n = (const void *)((const char *)(n + 1) + ((n->n_namesz + 3) & ~3u) +
+						((n->n_descsz + 3) & ~3u)))
 				if (n->n_type == NT_GNU_BUILD_ID && n->n_descsz <= size) {
-					memcpy(buf, (const char *)(n + 1) + ((n->n_namesz + 3) & ~3u), n->n_descsz);
+					memcpy(buf,
+					       (const char *)(n + 1) + ((n->n_namesz + 3) & ~3u),
+					       n->n_descsz);
 					ret.len = n->n_descsz;
 				}
 		}
@@ -313,7 +369,8 @@ void round_manifest_job(struct round *r)
 	job.hostname = u.nodename;
 	job.domainname = u.domainname;
 	job.command = command ? command : "";
-	job.pause_ns = (uint64_t)((r->resumed_ns ? r->resumed_ns : io_monotonic_ns()) - r->stopped_ns);
+	job.pause_ns =
+		(uint64_t)((r->resumed_ns ? r->resumed_ns : io_monotonic_ns()) - r->stopped_ns);
 	job.write_ns = (uint64_t)(io_monotonic_ns() - r->begun_ns);
 	job.interval_s = (uint64_t)(r->p->interval_ns / 1000000000);
 	job.keep = (uint64_t)r->p->keep;

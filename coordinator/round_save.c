@@ -22,13 +22,15 @@ static int open_image(struct round *r, const char *name, struct err *err)
 	int fd = openat(r->tmp_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	if (fd < 0)
-		err_set(err, err_code_of_errno(errno), errno, "cannot create %s/%s", r->p->tmp, name);
+		err_set(err, err_code_of_errno(errno), errno, "cannot create %s/%s", r->p->tmp,
+			name);
 	return fd;
 }
 
 static int ask_to_save(struct round *r, struct rproc *p, struct err *err)
 {
-	struct agent_save s = { .offset = IMAGE_DATA_START, .background = (uint32_t)r->p->leave_running, .hash = 1 };
+	struct agent_save s = {
+		.offset = IMAGE_DATA_START, .background = (uint32_t)r->p->leave_running, .hash = 1};
 	struct agent_area *areas;
 	size_t n;
 	int ret;
@@ -41,7 +43,8 @@ static int ask_to_save(struct round *r, struct rproc *p, struct err *err)
 	for (size_t at = 0; !ret && at < n; at += AREAS_PER_MESSAGE) {
 		size_t some = MIN(n - at, AREAS_PER_MESSAGE);
 
-		ret = round_send(p, AGENT_AREAS, areas + at, some * sizeof(*areas), (uint32_t)some, -1, err);
+		ret = round_send(p, AGENT_AREAS, areas + at, some * sizeof(*areas), (uint32_t)some,
+				 -1, err);
 	}
 	if (!ret)
 		ret = round_send(p, AGENT_AREAS, NULL, 0, 0, -1, err);
@@ -55,8 +58,8 @@ static int saved(struct round *r, struct rproc *p, const struct agent_saved *s, 
 	p->saved = *s;
 	p->done = 1;
 	if (s->error)
-		return err_set(err, err_code_of_errno(-s->error), -s->error, "cannot write the memory of %s to %s",
-			       round_who(p), r->p->tmp);
+		return err_set(err, err_code_of_errno(-s->error), -s->error,
+			       "cannot write the memory of %s to %s", round_who(p), r->p->tmp);
 	return 0;
 }
 
@@ -88,11 +91,15 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 			ret = saved(r, p, body, err);
 		break;
 	case AGENT_FAILED:
-		ret = err_set(err, E_FAILED, m.len == sizeof(struct agent_failed) ? -((struct agent_failed *)body)->error : 0,
+		ret = err_set(err, E_FAILED,
+			      m.len == sizeof(struct agent_failed)
+				      ? -((struct agent_failed *)body)->error
+				      : 0,
 			      "%s could not write its memory", round_who(p));
 		break;
 	default:
-		ret = err_set(err, E_FAILED, 0, "%s sent a message that makes no sense (type %u)", round_who(p), m.type);
+		ret = err_set(err, E_FAILED, 0, "%s sent a message that makes no sense (type %u)",
+			      round_who(p), m.type);
 	}
 	free(body);
 	return ret;
@@ -133,7 +140,8 @@ static int hear_all(struct round *r, int or_forked, struct err *err)
 		if (poll(fds, n, MIN((unsigned)round_ms_left(r, 0), 500u)) < 0 && errno != EINTR)
 			ret = err_set(err, E_FAILED, errno, "poll");
 		if (!round_ms_left(r, 0))
-			ret = err_set(err, E_TIMEOUT, 0, "the time given was over before all memory was written");
+			ret = err_set(err, E_TIMEOUT, 0,
+				      "the time given was over before all memory was written");
 		for (nfds_t i = 0; i < n && !ret; i++)
 			if (fds[i].revents)
 				ret = hear(r, who[i], err);

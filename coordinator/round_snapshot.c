@@ -28,13 +28,13 @@ static void read_timers(struct rproc *p)
 	while (at && (at = strstr(at, "ID: ")) != NULL) {
 		struct rec_timer t = { 0 };
 
-		if (sscanf(at, "ID: %u signal: %d/%llx notify: %15[a-z]/%*[a-z].%u ClockID: %d", &id, &sig, &value, how,
-			   &target, &clock) == 6) {
+		if (sscanf(at, "ID: %u signal: %d/%llx notify: %15[a-z]/%*[a-z].%u ClockID: %d",
+			   &id, &sig, &value, how, &target, &clock) == 6) {
 			t.id = id;
 			t.signal = (uint32_t)sig;
 			t.sigval = value;
 			t.clock = clock;
-			t.tid = target;		/* outside number: records.c makes it the job's own */
+			t.tid = target; /* outside number: records.c makes it the job's own */
 			t.notify = !strcmp(how, "none") ? 1 : 0;
 			if (strstr(at, "/tid.") && strstr(at, "/tid.") < strchr(at, 'C'))
 				t.notify |= 4;	/* SIGEV_THREAD_ID */
@@ -60,7 +60,8 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 	if (p->hello.leader_tid == p->pid) {	/* we looked at the main thread */
 		memcpy(s->leader_syscall, p->leader_call, sizeof(s->leader_syscall));
 		if (p->leader_age_ns >= 0)
-			s->leader_since_ns = p->signalled_ns + r->job_clock_delta - p->leader_age_ns;
+			s->leader_since_ns =
+				p->signalled_ns + r->job_clock_delta - p->leader_age_ns;
 	}
 	ret = round_send(p, AGENT_SNAPSHOT, s, len, 1, -1, err);
 	free(s);
@@ -68,7 +69,8 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 }
 
 /* Append the @count structs of a message to an array. */
-static int collect(const struct agent_msg *m, const void *body, size_t size, void **array, size_t *n)
+static int collect(const struct agent_msg *m, const void *body, size_t size, void **array,
+		   size_t *n)
 {
 	if (m->len != m->count * size)
 		return -1;
@@ -78,29 +80,34 @@ static int collect(const struct agent_msg *m, const void *body, size_t size, voi
 	return 0;
 }
 
-static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m, const void *body, int *fds,
-		    size_t nfds, struct err *err)
+static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m, const void *body,
+		    int *fds, size_t nfds, struct err *err)
 {
 	const struct agent_fd *f = body;
 	int ret = 0;
 
 	if (m->len != m->count * sizeof(*f) || (nfds != m->count && nfds))
-		return err_set(err, E_FAILED, 0, "%s: descriptors were lost on the way; raise the limit of open files "
-			       "(ulimit -n)", round_who(p));
+		return err_set(
+			err, E_FAILED, 0,
+			"%s: descriptors were lost on the way; raise the limit of open files "
+			"(ulimit -n)",
+			round_who(p));
 	for (size_t i = 0; i < m->count; i++) {
 		if (f[i].flags & AGENT_FD_UNSENDABLE || !nfds) {
 			char path[64], *link;
 
 			snprintf(path, sizeof(path), "fd/%d", f[i].fd);
 			link = proc_link(p->host_pid, path);
-			err_set(err, E_UNSUPPORTED_FD, 0, "%s has fd %d open on %s, which cannot be saved; close it first",
+			err_set(err, E_UNSUPPORTED_FD, 0,
+				"%s has fd %d open on %s, which cannot be saved; close it first",
 				round_who(p), f[i].fd, link ? link : "?");
 			free(link);
 			ret = -1;
 		} else if (ret) {
 			close(fds[i]);
 		} else {
-			ret = res_set_add(&r->set, fds[i], p->pid, f[i].fd, f[i].flags & FD_CLOEXEC, err);
+			ret = res_set_add(&r->set, fds[i], p->pid, f[i].fd, f[i].flags & FD_CLOEXEC,
+					  err);
 		}
 	}
 	return ret;
@@ -119,8 +126,10 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 	switch (m.type) {
 	case AGENT_END:
 		free(body);
-		if (!p->process || p->nthreads != p->hello.nthreads || p->ntimers_heard != p->ntimers)
-			return err_set(err, E_FAILED, 0, "%s gave an incomplete answer", round_who(p));
+		if (!p->process || p->nthreads != p->hello.nthreads ||
+		    p->ntimers_heard != p->ntimers)
+			return err_set(err, E_FAILED, 0, "%s gave an incomplete answer",
+				       round_who(p));
 		return 1;
 	case AGENT_PROCESS:
 		ok = m.len == sizeof(*p->process) && !p->process;
@@ -146,7 +155,9 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 		}
 		break;
 	case AGENT_FAILED:
-		err_set(err, E_FAILED, m.len == sizeof(struct agent_failed) ? -((struct agent_failed *)body)->error : 0,
+		err_set(err, E_FAILED,
+			m.len == sizeof(struct agent_failed) ? -((struct agent_failed *)body)->error
+							     : 0,
 			"%s could not describe itself", round_who(p));
 		free(body);
 		return -1;
@@ -155,7 +166,8 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 	}
 	free(body);
 	if (!ok)
-		return err_set(err, E_FAILED, 0, "%s sent a message that makes no sense (type %u)", round_who(p), m.type);
+		return err_set(err, E_FAILED, 0, "%s sent a message that makes no sense (type %u)",
+			       round_who(p), m.type);
 	return 0;
 }
 
@@ -170,13 +182,15 @@ static int listen_to_all(struct round *r, struct err *err)
 	int n = 0, ret = 0;
 
 	for (i = 0; i < r->nprocs; i++) {
-		pfds[i] = (struct pollfd){ .fd = r->procs[i]->zombie ? -1 : r->procs[i]->sock, .events = POLLIN };
+		pfds[i] = (struct pollfd){.fd = r->procs[i]->zombie ? -1 : r->procs[i]->sock,
+					  .events = POLLIN};
 		left += !r->procs[i]->zombie;
 	}
 	while (left && ret >= 0) {
 		n = poll(pfds, r->nprocs, round_ms_left(r, 0));
 		if (n == 0) {
-			ret = err_set(err, E_TIMEOUT, 0, "the time given was over before all processes had answered");
+			ret = err_set(err, E_TIMEOUT, 0,
+				      "the time given was over before all processes had answered");
 			break;
 		}
 		for (i = 0; i < r->nprocs && ret >= 0; i++) {
@@ -197,14 +211,17 @@ static int listen_to_all(struct round *r, struct err *err)
 static int identify(struct round *r, struct rproc *p, struct err *err)
 {
 	if (proc_stat(p->host_pid, 0, &p->stat) || proc_status(p->host_pid, 0, &p->status))
-		return err_set(err, E_PROCESS_DIED, 0, "process %d ended during the checkpoint", (int)p->host_pid);
+		return err_set(err, E_PROCESS_DIED, 0, "process %d ended during the checkpoint",
+			       (int)p->host_pid);
 	p->pid = p->status.nspid[p->status.ns_depth - 1];
 	free(p->comm);
 	p->comm = xstrdup(p->stat.comm);
 	if (p->status.ns_depth != r->ns_depth && !p->zombie)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a pid namespace of its own", round_who(p));
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a pid namespace of its own",
+			       round_who(p));
 	if (!p->zombie && p->hello.pid != p->pid)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s sees itself as pid %u", round_who(p), p->hello.pid);
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s sees itself as pid %u",
+			       round_who(p), p->hello.pid);
 	return 0;
 }
 
@@ -243,12 +260,14 @@ static void describe_tasks(struct round *r)
 static int read_proc(struct rproc *p, struct err *err)
 {
 	if (proc_maps(p->host_pid, 1, &p->maps))
-		return err_set(err, err_code_of_errno(errno), errno, "cannot read the memory map of %s", round_who(p));
+		return err_set(err, err_code_of_errno(errno), errno,
+			       "cannot read the memory map of %s", round_who(p));
 	p->exe = proc_link(p->host_pid, "exe");
 	p->cwd = proc_link(p->host_pid, "cwd");
 	p->root = proc_link(p->host_pid, "root");
 	if (!p->cwd || !p->root)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot read the working directory of %s", round_who(p));
+		return err_set(err, err_code_of_errno(errno), errno,
+			       "cannot read the working directory of %s", round_who(p));
 	return 0;
 }
 
@@ -259,13 +278,17 @@ static int refuse_process(const struct rproc *p, struct err *err)
 	for (size_t i = 0; i < p->nthreads; i++)
 		has_main |= p->threads[i].tid == p->pid;
 	if (!has_main)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "the main thread of %s has ended", round_who(p));
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "the main thread of %s has ended",
+			       round_who(p));
 	if (p->status.seccomp)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has seccomp filters, which cannot be read back", round_who(p));
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
+			       "%s has seccomp filters, which cannot be read back", round_who(p));
 	if (p->process->shadow_stack)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s uses a shadow stack", round_who(p));
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s uses a shadow stack",
+			       round_who(p));
 	if (p->npending >= AGENT_BODY_MAX / sizeof(struct agent_pending))
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has more pending signals than can be saved", round_who(p));
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
+			       "%s has more pending signals than can be saved", round_who(p));
 	return 0;
 }
 
@@ -289,7 +312,8 @@ int round_snapshot(struct round *r, struct err *err)
 	if (listen_to_all(r, err))
 		return -1;
 	for (size_t i = 0; i < r->nprocs; i++)
-		if (!r->procs[i]->zombie && (read_proc(r->procs[i], err) || refuse_process(r->procs[i], err)))
+		if (!r->procs[i]->zombie &&
+		    (read_proc(r->procs[i], err) || refuse_process(r->procs[i], err)))
 			return -1;
 	describe_tasks(r);
 	return 0;

@@ -58,7 +58,8 @@ static void drop(struct round *r, struct rproc *p)
 {
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (r->procs[i] == p) {
-			memmove(&r->procs[i], &r->procs[i + 1], (r->nprocs - i - 1) * sizeof(*r->procs));
+			memmove(&r->procs[i], &r->procs[i + 1],
+				(r->nprocs - i - 1) * sizeof(*r->procs));
 			r->nprocs--;
 			break;
 		}
@@ -88,7 +89,9 @@ static int64_t exec_start(pid_t pid, pid_t tid)
 /* What the thread is blocked in, and for how long; it cannot be told any more once our signal has woken it. */
 static void look_at_call(struct rproc *p)
 {
-	char *text = proc_readf(NULL, "/proc/%d/task/%d/syscall", (int)p->host_pid, (int)p->host_pid), *at = text;
+	char *text = proc_readf(NULL, "/proc/%d/task/%d/syscall", (int)p->host_pid,
+				(int)p->host_pid),
+	     *at = text;
 	struct timespec ts;
 
 	p->leader_call[0] = -2;
@@ -102,7 +105,8 @@ static void look_at_call(struct rproc *p)
 	if (p->leader_call[0] >= 0) {
 		int64_t began = exec_start(p->host_pid, p->host_pid), now;
 
-		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);	/* brings our own exec_start up to date */
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID,
+			      &ts); /* brings our own exec_start up to date */
 		now = exec_start(getpid(), getpid());
 		if (began && now >= began)
 			p->leader_age_ns = now - began;
@@ -122,7 +126,8 @@ static void send_signal(struct rproc *p)
 	if (!p->signalled_ns)
 		look_at_call(p);
 	/* The main thread first; if it has ended, the kernel takes the process-wide one. */
-	if (syscall(SYS_rt_tgsigqueueinfo, p->host_pid, p->host_pid, AGENT_SIGNAL, &info) || p->signalled_ns)
+	if (syscall(SYS_rt_tgsigqueueinfo, p->host_pid, p->host_pid, AGENT_SIGNAL, &info) ||
+	    p->signalled_ns)
 		syscall(SYS_rt_sigqueueinfo, p->host_pid, AGENT_SIGNAL, &info);
 	p->signalled_ns = io_monotonic_ns();
 }
@@ -134,16 +139,20 @@ static int no_answer(const struct rproc *p, const struct proc_status *st, struct
 
 	if (p->stat.state == 'T')
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
-			       "%s is stopped (%s); let it continue first, then checkpoint", round_who(p),
-			       st->tracer_pid ? "by a debugger" : "SIGSTOP or ^Z");
+			       "%s is stopped (%s); let it continue first, then checkpoint",
+			       round_who(p), st->tracer_pid ? "by a debugger" : "SIGSTOP or ^Z");
 	if (!(st->sig_cgt & bit))
 		return err_set(err, E_NOT_PRELOADED, 0,
-			       "%s runs without the ckpt library: it is static, set-user-ID, for another libc, or was "
-			       "started past the exec functions; end it or leave it out of the job", round_who(p));
+			       "%s runs without the ckpt library: it is static, set-user-ID, for "
+			       "another libc, or was "
+			       "started past the exec functions; end it or leave it out of the job",
+			       round_who(p));
 	if (st->sig_blk & bit)
-		return err_set(err, E_NO_ANSWER, 0, "%s blocks signal %d by a direct system call", round_who(p), AGENT_SIGNAL);
-	return err_set(err, E_NO_ANSWER, 0, "%s did not stop (state %c); it may be in an uninterruptible wait", round_who(p),
-		       p->stat.state);
+		return err_set(err, E_NO_ANSWER, 0, "%s blocks signal %d by a direct system call",
+			       round_who(p), AGENT_SIGNAL);
+	return err_set(err, E_NO_ANSWER, 0,
+		       "%s did not stop (state %c); it may be in an uninterruptible wait",
+		       round_who(p), p->stat.state);
 }
 
 /* Look at a process that has not answered; signal it if it is ready. 1 it counts as waiting, 0 it is none, -1 err. */
@@ -238,7 +247,8 @@ static int walk(struct round *r, struct err *err)
 			if (r->procs[i]->host_pid == todo[at]) {
 				struct rproc *p = r->procs[i];
 
-				memmove(&r->procs[order + 1], &r->procs[order], (i - order) * sizeof(*r->procs));
+				memmove(&r->procs[order + 1], &r->procs[order],
+					(i - order) * sizeof(*r->procs));
 				r->procs[order++] = p;
 				break;
 			}
@@ -256,8 +266,10 @@ static int listen_for_leaders(struct round *r, struct err *err)
 	strcpy(addr.sun_path, r->socket_path);
 	unlink(r->socket_path);
 	r->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (r->listener < 0 || bind(r->listener, (struct sockaddr *)&addr, sizeof(addr)) || listen(r->listener, 4096))
-		return err_set(err, err_code_of_errno(errno), errno, "cannot listen on %s", r->socket_path);
+	if (r->listener < 0 || bind(r->listener, (struct sockaddr *)&addr, sizeof(addr)) ||
+	    listen(r->listener, 4096))
+		return err_set(err, err_code_of_errno(errno), errno, "cannot listen on %s",
+			       r->socket_path);
 	return 0;
 }
 
@@ -281,7 +293,7 @@ static int accept_leader(struct round *r, struct err *err)
 		return 0;
 	}
 	p = find(r, cred.pid);
-	if (!p)		/* forked since the last walk, and signalled by nobody: a late answer to an older round */
+	if (!p) /* forked since the last walk, and signalled by nobody: a late answer to an older round */
 		p = add(r, cred.pid);
 	if (p->sock >= 0)
 		close(p->sock);
@@ -289,7 +301,9 @@ static int accept_leader(struct round *r, struct err *err)
 	if (round_recv(r, p, &m, &body, fds, &nfds, err)) {
 		close(sock);
 		p->sock = -1;
-		return err && err->code == E_PROCESS_DIED ? 0 : -1;	/* it exec'ed or ended: the walk will tell */
+		return err && err->code == E_PROCESS_DIED
+			       ? 0
+			       : -1; /* it exec'ed or ended: the walk will tell */
 	}
 	if (m.type != AGENT_HELLO || m.len != sizeof(p->hello)) {
 		close(sock);
@@ -300,8 +314,10 @@ static int accept_leader(struct round *r, struct err *err)
 			free(p->comm);
 			p->comm = NULL;
 			ret = err_set(err, E_NO_ANSWER, 0,
-				      "thread %u of %s did not stop: it may block signal %d by a direct system call, or be in "
-				      "an uninterruptible wait", p->hello.stuck_tid, round_who(p), AGENT_SIGNAL);
+				      "thread %u of %s did not stop: it may block signal %d by a "
+				      "direct system call, or be in "
+				      "an uninterruptible wait",
+				      p->hello.stuck_tid, round_who(p), AGENT_SIGNAL);
 		}
 	}
 	free(body);
@@ -328,15 +344,18 @@ static int accept_leaders(struct round *r, int wait_ms, struct err *err)
 /* Clock offsets of the job's time namespace against ours. */
 static void read_clock_delta(struct round *r)
 {
-	char *job = proc_read(r->p->keeper, "timens_offsets", NULL), *own = proc_read(getpid(), "timens_offsets", NULL);
+	char *job = proc_read(r->p->keeper, "timens_offsets", NULL),
+	     *own = proc_read(getpid(), "timens_offsets", NULL);
 	const char *names[2] = { "monotonic", "boottime" };
 	int64_t *ret[2] = { &r->job_clock_delta, &r->job_boot_delta };
 
 	for (int i = 0; i < 2; i++) {
-		char *a = job ? strstr(job, names[i]) : NULL, *b = own ? strstr(own, names[i]) : NULL;
+		char *a = job ? strstr(job, names[i]) : NULL,
+		     *b = own ? strstr(own, names[i]) : NULL;
 		long long s1 = 0, n1 = 0, s2 = 0, n2 = 0;
 
-		if (a && b && sscanf(a, "%*s %lld %lld", &s1, &n1) == 2 && sscanf(b, "%*s %lld %lld", &s2, &n2) == 2)
+		if (a && b && sscanf(a, "%*s %lld %lld", &s1, &n1) == 2 &&
+		    sscanf(b, "%*s %lld %lld", &s2, &n2) == 2)
 			*ret[i] = (s1 - s2) * 1000000000LL + n1 - n2;
 	}
 	free(job);
@@ -357,7 +376,8 @@ int round_stop(struct round *r, struct err *err)
 		if (waiting == 0)
 			break;
 		if (!round_ms_left(r, 0))
-			return err_set(err, E_TIMEOUT, 0, "the time given was over before all processes had stopped");
+			return err_set(err, E_TIMEOUT, 0,
+				       "the time given was over before all processes had stopped");
 		if (!r->stopped_ns)
 			r->stopped_ns = io_monotonic_ns();
 		if (accept_leaders(r, 2, err))

@@ -12,7 +12,8 @@ const char *round_who(const struct rproc *p)
 {
 	static char who[96];
 
-	snprintf(who, sizeof(who), "process %u (%s)", p->pid ? p->pid : (unsigned)p->host_pid, p->comm ? p->comm : "?");
+	snprintf(who, sizeof(who), "process %u (%s)", p->pid ? p->pid : (unsigned)p->host_pid,
+		 p->comm ? p->comm : "?");
 	return who;
 }
 
@@ -27,20 +28,23 @@ int round_ms_left(const struct round *r, int64_t limit_ns)
 	return end <= now ? 0 : (int)MIN((end - now) / 1000000 + 1, 1000000000);
 }
 
-int round_send(const struct rproc *p, int type, const void *body, size_t len, uint32_t count, int fd, struct err *err)
+int round_send(const struct rproc *p, int type, const void *body, size_t len, uint32_t count,
+	       int fd, struct err *err)
 {
 	struct agent_msg m = {
 		.magic = AGENT_MAGIC, .type = (uint16_t)type, .version = AGENT_VERSION,
 		.len = (uint32_t)len, .count = count,
 	};
 
-	if (io_send_fds(p->sock, &m, sizeof(m), &fd, fd >= 0) || (len && io_write_full(p->sock, body, len)))
-		return err_set(err, E_PROCESS_DIED, errno, "%s ended during the checkpoint", round_who(p));
+	if (io_send_fds(p->sock, &m, sizeof(m), &fd, fd >= 0) ||
+	    (len && io_write_full(p->sock, body, len)))
+		return err_set(err, E_PROCESS_DIED, errno, "%s ended during the checkpoint",
+			       round_who(p));
 	return 0;
 }
 
-int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void **body, int *fds, size_t *nfds,
-	       struct err *err)
+int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void **body, int *fds,
+	       size_t *nfds, struct err *err)
 {
 	struct pollfd pfd = { .fd = p->sock, .events = POLLIN };
 	int got;
@@ -49,18 +53,23 @@ int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void
 	*nfds = 0;
 	got = poll(&pfd, 1, round_ms_left(r, 0));
 	if (got == 0)
-		return err_set(err, E_TIMEOUT, 0, "the time given was over before %s had answered", round_who(p));
+		return err_set(err, E_TIMEOUT, 0, "the time given was over before %s had answered",
+			       round_who(p));
 	got = io_recv_fds(p->sock, m, sizeof(*m), fds, AGENT_FDS_MAX, nfds);
 	if (got <= 0)
-		return err_set(err, E_PROCESS_DIED, 0, "%s ended during the checkpoint", round_who(p));
-	if (m->magic != AGENT_MAGIC || m->version != AGENT_VERSION || m->len > AGENT_BODY_MAX)
-		return err_set(err, E_VERSION, 0, "%s has the ckpt library of another version loaded; start the job again",
+		return err_set(err, E_PROCESS_DIED, 0, "%s ended during the checkpoint",
 			       round_who(p));
+	if (m->magic != AGENT_MAGIC || m->version != AGENT_VERSION || m->len > AGENT_BODY_MAX)
+		return err_set(
+			err, E_VERSION, 0,
+			"%s has the ckpt library of another version loaded; start the job again",
+			round_who(p));
 	*body = xmalloc(m->len + 1);
 	if (m->len && io_read_full(p->sock, *body, m->len) != (ssize_t)m->len) {
 		free(*body);
 		*body = NULL;
-		return err_set(err, E_PROCESS_DIED, 0, "%s ended during the checkpoint", round_who(p));
+		return err_set(err, E_PROCESS_DIED, 0, "%s ended during the checkpoint",
+			       round_who(p));
 	}
 	return 0;
 }

@@ -15,6 +15,7 @@
 #define CKPT_PRELOAD_AGENT_H
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <fcntl.h>
 #include <ucontext.h>
 #include "../common/agent.h"
@@ -58,7 +59,7 @@ enum { PARK_WAIT, PARK_DEQUEUE, PARK_GO };
  * until it is on the list, then only by the leader (and @pending by the thread on PARK_DEQUEUE).
  */
 struct park {
-	uint64_t regs[8];		/* rbx rbp r12 r13 r14 r15 rsp rip: park.S knows the order */
+	uint64_t regs[8]; /* rbx rbp r12 r13 r14 r15 rsp rip: park.S knows the order */
 	struct agent_thread pub;
 	struct call call;
 	int64_t stopped_ns;		/* program_clock() when it was interrupted */
@@ -74,7 +75,7 @@ struct park {
 struct round_state {
 	uint32_t leader;		/* tid, 0: nobody */
 	uint32_t parked;		/* futex: followers on the list */
-	uint32_t reentered;		/* futex: after a restart, followers that have left the stub */
+	uint32_t reentered; /* futex: after a restart, followers that have left the stub */
 	uint32_t dequeued;		/* futex: followers done with PARK_DEQUEUE */
 	struct park *list;		/* followers */
 };
@@ -102,13 +103,33 @@ HIDDEN void agent_restorer(void);
 HIDDEN long clone_on(unsigned long flags, void *stack, int (*fn)(void *), void *arg);
 extern HIDDEN const char retry_call[], retry_after[];
 
+/* Scratch memory of the leader. */
+struct arena { unsigned char *base; size_t size, used; };
+HIDDEN void *arena_get(struct arena *a, size_t n);
+
 /* scout.c: stop all other threads. LEADER. Return 0, or the tid that would not stop. */
-struct arena;
 HIDDEN uint32_t scout_stop_threads(struct park *leader, struct arena *arena);
 HIDDEN int64_t scout_wait_began(const char *sched_text, int64_t now_exec, int64_t now);
 
 /* leader.c: the conversation with the round. LEADER. */
 HIDDEN void leader_run(struct park *leader);
+
+struct leader {
+	struct park *park;
+	struct arena arena;
+	int sock;
+	unsigned char *body;		/* AGENT_BODY_MAX bytes */
+	struct rlimit raised;		/* RLIMIT_NOFILE as it was, if it had to be raised */
+	int was_raised;
+	int was_subreaper;		/* it is none while everything stands still */
+};
+/* leader_tell() - one message to the round. 0 or -errno. */
+HIDDEN int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count);
+/* leader_more_fds() - the program's table is full: raise its limit for as long as all stands still. */
+HIDDEN int leader_more_fds(struct leader *l);
+/* describe.c: what only the process can say of itself, and its descriptors. LEADER. 0 or -errno. */
+HIDDEN int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers,
+			uint32_t nthreads);
 
 /* save.c: write pages. LEADER, or the copy-on-write child. */
 struct save {
@@ -129,21 +150,18 @@ HIDDEN int save_area(struct save *s, const struct agent_area *a);
 HIDDEN int save_flush(struct save *s);
 
 /* wire.c: messages to and from the round. LEADER or its child. 0 or -errno. */
-HIDDEN int wire_send(int sock, int type, const void *body, uint32_t len, uint32_t count, const int *fds, int nfds);
+HIDDEN int wire_send(int sock, int type, const void *body, uint32_t len, uint32_t count,
+		     const int *fds, int nfds);
 /* wire_recv() - next message: its head in *m, its body (at most @max bytes) in @body, a descriptor in *fd (-1 none). */
 HIDDEN int wire_recv(int sock, struct agent_msg *m, void *body, uint32_t max, int *fd);
 
 /* api.c: what programs may ask of us (ckpt.h). */
-extern HIDDEN int api_socket;		/* a descriptor that is ours while ckpt_checkpoint() runs, -1 none */
-HIDDEN int api_closed(void);		/* 1: the program forbids checkpoints now, and will call again */
-HIDDEN void api_run(int event);		/* the program's own functions for an event (enum ckpt_event) */
+extern HIDDEN int api_socket; /* a descriptor that is ours while ckpt_checkpoint() runs, -1 none */
+HIDDEN int api_closed(void);	/* 1: the program forbids checkpoints now, and will call again */
+HIDDEN void api_run(int event); /* the program's own functions for an event (enum ckpt_event) */
 
 /* retry.c: let an interrupted call go on. HANDLER, just before the thread leaves it. */
 HIDDEN void retry_call_setup(struct park *p);
-
-/* Scratch memory of the leader. */
-struct arena { unsigned char *base; size_t size, used; };
-HIDDEN void *arena_get(struct arena *a, size_t n);
 
 /* Small system-call helpers, handler.c. */
 HIDDEN void futex_wait(uint32_t *word, uint32_t value, int64_t timeout_ns);

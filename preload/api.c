@@ -18,7 +18,7 @@ static struct hook { uint32_t event; void (*fn)(void *); void *arg; } hooks[HOOK
 static uint32_t nhooks;			/* atomic; entries below it are complete */
 static uint32_t forbidden;		/* atomic: nesting of ckpt_forbid() in all threads */
 static uint32_t wanted;			/* atomic: a checkpoint came while it was forbidden */
-int api_socket = -1;			/* our connection during ckpt_checkpoint(): not the program's */
+int api_socket = -1; /* our connection during ckpt_checkpoint(): not the program's */
 
 void api_run(int event)
 {
@@ -60,7 +60,8 @@ static void allow(void)
 {
 	siginfo_t info;
 
-	if (__atomic_sub_fetch(&forbidden, 1, __ATOMIC_ACQ_REL) || !__atomic_exchange_n(&wanted, 0, __ATOMIC_ACQ_REL))
+	if (__atomic_sub_fetch(&forbidden, 1, __ATOMIC_ACQ_REL) ||
+	    !__atomic_exchange_n(&wanted, 0, __ATOMIC_ACQ_REL))
 		return;
 	memset(&info, 0, sizeof(info));
 	info.si_signo = AGENT_SIGNAL;
@@ -169,6 +170,12 @@ static int checkpoint(void)
 }
 
 EXPORT const struct ckpt_api ckpt_api = {
-	.version = 1, .enabled = enabled, .restores = restores, .checkpoint = checkpoint, .forbid = forbid,
-	.allow = allow, .on = on, .env = env,
+	.version = 1,
+	.enabled = enabled,
+	.restores = restores,
+	.checkpoint = checkpoint,
+	.forbid = forbid,
+	.allow = allow,
+	.on = on,
+	.env = env,
 };

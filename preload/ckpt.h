@@ -21,9 +21,9 @@ extern "C" {
 
 /* When a function given to ckpt_on() is called. */
 enum ckpt_event {
-	CKPT_BEFORE,		/* a checkpoint begins; other threads still run */
-	CKPT_RESUMED,		/* the program goes on after a checkpoint, or after one that failed */
-	CKPT_RESTORED,		/* the program goes on from a checkpoint, perhaps on another machine */
+	CKPT_BEFORE,   /* a checkpoint begins; other threads still run */
+	CKPT_RESUMED,  /* the program goes on after a checkpoint, or after one that failed */
+	CKPT_RESTORED, /* the program goes on from a checkpoint, perhaps on another machine */
 };
 
 /* What the library offers; grows at its end only. Use the functions below. */

@@ -66,7 +66,8 @@ static int has_library(const char *list)
 {
 	size_t n = strlen(agent_self.library);
 
-	return list && !strncmp(list, agent_self.library, n) && (!list[n] || list[n] == ':' || list[n] == ' ');
+	return list && !strncmp(list, agent_self.library, n) &&
+	       (!list[n] || list[n] == ':' || list[n] == ' ');
 }
 
 static size_t inject_size(char *const envp[])
@@ -261,7 +262,8 @@ static void mend_environ(void)
 
 	if (!size)
 		return;
-	room = SYS(mmap, NULL, PAGE_UP(size), 3 /* READ|WRITE */, 0x22 /* PRIVATE|ANONYMOUS */, -1, 0);
+	room = SYS(mmap, NULL, PAGE_UP(size), 3 /* READ|WRITE */, 0x22 /* PRIVATE|ANONYMOUS */, -1,
+		   0);
 	if (room > 0)
 		environ = (char **)inject((void *)room, environ);
 }

@@ -26,7 +26,8 @@
 #define RSEQ_SIG_X86	0x53053053u
 
 struct round_state round_state;
-static struct ksigaction chained;	/* written by agent_arm() before the handler can see a signal for it */
+static struct ksigaction
+	chained; /* written by agent_arm() before the handler can see a signal for it */
 
 void futex_wait(uint32_t *word, uint32_t value, int64_t timeout_ns)
 {
@@ -121,7 +122,8 @@ static void dequeue_pending(struct park *p)
 		const char *at;
 		unsigned long set = 0;
 
-		if (read_file(path, text, sizeof(text)) < 0 || !(at = str_after(text, "\nSigPnd:\t")))
+		if (read_file(path, text, sizeof(text)) < 0 ||
+		    !(at = str_after(text, "\nSigPnd:\t")))
 			break;
 		for (; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
 			set = set * 16 + (unsigned long)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
@@ -135,8 +137,8 @@ static void dequeue_pending(struct park *p)
 		p->npending++;
 	}
 	for (uint32_t i = 0; i < p->npending; i++)
-		SYS(rt_tgsigqueueinfo, pid, p->pub.tid, ((siginfo_t *)p->pending[i].siginfo)->si_signo,
-		    p->pending[i].siginfo);
+		SYS(rt_tgsigqueueinfo, pid, p->pub.tid,
+		    ((siginfo_t *)p->pending[i].siginfo)->si_signo, p->pending[i].siginfo);
 }
 
 /* Wait to be told to go on. Returns in the restored process as well. Context: HANDLER. */
@@ -149,8 +151,8 @@ static void follow(struct park *p)
 		head = __atomic_load_n(&round_state.list, __ATOMIC_RELAXED);
 		do
 			p->next = head;
-		while (!__atomic_compare_exchange_n(&round_state.list, &head, p, 0, __ATOMIC_RELEASE,
-						    __ATOMIC_RELAXED));
+		while (!__atomic_compare_exchange_n(&round_state.list, &head, p, 0,
+						    __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 		__atomic_add_fetch(&round_state.parked, 1, __ATOMIC_RELEASE);
 		/* not FUTEX_PRIVATE-agnostic by accident: the scout shares our memory, so the key is equal */
 		futex_wake(&round_state.parked);
@@ -230,7 +232,7 @@ static void drain_own_signal(void)
 	while (SYS(rt_sigtimedwait, &set, &info, &zero, sizeof(set)) == AGENT_SIGNAL)
 		if (info.si_code != SI_QUEUE)
 			others++;
-	if (others)	/* glibc's: it sends one per thread and waits for us; never more than one */
+	if (others) /* glibc's: it sends one per thread and waits for us; never more than one */
 		SYS(rt_tgsigqueueinfo, SYS0(getpid), SYS0(gettid), AGENT_SIGNAL, &info);
 }
 
@@ -259,8 +261,8 @@ void agent_handler(int sig, siginfo_t *info, void *uc)
 	memset(&park, 0, sizeof(park));
 	park.uc = uc;
 	describe(&park);
-	if (__atomic_compare_exchange_n(&round_state.leader, &none, park.pub.tid, 0, __ATOMIC_ACQ_REL,
-					__ATOMIC_ACQUIRE)) {
+	if (__atomic_compare_exchange_n(&round_state.leader, &none, park.pub.tid, 0,
+					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 		park.pub.leader = 1;
 		lead(&park);
 	} else {
@@ -279,7 +281,8 @@ void agent_arm(void)
 		.mask = ~0UL,
 	}, old;
 
-	if (SYS(rt_sigaction, AGENT_SIGNAL, NULL, &old, sizeof(old.mask)) < 0 || old.handler == agent_handler)
+	if (SYS(rt_sigaction, AGENT_SIGNAL, NULL, &old, sizeof(old.mask)) < 0 ||
+	    old.handler == agent_handler)
 		return;
 	chained = old;
 	SYS(rt_sigaction, AGENT_SIGNAL, &ours, NULL, sizeof(ours.mask));

@@ -2,7 +2,7 @@
 #include <cpuid.h>
 #include "hash.h"
 
-static uint64_t (*selected)(const void *, size_t) = hash_sse2;	/* written by the leader only */
+static uint64_t (*selected)(const void *, size_t) = hash_sse2; /* written by the leader only */
 
 /* AVX2 is there when the processor has it and the kernel saves its registers. */
 void hash_select(void)

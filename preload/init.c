@@ -46,7 +46,8 @@ static void __attribute__((constructor(101))) init(void)
 	agent_self.library[0] = 0;
 	if (str_cat(agent_self.library, sizeof(agent_self.library), info.dli_fname))
 		return;
-	page = SYS(mmap, NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	page = SYS(mmap, NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
 	if (page < 0 && page > -4096)
 		return;
 	SYS(madvise, page, PAGE_SIZE, MADV_WIPEONFORK);

@@ -20,24 +20,9 @@
 
 #undef errno
 
-#define ARENA_SIZE	(64UL << 20)	/* address space only; what is not touched costs nothing */
+#define ARENA_SIZE	 (64UL << 20)	 /* address space only; what is not touched costs nothing */
 #define ARENA_SMALL	(4UL << 20)	/* when RLIMIT_AS leaves no more */
 #define BACKGROUND_STACK (64UL << 10)
-
-#ifndef ARCH_GET_XCOMP_PERM
-#define ARCH_GET_XCOMP_PERM 0x1022
-#endif
-#define ARCH_SHSTK_STATUS_ 0x5005
-
-struct leader {
-	struct park *park;
-	struct arena arena;
-	int sock;
-	unsigned char *body;		/* AGENT_BODY_MAX bytes */
-	struct rlimit raised;		/* RLIMIT_NOFILE as it was, if it had to be raised */
-	int was_raised;
-	int was_subreaper;		/* it is none while everything stands still */
-};
 
 void *arena_get(struct arena *a, size_t n)
 {
@@ -66,12 +51,12 @@ static int arena_make(struct arena *a)
 	return -ENOMEM;
 }
 
-/* The program's table may be full: its own limit is raised for as long as everything stands still. */
-static int make_room_for_fds(struct leader *l)
+int leader_more_fds(struct leader *l)
 {
 	struct rlimit more;
 
-	if (SYS(prlimit64, 0, RLIMIT_NOFILE, NULL, &l->raised) < 0 || l->raised.rlim_cur >= l->raised.rlim_max)
+	if (SYS(prlimit64, 0, RLIMIT_NOFILE, NULL, &l->raised) < 0 ||
+	    l->raised.rlim_cur >= l->raised.rlim_max)
 		return -EMFILE;
 	more = l->raised;
 	more.rlim_cur = MIN(more.rlim_max, more.rlim_cur + 16);
@@ -90,7 +75,7 @@ static int join_round(struct leader *l)
 	if (str_cat(addr.sun_path, sizeof(addr.sun_path), "/" ROUND_SOCKET))
 		return -ENAMETOOLONG;
 	r = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (r == -EMFILE && make_room_for_fds(l) == 0)
+	if (r == -EMFILE && leader_more_fds(l) == 0)
 		r = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (r < 0)
 		return (int)r;
@@ -98,7 +83,7 @@ static int join_round(struct leader *l)
 	return (int)SYS(connect, l->sock, &addr, sizeof(addr));
 }
 
-static int tell(struct leader *l, int type, const void *body, size_t len, uint32_t count)
+int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count)
 {
 	return wire_send(l->sock, type, body, (uint32_t)len, count, NULL, 0);
 }
@@ -108,210 +93,8 @@ static int fail(struct leader *l, long error, const char *what)
 	struct agent_failed f = { .error = (int32_t)error, .tid = l->park->pub.tid };
 
 	str_cat(f.what, sizeof(f.what), what);
-	tell(l, AGENT_FAILED, &f, sizeof(f), 1);
+	leader_tell(l, AGENT_FAILED, &f, sizeof(f), 1);
 	return (int)error;
-}
-
-static int get_prctl(int option)
-{
-	int value = 0;
-	long r = SYS(prctl, option, &value);
-
-	return r < 0 ? 0 : value;
-}
-
-static int tell_process(struct leader *l, uint32_t nthreads)
-{
-	struct agent_process *p = (struct agent_process *)l->body;
-	long r;
-
-	memset(p, 0, sizeof(*p));
-	p->pid = (uint32_t)SYS0(getpid);
-	p->nthreads = nthreads;
-	p->brk = (uint64_t)SYS(brk, 0);
-	p->dumpable = (uint32_t)SYS(prctl, PR_GET_DUMPABLE);
-	p->no_new_privs = (uint32_t)SYS(prctl, PR_GET_NO_NEW_PRIVS);
-	p->keepcaps = (uint32_t)SYS(prctl, PR_GET_KEEPCAPS);
-	p->child_subreaper = (uint32_t)get_prctl(PR_GET_CHILD_SUBREAPER);
-	r = SYS(prctl, PR_GET_THP_DISABLE);
-	p->thp_disable = r > 0 ? (uint32_t)r : 0;
-	p->tsc_mode = (uint32_t)get_prctl(PR_GET_TSC);
-	p->securebits = (uint32_t)SYS(prctl, PR_GET_SECUREBITS);
-	r = SYS(prctl, PR_MCE_KILL_GET);
-	p->mce_kill = r > 0 ? (uint32_t)r : 0;
-	SYS(arch_prctl, ARCH_GET_XCOMP_PERM, &p->xcomp_perm);
-	SYS(arch_prctl, ARCH_SHSTK_STATUS_, &p->shadow_stack);
-	for (int i = 0; i < 3; i++) {
-		struct { int64_t is, ius, vs, vus; } it = { 0, 0, 0, 0 };
-
-		SYS(getitimer, i, &it);
-		p->itimer[i].interval_us = it.is * 1000000 + it.ius;
-		p->itimer[i].value_us = it.vs * 1000000 + it.vus;
-	}
-	for (int i = 1; i <= 64; i++)
-		SYS(rt_sigaction, i, NULL, &p->sigaction[i - 1], 8);
-	return tell(l, AGENT_PROCESS, p, sizeof(*p), 1);
-}
-
-static int tell_threads(struct leader *l)
-{
-	struct agent_thread *t = (struct agent_thread *)l->body;
-	uint32_t n = 0;
-	int r;
-
-	l->park->pub.stack = l->park->regs[6];
-	t[n++] = l->park->pub;
-	for (struct park *p = round_state.list; p; p = p->next) {
-		p->pub.stack = p->regs[6];
-		t[n++] = p->pub;
-		if ((n + 1) * sizeof(*t) > AGENT_BODY_MAX) {
-			r = tell(l, AGENT_THREAD, t, n * sizeof(*t), n);
-			if (r)
-				return r;
-			n = 0;
-		}
-	}
-	return n ? tell(l, AGENT_THREAD, t, n * sizeof(*t), n) : 0;
-}
-
-/* Bits of SigPnd (@own) or ShdPnd of a thread. */
-static unsigned long pending_of(struct leader *l, uint32_t tid, int own)
-{
-	char path[64] = "/proc/self/task/";
-	const char *at;
-	unsigned long set = 0;
-
-	str_cat_u64(path, sizeof(path), tid);
-	str_cat(path, sizeof(path), "/status");
-	if (read_file(path, (char *)l->body, 8192) < 0)
-		return 0;
-	at = str_after((char *)l->body, own ? "\nSigPnd:\t" : "\nShdPnd:\t");
-	for (; at && ((*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f')); at++)
-		set = set * 16 + (unsigned long)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
-	return set & ~(1UL << (AGENT_SIGNAL - 1));
-}
-
-#define PENDING_MAX (AGENT_BODY_MAX / sizeof(struct agent_pending))
-
-/* Take out, note and queue again what is pending for the leader (@tid) or the process (0). */
-static uint32_t dequeue(struct leader *l, struct agent_pending *out, uint32_t room, uint32_t tid)
-{
-	struct __kernel_timespec zero = { 0, 0 };
-	uint32_t n = 0, pid = (uint32_t)SYS0(getpid), me = l->park->pub.tid;
-
-	while (n < room) {
-		unsigned long set = pending_of(l, me, tid != 0);
-
-		memset(&out[n], 0, sizeof(out[n]));
-		out[n].tid = tid;
-		if (!set || SYS(rt_sigtimedwait, &set, out[n].siginfo, &zero, sizeof(set)) <= 0)
-			break;
-		n++;
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		int sig = ((siginfo_t *)out[i].siginfo)->si_signo;
-
-		if (tid)
-			SYS(rt_tgsigqueueinfo, pid, me, sig, out[i].siginfo);
-		else
-			SYS(rt_sigqueueinfo, pid, sig, out[i].siginfo);
-	}
-	return n;
-}
-
-static int tell_pending(struct leader *l)
-{
-	struct agent_pending *out = arena_get(&l->arena, PENDING_MAX * sizeof(*out));
-	uint32_t n, done;
-
-	if (!out)
-		return -ENOMEM;
-	/* The leader's own first: sigtimedwait prefers them to the process's of the same number. */
-	n = dequeue(l, out, PENDING_MAX, l->park->pub.tid);
-	n += dequeue(l, out + n, PENDING_MAX - n, 0);
-	for (struct park *p = round_state.list; p && n < PENDING_MAX; p = p->next) {
-		if (!pending_of(l, p->pub.tid, 1))
-			continue;
-		done = __atomic_load_n(&round_state.dequeued, __ATOMIC_ACQUIRE);
-		p->pending = out + n;
-		p->npending = PENDING_MAX - n;
-		__atomic_store_n(&p->word, PARK_DEQUEUE, __ATOMIC_RELEASE);
-		futex_wake(&p->word);
-		while (__atomic_load_n(&round_state.dequeued, __ATOMIC_ACQUIRE) == done)
-			futex_wait(&round_state.dequeued, done, 0);
-		n += p->npending;
-	}
-	return n ? tell(l, AGENT_PENDING, out, n * sizeof(*out), n) : 0;
-}
-
-static int tell_timers(struct leader *l, const int32_t *ids, uint32_t n)
-{
-	struct agent_timer *t = arena_get(&l->arena, n * sizeof(*t) + 1);
-
-	if (!t)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
-		struct { int64_t is, ins, vs, vns; } it = { 0, 0, 0, 0 };
-
-		SYS(timer_gettime, ids[i], &it);
-		t[i].id = ids[i];
-		t[i].overrun = (int32_t)SYS(timer_getoverrun, ids[i]);
-		t[i].value_ns = it.vs * 1000000000 + it.vns;
-		t[i].interval_ns = it.is * 1000000000 + it.ins;
-	}
-	return n ? tell(l, AGENT_TIMER, t, n * sizeof(*t), n) : 0;
-}
-
-/* A batch of descriptors; when the kernel refuses it, one by one, to find the one it does not pass on. */
-static int send_fds(struct leader *l, struct agent_fd *f, const int *fds, int n)
-{
-	int r = wire_send(l->sock, AGENT_FDS, f, (uint32_t)n * sizeof(*f), (uint32_t)n, fds, n);
-
-	if (r != -EINVAL && r != -EPERM)
-		return r;
-	for (int i = 0; i < n; i++) {
-		r = wire_send(l->sock, AGENT_FDS, &f[i], sizeof(*f), 1, &fds[i], 1);
-		if (r == -EINVAL || r == -EPERM) {
-			f[i].flags |= AGENT_FD_UNSENDABLE;
-			r = wire_send(l->sock, AGENT_FDS, &f[i], sizeof(*f), 1, NULL, 0);
-		}
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int tell_fds(struct leader *l)
-{
-	struct { uint64_t ino; int64_t off; uint16_t reclen; uint8_t type; char name[]; } *d;
-	unsigned char *buf = arena_get(&l->arena, 32768);
-	struct agent_fd *f = arena_get(&l->arena, AGENT_FDS_MAX * sizeof(*f));
-	int *fds = arena_get(&l->arena, AGENT_FDS_MAX * sizeof(int)), n = 0, r = 0;
-	long dir, got;
-
-	if (!buf || !f || !fds)
-		return -ENOMEM;
-	dir = SYS(open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir == -EMFILE && !l->was_raised && make_room_for_fds(l) == 0)
-		dir = SYS(open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return (int)dir;
-	while (!r && (got = SYS(getdents64, dir, buf, 32768)) > 0)
-		for (long at = 0; at < got && !r; at += d->reclen) {
-			d = (void *)(buf + at);
-			if (d->name[0] < '0' || d->name[0] > '9')
-				continue;
-			fds[n] = f[n].fd = (int)str_u64(d->name, NULL);
-			if (fds[n] == l->sock || fds[n] == (int)dir || fds[n] == api_socket)
-				continue;
-			f[n].flags = (uint32_t)SYS(fcntl, fds[n], F_GETFD);
-			if (++n == AGENT_FDS_MAX) {
-				r = send_fds(l, f, fds, n);
-				n = 0;
-			}
-		}
-	SYS(close, dir);
-	return !r && n ? send_fds(l, f, fds, n) : r;
 }
 
 /*
@@ -321,12 +104,13 @@ static int tell_fds(struct leader *l)
  */
 static void resign_as_subreaper(struct leader *l)
 {
-	l->was_subreaper = get_prctl(PR_GET_CHILD_SUBREAPER);
+	SYS(prctl, PR_GET_CHILD_SUBREAPER, &l->was_subreaper);
 	if (l->was_subreaper)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 0);
 }
 
-static int snapshot(struct leader *l, const struct agent_snapshot *want, const int32_t *timer_ids, uint32_t nthreads)
+static int snapshot(struct leader *l, const struct agent_snapshot *want, const int32_t *timer_ids,
+		    uint32_t nthreads)
 {
 	struct call *c = &l->park->call;
 	int r;
@@ -336,14 +120,15 @@ static int snapshot(struct leader *l, const struct agent_snapshot *want, const i
 		c->arg[i] = (uint64_t)want->leader_syscall[i + 1];
 	c->since_ns = want->leader_since_ns ? want->leader_since_ns - agent_self.clock_delta : 0;
 	l->park->pub.syscall_nr = c->nr;
-	if ((r = tell_timers(l, timer_ids, want->ntimers)) != 0 || (r = tell_process(l, nthreads)) != 0 ||
-	    (r = tell_threads(l)) != 0 || (r = tell_pending(l)) != 0 || (r = tell_fds(l)) != 0)
+	r = describe_all(l, timer_ids, want->ntimers, nthreads);
+	if (r)
 		return fail(l, r, "snapshot");
 	resign_as_subreaper(l);
-	return tell(l, AGENT_END, NULL, 0, 0);
+	return leader_tell(l, AGENT_END, NULL, 0, 0);
 }
 
-static int save_areas(struct save *s, const struct agent_area *areas, size_t n, uint32_t want, uint32_t mask)
+static int save_areas(struct save *s, const struct agent_area *areas, size_t n, uint32_t want,
+		      uint32_t mask)
 {
 	int r;
 
@@ -359,7 +144,7 @@ static int tell_saved(struct leader *l, struct save *s, int error)
 		.error = error, .bytes = s->bytes, .end = s->offset, .error_addr = s->error_addr,
 	};
 
-	return tell(l, AGENT_SAVED, &done, sizeof(done), 1);
+	return leader_tell(l, AGENT_SAVED, &done, sizeof(done), 1);
 }
 
 /* What the child in between is told, and what it says; it shares our memory. */
@@ -380,7 +165,7 @@ static void write_in_copy(const struct background *b)
 	if (s.mem >= 0)
 		SYS(close, s.mem);
 	s.mem = -1;
-	tell(b->l, AGENT_FORKED, NULL, 0, 0);
+	leader_tell(b->l, AGENT_FORKED, NULL, 0, 0);
 	tell_saved(b->l, &s, save_areas(&s, b->areas, b->n, 0, AREA_INPLACE));
 	SYS(exit_group, 0);
 }
@@ -403,7 +188,8 @@ static int fork_writer(void *arg)
  * is made as vfork() makes them, or the page tables would be copied twice, and torn down, too,
  * while the program waits.
  */
-static int save_in_background(struct leader *l, struct save *s, const struct agent_area *areas, size_t n)
+static int save_in_background(struct leader *l, struct save *s, const struct agent_area *areas,
+			      size_t n)
 {
 	struct background b = { .l = l, .save = s, .areas = areas, .n = n };
 	unsigned char *stack = arena_get(&l->arena, BACKGROUND_STACK);
@@ -422,7 +208,9 @@ static int save_in_background(struct leader *l, struct save *s, const struct age
 static int save(struct leader *l, const struct agent_save *want, int image)
 {
 	size_t mark = l->arena.used, n = 0;
-	struct save s = { .image = image, .sock = l->sock, .mem = -1, .hash = (int)want->hash, .offset = want->offset };
+	struct save s = {
+		.image = image, .sock = l->sock, .mem = -1, .hash = (int)want->hash, .offset = want->offset,
+	};
 	struct agent_area *areas;
 	struct agent_msg m;
 	int fd, r;
@@ -464,14 +252,19 @@ static int save(struct leader *l, const struct agent_save *want, int image)
 static void converse(struct leader *l, uint32_t stuck)
 {
 	struct agent_hello h = {
-		.version = AGENT_VERSION, .pid = (uint32_t)SYS0(getpid), .leader_tid = l->park->pub.tid,
-		.nthreads = round_state.parked + 1, .stuck_tid = stuck, .self = (uint64_t)&agent_self,
-		.arena_start = (uint64_t)l->arena.base, .arena_end = (uint64_t)l->arena.base + l->arena.size,
+		.version = AGENT_VERSION,
+		.pid = (uint32_t)SYS0(getpid),
+		.leader_tid = l->park->pub.tid,
+		.nthreads = round_state.parked + 1,
+		.stuck_tid = stuck,
+		.self = (uint64_t)&agent_self,
+		.arena_start = (uint64_t)l->arena.base,
+		.arena_end = (uint64_t)l->arena.base + l->arena.size,
 	};
 	struct agent_msg m;
 	int fd, r;
 
-	r = tell(l, AGENT_HELLO, &h, sizeof(h), 1);
+	r = leader_tell(l, AGENT_HELLO, &h, sizeof(h), 1);
 	while (!r) {
 		r = wire_recv(l->sock, &m, l->body, AGENT_BODY_MAX, &fd);
 		if (r || m.type == AGENT_RESUME)

@@ -23,25 +23,26 @@
 #include "agent.h"
 
 /* name, parameters, arguments; all return int */
-#define REARM(X) \
-	X(pthread_create, (pthread_t *a, const pthread_attr_t *b, void *(*c)(void *), void *d), (a, b, c, d)) \
-	X(thrd_create, (thrd_t *a, thrd_start_t b, void *c), (a, b, c)) \
-	X(timer_create, (clockid_t a, struct sigevent *b, timer_t *c), (a, b, c)) \
-	X(mq_notify, (mqd_t a, const struct sigevent *b), (a, b)) \
-	X(aio_read, (struct aiocb *a), (a)) \
-	X(aio_write, (struct aiocb *a), (a)) \
-	X(aio_fsync, (int a, struct aiocb *b), (a, b)) \
-	X(lio_listio, (int a, struct aiocb *const b[], int c, struct sigevent *d), (a, b, c, d)) \
-	X(getaddrinfo_a, (int a, struct gaicb *b[], int c, struct sigevent *d), (a, b, c, d)) \
-	X(setuid, (uid_t a), (a)) \
-	X(setgid, (gid_t a), (a)) \
-	X(seteuid, (uid_t a), (a)) \
-	X(setegid, (gid_t a), (a)) \
-	X(setreuid, (uid_t a, uid_t b), (a, b)) \
-	X(setregid, (gid_t a, gid_t b), (a, b)) \
-	X(setresuid, (uid_t a, uid_t b, uid_t c), (a, b, c)) \
-	X(setresgid, (gid_t a, gid_t b, gid_t c), (a, b, c)) \
-	X(setgroups, (size_t a, const gid_t *b), (a, b)) \
+#define REARM(X)                                                                                   \
+	X(pthread_create, (pthread_t * a, const pthread_attr_t *b, void *(*c)(void *), void *d),   \
+	  (a, b, c, d))                                                                            \
+	X(thrd_create, (thrd_t * a, thrd_start_t b, void *c), (a, b, c))                           \
+	X(timer_create, (clockid_t a, struct sigevent * b, timer_t * c), (a, b, c))                \
+	X(mq_notify, (mqd_t a, const struct sigevent *b), (a, b))                                  \
+	X(aio_read, (struct aiocb * a), (a))                                                       \
+	X(aio_write, (struct aiocb * a), (a))                                                      \
+	X(aio_fsync, (int a, struct aiocb *b), (a, b))                                             \
+	X(lio_listio, (int a, struct aiocb *const b[], int c, struct sigevent *d), (a, b, c, d))   \
+	X(getaddrinfo_a, (int a, struct gaicb *b[], int c, struct sigevent *d), (a, b, c, d))      \
+	X(setuid, (uid_t a), (a))                                                                  \
+	X(setgid, (gid_t a), (a))                                                                  \
+	X(seteuid, (uid_t a), (a))                                                                 \
+	X(setegid, (gid_t a), (a))                                                                 \
+	X(setreuid, (uid_t a, uid_t b), (a, b))                                                    \
+	X(setregid, (gid_t a, gid_t b), (a, b))                                                    \
+	X(setresuid, (uid_t a, uid_t b, uid_t c), (a, b, c))                                       \
+	X(setresgid, (gid_t a, gid_t b, gid_t c), (a, b, c))                                       \
+	X(setgroups, (size_t a, const gid_t *b), (a, b))                                           \
 	X(initgroups, (const char *a, gid_t b), (a, b))
 
 /* The `64` twins of large-file programs are the same functions on this architecture. */

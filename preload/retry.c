@@ -27,23 +27,24 @@ static const struct timed {
 	uint8_t arg;			/* which argument, from 0 */
 	uint8_t unit;
 } timed[] = {
-	{ __NR_poll, 2, UNIT_MS },
-	{ __NR_epoll_wait, 3, UNIT_MS },
-	{ __NR_epoll_pwait, 3, UNIT_MS },
-	{ 441 /* epoll_pwait2 */, 3, UNIT_TIMESPEC },
-	{ __NR_nanosleep, 0, UNIT_NANOSLEEP },
-	{ __NR_clock_nanosleep, 2, UNIT_NANOSLEEP },	/* unless TIMER_ABSTIME */
-	{ __NR_futex, 3, UNIT_TIMESPEC },		/* FUTEX_WAIT only: the others take absolute times */
-	{ __NR_semtimedop, 3, UNIT_TIMESPEC },
-	{ __NR_rt_sigtimedwait, 2, UNIT_TIMESPEC },
-	{ __NR_io_getevents, 4, UNIT_TIMESPEC },
-	{ 333 /* io_pgetevents */, 4, UNIT_TIMESPEC },
-	{ __NR_recvmmsg, 4, UNIT_TIMESPEC },
+	{__NR_poll, 2, UNIT_MS},
+	{__NR_epoll_wait, 3, UNIT_MS},
+	{__NR_epoll_pwait, 3, UNIT_MS},
+	{441 /* epoll_pwait2 */, 3, UNIT_TIMESPEC},
+	{__NR_nanosleep, 0, UNIT_NANOSLEEP},
+	{__NR_clock_nanosleep, 2, UNIT_NANOSLEEP}, /* unless TIMER_ABSTIME */
+	{__NR_futex, 3, UNIT_TIMESPEC}, /* FUTEX_WAIT only: the others take absolute times */
+	{__NR_semtimedop, 3, UNIT_TIMESPEC},
+	{__NR_rt_sigtimedwait, 2, UNIT_TIMESPEC},
+	{__NR_io_getevents, 4, UNIT_TIMESPEC},
+	{333 /* io_pgetevents */, 4, UNIT_TIMESPEC},
+	{__NR_recvmmsg, 4, UNIT_TIMESPEC},
 };
 
 #define RETRY_MAGIC	0x79727472u
 #define RED_ZONE	128
-#define SAME_STACK	(1UL << 17)	/* a signal frame is never further than this below the stack pointer */
+#define SAME_STACK                                                                                 \
+	(1UL << 17) /* a signal frame is never further than this below the stack pointer */
 _Static_assert(sizeof(struct retry_note) == 32, "park_x86_64.S");
 _Static_assert(offsetof(struct retry_frame, rip) == 80, "park_x86_64.S");
 
@@ -80,11 +81,13 @@ static int64_t timeout_of(const struct timed *t, greg_t *regs)
 	const struct __kernel_timespec *ts = (void *)regs[arg_reg[t->arg]];
 
 	if (t->unit == UNIT_MS)
-		return (int)regs[arg_reg[t->arg]] > 0 ? (int64_t)(int)regs[arg_reg[t->arg]] * 1000000 : 0;
+		return (int)regs[arg_reg[t->arg]] > 0
+			       ? (int64_t)(int)regs[arg_reg[t->arg]] * 1000000
+			       : 0;
 	if (!ts)
 		return 0;
 	if (ts->tv_sec > 1000000000)
-		return 0;		/* thirty years: not worth a frame, and no overflow below */
+		return 0; /* thirty years: not worth a frame, and no overflow below */
 	return ts->tv_sec * 1000000000 + ts->tv_nsec;
 }
 
@@ -92,7 +95,8 @@ static int64_t timeout_of(const struct timed *t, greg_t *regs)
  * When the call's time is over. A sleep with a place for the rest has had it written there by the kernel,
  * maybe over what was asked for: sleep(3) gives one and the same place.
  */
-static int64_t deadline_of(const struct park *p, const struct timed *t, int64_t timeout, greg_t *regs)
+static int64_t deadline_of(const struct park *p, const struct timed *t, int64_t timeout,
+			   greg_t *regs)
 {
 	const struct __kernel_timespec *left = NULL;
 

@@ -26,7 +26,8 @@ static int page_is_zero(const unsigned char *page)
 	const uint64_t *p = (const uint64_t *)page;
 
 	for (size_t i = 0; i < PAGE_SIZE / 8; i += 8)
-		if (p[i] | p[i + 1] | p[i + 2] | p[i + 3] | p[i + 4] | p[i + 5] | p[i + 6] | p[i + 7])
+		if (p[i] | p[i + 1] | p[i + 2] | p[i + 3] | p[i + 4] | p[i + 5] | p[i + 6] |
+		    p[i + 7])
 			return 0;
 	return 1;
 }
@@ -87,7 +88,8 @@ static int write_runs(struct save *s, uint64_t addr, const unsigned char *data, 
 	}
 	if (!last)
 		return 0;
-	return write_run(s, addr + run * PAGE_SIZE, data + run * PAGE_SIZE, (last - run) * PAGE_SIZE);
+	return write_run(s, addr + run * PAGE_SIZE, data + run * PAGE_SIZE,
+			 (last - run) * PAGE_SIZE);
 }
 
 /* Pages of a chunk that cannot be read are left out: beyond the end of a file there is nothing to keep. */

@@ -13,8 +13,8 @@
 #include "mem.h"
 #include "sys.h"
 
-#define STOP_LIMIT_NS	10000000000LL	/* a thread that does not park in this time is reported */
-#define REPEAT_NS	20000000LL	/* send again: glibc may have had the handler for a moment */
+#define STOP_LIMIT_NS	10000000000LL /* a thread that does not park in this time is reported */
+#define REPEAT_NS	20000000LL /* send again: glibc may have had the handler for a moment */
 #define SCOUT_STACK	32768
 
 struct dirent64 {
@@ -87,7 +87,8 @@ static int64_t sched_clock_now(struct scout *s, int64_t *now)
 		return 0;
 	while (*at == ' ' || *at == ':')
 		at++;
-	return (int64_t)str_u64(at, &at) * 1000000 + (*at == '.' ? (int64_t)str_u64(at + 1, NULL) : 0);
+	return (int64_t)str_u64(at, &at) * 1000000 +
+	       (*at == '.' ? (int64_t)str_u64(at + 1, NULL) : 0);
 }
 
 static void read_call(struct scout *s, uint32_t tid, struct call *c)
@@ -166,7 +167,8 @@ static long pass(struct scout *s, int repeat)
 		return fd;
 	while ((n = SYS(getdents64, fd, buf, sizeof(buf))) > 0)
 		for (long at = 0; at < n; at += ((struct dirent64 *)(buf + at))->reclen) {
-			uint32_t tid = (uint32_t)str_u64(((struct dirent64 *)(buf + at))->name, NULL);
+			uint32_t tid =
+				(uint32_t)str_u64(((struct dirent64 *)(buf + at))->name, NULL);
 			struct seen *seen;
 
 			if (!tid || tid == s->leader || parked(tid))
@@ -227,7 +229,8 @@ uint32_t scout_stop_threads(struct park *leader, struct arena *arena)
 	s->max = (arena->size - arena->used) / sizeof(struct seen) / 2;
 	pid = clone_on(CLONE_VM | CLONE_VFORK, stack + SCOUT_STACK, scout_main, s);
 	if (pid < 0)
-		scout_main(s);	/* no process to be had (RLIMIT_NPROC): do it here, the descriptor is short-lived */
+		scout_main(
+			s); /* no process to be had (RLIMIT_NPROC): do it here, the descriptor is short-lived */
 	else
 		while (SYS(wait4, pid, NULL, 0x40000000 /* __WALL */, NULL) == -4 /* EINTR */)
 			;

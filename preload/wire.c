@@ -40,10 +40,15 @@ static long send_some(int sock, const void *data, size_t n, const int *fds, int 
 	}
 }
 
-int wire_send(int sock, int type, const void *body, uint32_t len, uint32_t count, const int *fds, int nfds)
+int wire_send(int sock, int type, const void *body, uint32_t len, uint32_t count, const int *fds,
+	      int nfds)
 {
 	struct agent_msg m = {
-		.magic = AGENT_MAGIC, .type = (uint16_t)type, .version = AGENT_VERSION, .len = len, .count = count,
+		.magic = AGENT_MAGIC,
+		.type = (uint16_t)type,
+		.version = AGENT_VERSION,
+		.len = len,
+		.count = count,
 	};
 	const char *p = body;
 	long r = send_some(sock, &m, sizeof(m), fds, nfds);
@@ -77,7 +82,8 @@ static int recv_exactly(int sock, void *data, size_t n, int *fd)
 		r = SYS(recvmsg, sock, &m, MSG_CMSG_CLOEXEC);
 		if (r <= 0)
 			return r < 0 ? (int)r : -EPIPE;
-		if (fd && m.msg_controllen >= CMSG_LEN(sizeof(int)) && control.h.cmsg_type == SCM_RIGHTS) {
+		if (fd && m.msg_controllen >= CMSG_LEN(sizeof(int)) &&
+		    control.h.cmsg_type == SCM_RIGHTS) {
 			memcpy(fd, CMSG_DATA(&control.h), sizeof(int));
 			fd = NULL;
 		}

@@ -3,14 +3,15 @@
 #include "../common/io.h"
 #include "build.h"
 
-struct build_op *build_op(struct build_ops *ops, uint32_t flags, uint32_t code, uint64_t nr, uint64_t a, uint64_t b,
-			  uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+struct build_op *build_op(struct build_ops *ops, uint32_t flags, uint32_t code, uint64_t nr,
+			  uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
 {
 	if (ops->n == ops->cap) {
 		ops->cap = ops->cap ? 2 * ops->cap : 64;
 		ops->ops = xrealloc(ops->ops, ops->cap * sizeof(*ops->ops));
 	}
-	ops->ops[ops->n] = (struct build_op){ .op = { .code = code, .flags = flags, .nr = nr, .arg = { a, b, c, d, e, f } } };
+	ops->ops[ops->n] = (struct build_op){
+		.op = {.code = code, .flags = flags, .nr = nr, .arg = {a, b, c, d, e, f}}};
 	return &ops->ops[ops->n++];
 }
 

@@ -39,13 +39,13 @@ struct build {
 };
 
 /* build_op() - append. Args beyond those given are 0. */
-struct build_op *build_op(struct build_ops *ops, uint32_t flags, uint32_t code, uint64_t nr, uint64_t a, uint64_t b,
-			  uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+struct build_op *build_op(struct build_ops *ops, uint32_t flags, uint32_t code, uint64_t nr,
+			  uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 /* A system call of up to six arguments. */
 #define build_sys(ops, flags, nr, ...) build_sys_(ops, flags, nr, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
-#define build_sys_(ops, flags, nr, a, b, c, d, e, f, ...) \
-	build_op(ops, flags, PLAN_SYSCALL, (uint64_t)(nr), (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), \
-		 (uint64_t)(d), (uint64_t)(e), (uint64_t)(f))
+#define build_sys_(ops, flags, nr, a, b, c, d, e, f, ...)                                          \
+	build_op(ops, flags, PLAN_SYSCALL, (uint64_t)(nr), (uint64_t)(a), (uint64_t)(b),           \
+		 (uint64_t)(c), (uint64_t)(d), (uint64_t)(e), (uint64_t)(f))
 /* build_data() - copy @len bytes into the blob; its offset, to be put into an argument and marked. */
 uint64_t build_data(struct build *b, const void *data, size_t len);
 /* build_ptr() - argument @arg of @op is data: copied into the blob, and marked. */

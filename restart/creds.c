@@ -23,10 +23,12 @@ static void set_ids(struct build *b, struct build_ops *ops)
 
 	if (b->t->r->namespaces & CLONE_NEWUSER)
 		return;
-	if (geteuid() != 0)	/* restored by the user it ran as, without rights: check.c has made sure */
+	if (geteuid() !=
+	    0) /* restored by the user it ran as, without rights: check.c has made sure */
 		return;
 	build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, 1);
-	build_ptr(b, build_sys(ops, 0, SYS_setgroups, p->groups.len / 4, 0), 1, p->groups.data, p->groups.len);
+	build_ptr(b, build_sys(ops, 0, SYS_setgroups, p->groups.len / 4, 0), 1, p->groups.data,
+		  p->groups.len);
 	build_sys(ops, 0, SYS_setresgid, p->rgid, p->egid, p->sgid);
 	if (p->fsgid != p->egid)
 		build_sys(ops, 0, SYS_setfsgid, p->fsgid);
@@ -41,13 +43,15 @@ void build_creds(struct build *b, struct build_ops *ops)
 	const struct rec_process *p = b->t->process;
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct data[2] = {
-		{ (uint32_t)p->cap_eff, (uint32_t)p->cap_prm, (uint32_t)p->cap_inh },
-		{ (uint32_t)(p->cap_eff >> 32), (uint32_t)(p->cap_prm >> 32), (uint32_t)(p->cap_inh >> 32) },
+		{(uint32_t)p->cap_eff, (uint32_t)p->cap_prm, (uint32_t)p->cap_inh},
+		{(uint32_t)(p->cap_eff >> 32), (uint32_t)(p->cap_prm >> 32),
+		 (uint32_t)(p->cap_inh >> 32)},
 	};
 	struct build_op *op;
 
 	for (int cap = 0; cap <= LAST_CAP; cap++)
-		if (!(p->cap_bnd & (1ULL << cap)))	/* EINVAL beyond the last that this kernel knows */
+		if (!(p->cap_bnd &
+		      (1ULL << cap))) /* EINVAL beyond the last that this kernel knows */
 			build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_CAPBSET_DROP, cap);
 	set_ids(b, ops);
 	if (p->securebits)
@@ -57,7 +61,8 @@ void build_creds(struct build *b, struct build_ops *ops)
 	build_ptr(b, op, 1, data, sizeof(data));
 	for (int cap = 0; cap <= LAST_CAP; cap++)
 		if (p->cap_amb & (1ULL << cap))
-			build_sys(ops, 0, SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+			build_sys(ops, 0, SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0,
+				  0);
 	if (p->no_new_privs)
 		build_sys(ops, 0, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }

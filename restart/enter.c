@@ -76,14 +76,15 @@ static struct layout lay_out(const struct build *b)
 	l.threads = l.ops + l.nops * sizeof(struct plan_op);
 	l.stacks = PAGE_UP(l.threads + b->nthreads * sizeof(struct plan_thread));
 	l.vdso = l.stacks + b->nthreads * THREAD_STACK + THREAD_STACK;
-	l.sync = l.vdso + (b->vdso_now.end - b->vdso_now.start) + (b->vvar_now.end - b->vvar_now.start);
+	l.sync = l.vdso + (b->vdso_now.end - b->vdso_now.start) +
+		 (b->vvar_now.end - b->vvar_now.start);
 	l.size = l.sync + PAGE_SIZE;
 	return l;
 }
 
 /* Copy @ops behind *at in the region, with addresses for offsets. */
-static uint64_t place(const struct build *b, const struct build_ops *ops, uint64_t region, const struct layout *l,
-		      struct plan_op **at)
+static uint64_t place(const struct build *b, const struct build_ops *ops, uint64_t region,
+		      const struct layout *l, struct plan_op **at)
 {
 	uint64_t ret = (uint64_t)*at, blob = region + l->blob;
 
@@ -97,7 +98,10 @@ static uint64_t place(const struct build *b, const struct build_ops *ops, uint64
 			if (relocate & (1u << k))
 				op->arg[k] += blob;
 		if (relocate & (1u << 31)) {	/* prctl_mm_map.auxv */
-			struct prctl_mm_map_auxv { uint64_t fields[11]; uint64_t auxv; } *m = (void *)op->arg[2];
+			struct prctl_mm_map_auxv {
+				uint64_t fields[11];
+				uint64_t auxv;
+			} *m = (void *)op->arg[2];
 
 			m->auxv += blob;
 		}
@@ -112,10 +116,12 @@ static uint64_t place(const struct build *b, const struct build_ops *ops, uint64
 }
 
 /* The kernel's mappings, part by part: an mremap takes one mapping at a time. */
-static void move_kernel_maps(struct build *b, struct build_ops *park, struct build_ops *unpark, uint64_t parking)
+static void move_kernel_maps(struct build *b, struct build_ops *park, struct build_ops *unpark,
+			     uint64_t parking)
 {
 	struct proc_maps m;
-	uint64_t base = MIN(b->vdso_now.start, b->vvar_now.start ? b->vvar_now.start : b->vdso_now.start);
+	uint64_t base =
+		MIN(b->vdso_now.start, b->vvar_now.start ? b->vvar_now.start : b->vdso_now.start);
 
 	if ((!b->move_vdso && !b->vdso_shift) || proc_maps(getpid(), 0, &m))
 		return;
@@ -147,8 +153,9 @@ static void surround(struct build *b, uint64_t region, const struct layout *l)
 	for (size_t i = 0; i < b->ops.n; i++) {
 		struct plan_op *op = &b->ops.ops[i].op;
 
-		build_op(&all, op->flags, op->code, op->nr, op->arg[0], op->arg[1], op->arg[2], op->arg[3], op->arg[4],
-			 op->arg[5])->relocate = b->ops.ops[i].relocate;
+		build_op(&all, op->flags, op->code, op->nr, op->arg[0], op->arg[1], op->arg[2],
+			 op->arg[3], op->arg[4], op->arg[5])
+			->relocate = b->ops.ops[i].relocate;
 	}
 	for (size_t i = 0; i < unpark.n; i++) {
 		struct plan_op *op = &unpark.ops[i].op;
@@ -168,12 +175,19 @@ static int fill_region(struct build *b, uint64_t region, const struct layout *l,
 
 	memcpy((void *)region, stub_blob_start, (size_t)(stub_blob_end - stub_blob_start));
 	memcpy((void *)(region + l->blob), b->blob, b->blob_len);
-	sync = mremap(b->t->r->sync, 0, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)(region + l->sync));
+	sync = mremap(b->t->r->sync, 0, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      (void *)(region + l->sync));
 	if (sync == MAP_FAILED)
 		return err_set(err, E_FAILED, errno, "cannot share the restart's page");
 	*plan = (struct plan){
-		.region_start = region, .region_end = region + l->size, .sync = (uint64_t)sync, .pid = b->t->task->pid,
-		.nops = b->ops.n, .threads = (uint64_t)threads, .nthreads = b->nthreads, .nlate_ops = b->late.n,
+		.region_start = region,
+		.region_end = region + l->size,
+		.sync = (uint64_t)sync,
+		.pid = b->t->task->pid,
+		.nops = b->ops.n,
+		.threads = (uint64_t)threads,
+		.nthreads = b->nthreads,
+		.nlate_ops = b->late.n,
 	};
 	plan->ops = place(b, &b->ops, region, l, &at);
 	plan->late_ops = place(b, &b->late, region, l, &at);
@@ -196,7 +210,8 @@ static int fill_region(struct build *b, uint64_t region, const struct layout *l,
 static void drop_rseq(void)
 {
 	if (&__rseq_size && &__rseq_offset && __rseq_size)
-		syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32, 1 /* UNREGISTER */, 0x53053053);
+		syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32,
+			1 /* UNREGISTER */, 0x53053053);
 }
 
 static int open_exe(const struct restart_task *t)
@@ -223,10 +238,13 @@ int memory_enter(struct restart_task *t, struct err *err)
 	l = lay_out(&b);
 	region = build_hole(&b, l.size);
 	if (!region)
-		return err_set(err, E_FAILED, 0, "process %u: no room in the address space", t->task->pid);
-	got = mmap((void *)region, l.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		return err_set(err, E_FAILED, 0, "process %u: no room in the address space",
+			       t->task->pid);
+	got = mmap((void *)region, l.size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	if (got == MAP_FAILED)
-		return err_set(err, E_FAILED, errno, "process %u: cannot map the stub", t->task->pid);
+		return err_set(err, E_FAILED, errno, "process %u: cannot map the stub",
+			       t->task->pid);
 	surround(&b, region, &l);
 	if (fill_region(&b, region, &l, err))
 		return -1;
@@ -236,6 +254,8 @@ int memory_enter(struct restart_task *t, struct err *err)
 			 "xor %%ebp, %%ebp\n\t"
 			 "push $0\n\t"
 			 "jmp *%1"
-			 : : "r"(region + l.stacks + THREAD_STACK), "r"(region), "D"(region + l.plan) : "memory");
+			 :
+			 : "r"(region + l.stacks + THREAD_STACK), "r"(region), "D"(region + l.plan)
+			 : "memory");
 	__builtin_unreachable();
 }

@@ -93,7 +93,8 @@ static size_t first_extent(const struct sorted *s, uint64_t addr)
  * The stored runs of an area, neighbours joined: @each gets address (in this process), bytes and file offset.
  */
 static void each_run(const struct image *img, const struct rec_area *a,
-		     void (*each)(void *arg, uint64_t addr, uint64_t len, uint64_t offset), void *arg)
+		     void (*each)(void *arg, uint64_t addr, uint64_t len, uint64_t offset),
+		     void *arg)
 {
 	const struct sorted *s = sorted_extents(img);
 	uint64_t start = a->start + a->shift, end = a->end + a->shift;
@@ -124,7 +125,8 @@ static void peek_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 	struct peek *p = arg;
 	uint64_t from = MAX(addr, p->addr), to = MIN(addr + len, p->addr + p->len);
 
-	if (from < to && io_pread_full(p->fd, p->buf + (from - p->addr), to - from, (off_t)(offset + from - addr)) > 0)
+	if (from < to && io_pread_full(p->fd, p->buf + (from - p->addr), to - from,
+				       (off_t)(offset + from - addr)) > 0)
 		p->got += to - from;
 }
 
@@ -190,7 +192,8 @@ static void map_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 
 	if (f->at < addr)
 		map_anon(f->b, f->at, addr, f->prot, 0);
-	build_sys(&f->b->ops, 0, SYS_mmap, addr, len, f->prot, MAP_PRIVATE | MAP_FIXED, f->fd, offset);
+	build_sys(&f->b->ops, 0, SYS_mmap, addr, len, f->prot, MAP_PRIVATE | MAP_FIXED, f->fd,
+		  offset);
 	f->at = addr + len;
 }
 
@@ -200,7 +203,9 @@ static int private_file(struct build *b, const struct rec_area *a, struct err *e
 	struct fill f = { b, a, img ? img->fd : -1, (int)a->prot, a->start };
 
 	if (!img)
-		return err_set(err, E_CORRUPT, 0, "an area refers to %s, which is not part of the checkpoint", a->image);
+		return err_set(err, E_CORRUPT, 0,
+			       "an area refers to %s, which is not part of the checkpoint",
+			       a->image);
 	each_run(img, a, map_run, &f);
 	if (f.at < a->end)
 		map_anon(b, f.at, a->end, (int)a->prot, 0);
@@ -213,7 +218,8 @@ static int shared_object(struct build *b, const struct rec_area *a, struct err *
 
 	if (fd < 0)
 		return -1;
-	build_sys(&b->ops, 0, SYS_mmap, a->start, a->end - a->start, a->prot, MAP_SHARED | MAP_FIXED, fd, a->offset);
+	build_sys(&b->ops, 0, SYS_mmap, a->start, a->end - a->start, a->prot,
+		  MAP_SHARED | MAP_FIXED, fd, a->offset);
 	return 0;
 }
 
@@ -228,12 +234,13 @@ static int shared_file(struct build *b, const struct rec_area *a, struct err *er
 	if (fd < 0 && !may_write)
 		return private_file(b, a, err);
 	if (fd < 0)
-		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno), errno,
-			       "cannot open %s, which the program has mapped", path);
+		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno),
+			       errno, "cannot open %s, which the program has mapped", path);
 	fd = rset_move(&b->t->r->rset, fd);
 	if (fd < 0)
 		return err_set(err, E_LIMIT, errno, "too many open files");
-	build_sys(&b->ops, 0, SYS_mmap, a->start, a->end - a->start, a->prot, MAP_SHARED | MAP_FIXED, fd, a->offset);
+	build_sys(&b->ops, 0, SYS_mmap, a->start, a->end - a->start, a->prot,
+		  MAP_SHARED | MAP_FIXED, fd, a->offset);
 	return 0;
 }
 
@@ -249,9 +256,14 @@ static void attributes(struct build *b, const struct rec_area *a)
 	uint64_t len = a->end - a->start;
 
 	for (size_t i = 0; i < ARRAY_SIZE(advice); i++)
-		if (a->vmflags & advice[i].flag)	/* hints: a kernel without huge pages or KSM refuses them */
-			build_sys(&b->ops, advice[i].advice == MADV_DONTFORK || advice[i].advice == MADV_WIPEONFORK ?
-				  0 : PLAN_MAY_FAIL, SYS_madvise, a->start, len, advice[i].advice);
+		if (a->vmflags &
+		    advice[i].flag) /* hints: a kernel without huge pages or KSM refuses them */
+			build_sys(&b->ops,
+				  advice[i].advice == MADV_DONTFORK ||
+						  advice[i].advice == MADV_WIPEONFORK
+					  ? 0
+					  : PLAN_MAY_FAIL,
+				  SYS_madvise, a->start, len, advice[i].advice);
 	if (a->vmflags & AREA_VM_LOCKED)
 		build_sys(&b->ops, 0, SYS_mlock2, a->start, len,
 			  a->vmflags & AREA_VM_LOCKONFAULT ? 1 /* MLOCK_ONFAULT */ : 0);
@@ -261,8 +273,10 @@ static void attributes(struct build *b, const struct rec_area *a)
 
 		if (n > 7 && n - 7 < sizeof(name)) {
 			snprintf(name, n - 6, "%s", a->name + 6);
-			build_ptr(b, build_sys(&b->ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME,
-					       a->start, len, 0), 4, name, strlen(name) + 1);
+			build_ptr(b,
+				  build_sys(&b->ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_VMA,
+					    PR_SET_VMA_ANON_NAME, a->start, len, 0),
+				  4, name, strlen(name) + 1);
 		}
 	}
 }
@@ -275,8 +289,10 @@ static int map_areas(struct build *b, struct err *err)
 	int ret = 0;
 
 	while (!ret && (a = rec_next_area(recs, &pos)) != NULL) {
-		if (a->start >= a->end || (a->start | a->end) & (PAGE_SIZE - 1) || a->end > 0x7ffffffff000)
-			return err_set(err, E_CORRUPT, 0, "%s: area with impossible addresses", b->t->image->name);
+		if (a->start >= a->end || (a->start | a->end) & (PAGE_SIZE - 1) ||
+		    a->end > 0x7ffffffff000)
+			return err_set(err, E_CORRUPT, 0, "%s: area with impossible addresses",
+				       b->t->image->name);
 		if (a->kind == AREA_KIND_VDSO)
 			continue;	/* build_vdso() */
 		build_use(b, a->start, a->end);
@@ -285,7 +301,9 @@ static int map_areas(struct build *b, struct err *err)
 		case AREA_KIND_FILE: ret = private_file(b, a, err); break;
 		case AREA_KIND_OBJECT: ret = shared_object(b, a, err); break;
 		case AREA_KIND_SHARED: ret = shared_file(b, a, err); break;
-		default: ret = err_set(err, E_VERSION, 0, "%s: area of unknown kind %u", b->t->image->name, a->kind);
+		default:
+			ret = err_set(err, E_VERSION, 0, "%s: area of unknown kind %u",
+				      b->t->image->name, a->kind);
 		}
 		if (!ret)
 			attributes(b, a);
@@ -298,10 +316,19 @@ static void mm_fields(struct build *b)
 {
 	const struct rec_mm *mm = b->mm;
 	struct prctl_mm_map map = {
-		.start_code = mm->start_code, .end_code = mm->end_code, .start_data = mm->start_data, .end_data = mm->end_data,
-		.start_brk = mm->start_brk, .brk = mm->brk, .start_stack = mm->start_stack,
-		.arg_start = mm->arg_start, .arg_end = mm->arg_end, .env_start = mm->env_start, .env_end = mm->env_end,
-		.auxv_size = (uint32_t)mm->auxv.len, .exe_fd = (uint32_t)-1,
+		.start_code = mm->start_code,
+		.end_code = mm->end_code,
+		.start_data = mm->start_data,
+		.end_data = mm->end_data,
+		.start_brk = mm->start_brk,
+		.brk = mm->brk,
+		.start_stack = mm->start_stack,
+		.arg_start = mm->arg_start,
+		.arg_end = mm->arg_end,
+		.env_start = mm->env_start,
+		.env_end = mm->env_end,
+		.auxv_size = (uint32_t)mm->auxv.len,
+		.exe_fd = (uint32_t)-1,
 	};
 	uint64_t auxv = build_data(b, mm->auxv.data, mm->auxv.len);
 	struct build_op *op;
@@ -312,7 +339,8 @@ static void mm_fields(struct build *b)
 			break;
 		map.auxv = (void *)auxv;
 		map.exe_fd = with_exe ? (uint32_t)b->exe_fd : (uint32_t)-1;
-		op = build_sys(&b->ops, with_exe ? PLAN_MAY_FAIL : 0, SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, 0, sizeof(map), 0);
+		op = build_sys(&b->ops, with_exe ? PLAN_MAY_FAIL : 0, SYS_prctl, PR_SET_MM,
+			       PR_SET_MM_MAP, 0, sizeof(map), 0);
 		build_ptr(b, op, 2, &map, sizeof(map));
 		op->relocate |= 1u << 31;	/* map.auxv is an address as well: see enter.c */
 	}
@@ -327,13 +355,17 @@ static int patch_self(struct build *b, struct err *err)
 	struct build_op *op;
 
 	if (b->t->process->agent_version != AGENT_VERSION)
-		return err_set(err, E_VERSION, 0, "process %u was saved with another version of the ckpt library",
+		return err_set(err, E_VERSION, 0,
+			       "process %u was saved with another version of the ckpt library",
 			       b->t->process->pid);
 	if (memory_peek(b->t, at, &self, sizeof(self)) || self.magic != AGENT_MAGIC)
-		return err_set(err, E_CORRUPT, 0, "%s: the library's own data is not where it should be", b->t->image->name);
+		return err_set(err, E_CORRUPT, 0,
+			       "%s: the library's own data is not where it should be",
+			       b->t->image->name);
 	memset(self.dir, 0, sizeof(self.dir));
 	memset(self.library, 0, sizeof(self.library));
-	if (strlen(r->run.run_dir) >= sizeof(self.dir) || strlen(r->library) >= sizeof(self.library))
+	if (strlen(r->run.run_dir) >= sizeof(self.dir) ||
+	    strlen(r->library) >= sizeof(self.library))
 		return err_set(err, E_FAILED, 0, "%s: path too long", r->run.run_dir);
 	strcpy(self.dir, r->run.run_dir);
 	strcpy(self.library, r->library);
@@ -343,7 +375,8 @@ static int patch_self(struct build *b, struct err *err)
 		size_t n = strlen(r->o.env[i]) + 1;
 
 		if (at + n >= sizeof(self.env))
-			return err_set(err, E_LIMIT, 0, "--env: more than %zu bytes in all", sizeof(self.env) - 2);
+			return err_set(err, E_LIMIT, 0, "--env: more than %zu bytes in all",
+				       sizeof(self.env) - 2);
 		memcpy(self.env + at, r->o.env[i], n);
 		at += n;
 	}

@@ -36,9 +36,14 @@ static void pending_of(struct build *b, struct build_ops *ops, uint32_t tid)
 		memcpy(info, p->siginfo.data, MIN(p->siginfo.len, sizeof(info)));
 		sig = ((siginfo_t *)info)->si_signo;
 		if (tid)
-			build_ptr(b, build_sys(ops, 0, SYS_rt_tgsigqueueinfo, b->t->task->pid, tid, sig, 0), 3, info, sizeof(info));
+			build_ptr(b,
+				  build_sys(ops, 0, SYS_rt_tgsigqueueinfo, b->t->task->pid, tid,
+					    sig, 0),
+				  3, info, sizeof(info));
 		else
-			build_ptr(b, build_sys(ops, 0, SYS_rt_sigqueueinfo, b->t->task->pid, sig, 0), 2, info, sizeof(info));
+			build_ptr(b,
+				  build_sys(ops, 0, SYS_rt_sigqueueinfo, b->t->task->pid, sig, 0),
+				  2, info, sizeof(info));
 	}
 }
 
@@ -47,8 +52,14 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	const struct rec_thread *t = bt->rec;
 	struct build_ops *ops = &bt->ops;
 	struct sched_attr_ attr = {
-		.size = sizeof(attr), .policy = t->policy, .flags = t->sched_flags, .nice = (int32_t)t->nice,
-		.priority = t->priority, .runtime = t->runtime_ns, .deadline = t->deadline_ns, .period = t->period_ns,
+		.size = sizeof(attr),
+		.policy = t->policy,
+		.flags = t->sched_flags,
+		.nice = (int32_t)t->nice,
+		.priority = t->priority,
+		.runtime = t->runtime_ns,
+		.deadline = t->deadline_ns,
+		.period = t->period_ns,
 	};
 	char name[16] = "";
 
@@ -67,8 +78,10 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 		build_sys(ops, PLAN_MAY_FAIL, SYS_ioprio_set, 1, 0, t->ioprio);
 	/* Fewer or other processors here: the kernel's choice is better than none. */
 	if (t->affinity.len)
-		build_ptr(b, build_sys(ops, PLAN_MAY_FAIL, SYS_sched_setaffinity, 0, t->affinity.len, 0), 2,
-			  t->affinity.data, t->affinity.len);
+		build_ptr(
+			b,
+			build_sys(ops, PLAN_MAY_FAIL, SYS_sched_setaffinity, 0, t->affinity.len, 0),
+			2, t->affinity.data, t->affinity.len);
 	if (t->policy || t->nice || t->sched_flags)
 		build_ptr(b, build_sys(ops, 0, SYS_sched_setattr, 0, 0, 0), 1, &attr, sizeof(attr));
 	pending_of(b, ops, t->tid);
@@ -85,13 +98,21 @@ static void process_timers(struct build *b)
 	size_t pos = 0;
 
 	while ((t = rec_next_timer(recs, &pos)) != NULL) {
-		struct { uint64_t value; int32_t signo, notify, tid; uint32_t pad[11]; } ev = {
-			.value = t->sigval, .signo = (int32_t)t->signal, .notify = (int32_t)t->notify, .tid = (int32_t)t->tid,
+		struct { uint64_t value; int32_t signo, notify, tid; uint32_t pad[11];
+		} ev = {
+			.value = t->sigval,
+			.signo = (int32_t)t->signal,
+			.notify = (int32_t)t->notify,
+			.tid = (int32_t)t->tid,
 		};
 		uint64_t its[4] = {
-			t->interval_ns / 1000000000, t->interval_ns % 1000000000, t->value_ns / 1000000000, t->value_ns % 1000000000,
+			t->interval_ns / 1000000000,
+			t->interval_ns % 1000000000,
+			t->value_ns / 1000000000,
+			t->value_ns % 1000000000,
 		};
-		struct build_op *op = build_op(&b->late, 0, PLAN_TIMER, 0, (uint64_t)t->clock, 0, t->id, 0, 0, 0);
+		struct build_op *op =
+			build_op(&b->late, 0, PLAN_TIMER, 0, (uint64_t)t->clock, 0, t->id, 0, 0, 0);
 
 		build_ptr(b, op, 1, &ev, sizeof(ev));
 		build_ptr(b, op, 3, its, sizeof(its));
@@ -99,10 +120,14 @@ static void process_timers(struct build *b)
 	pos = 0;
 	while ((it = rec_next_itimer(recs, &pos)) != NULL) {
 		uint64_t val[4] = {
-			it->interval_us / 1000000, it->interval_us % 1000000, it->value_us / 1000000, it->value_us % 1000000,
+			it->interval_us / 1000000,
+			it->interval_us % 1000000,
+			it->value_us / 1000000,
+			it->value_us % 1000000,
 		};
 
-		build_ptr(b, build_sys(&b->late, 0, SYS_setitimer, it->which, 0, 0), 1, val, sizeof(val));
+		build_ptr(b, build_sys(&b->late, 0, SYS_setitimer, it->which, 0, 0), 1, val,
+			  sizeof(val));
 	}
 }
 
@@ -124,7 +149,8 @@ int build_threads(struct build *b, struct err *err)
 			b->threads[b->nthreads++].rec = t;
 	}
 	if (!b->threads[0].rec || b->nthreads != n)
-		return err_set(err, E_CORRUPT, 0, "%s: no record of the main thread", b->t->image->name);
+		return err_set(err, E_CORRUPT, 0, "%s: no record of the main thread",
+			       b->t->image->name);
 	/* Tile registers need permission before a frame that holds them can be restored. */
 	for (int bit = 17; bit < 19; bit++)
 		if (b->t->process->xcomp_perm & (1ULL << bit) & ~3ULL)
@@ -135,12 +161,14 @@ int build_threads(struct build *b, struct err *err)
 	pending_of(b, &b->late, 0);
 	for (size_t i = 0; i < b->t->late.n; i++) {
 		const struct task_op *o = &b->t->late.ops[i];
-		struct build_op *op = build_op(&b->late, o->op.flags, o->op.code, o->op.nr, o->op.arg[0], o->op.arg[1],
-					       o->op.arg[2], o->op.arg[3], o->op.arg[4], o->op.arg[5]);
+		struct build_op *op = build_op(&b->late, o->op.flags, o->op.code, o->op.nr,
+					       o->op.arg[0], o->op.arg[1], o->op.arg[2],
+					       o->op.arg[3], o->op.arg[4], o->op.arg[5]);
 
 		if (o->data)
 			build_ptr(b, op, o->data_arg, o->data, o->len);
 	}
-	build_sys(&b->threads[0].ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE, b->t->process->dumpable == 1);
+	build_sys(&b->threads[0].ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE,
+		  b->t->process->dumpable == 1);
 	return 0;
 }

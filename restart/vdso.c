@@ -46,8 +46,9 @@ static uint64_t symbol(const unsigned char *elf, size_t len, const char *name)
 		const char *str;
 		uint64_t n, str_len;
 
-		if (sh[i].sh_type != SHT_DYNSYM || sh[i].sh_link >= eh->e_shnum || sh[i].sh_offset > len ||
-		    sh[i].sh_size > len - sh[i].sh_offset || sh[sh[i].sh_link].sh_offset > len ||
+		if (sh[i].sh_type != SHT_DYNSYM || sh[i].sh_link >= eh->e_shnum ||
+		    sh[i].sh_offset > len || sh[i].sh_size > len - sh[i].sh_offset ||
+		    sh[sh[i].sh_link].sh_offset > len ||
 		    sh[sh[i].sh_link].sh_size > len - sh[sh[i].sh_link].sh_offset)
 			continue;
 		sym = (const void *)(elf + sh[i].sh_offset);
@@ -55,7 +56,8 @@ static uint64_t symbol(const unsigned char *elf, size_t len, const char *name)
 		str = (const char *)elf + sh[sh[i].sh_link].sh_offset;
 		str_len = sh[sh[i].sh_link].sh_size;
 		for (uint64_t k = 0; k < n; k++)
-			if (sym[k].st_name < str_len && sym[k].st_value && sym[k].st_value + JUMP_SIZE <= len &&
+			if (sym[k].st_name < str_len && sym[k].st_value &&
+			    sym[k].st_value + JUMP_SIZE <= len &&
 			    !strncmp(str + sym[k].st_name, name, str_len - sym[k].st_name))
 				return sym[k].st_value;
 	}
@@ -115,7 +117,9 @@ static int replace(struct build *b, const unsigned char *old, size_t len, struct
 {
 	const unsigned char *now = (const unsigned char *)b->vdso_now.start;
 	size_t now_len = b->vdso_now.end - b->vdso_now.start;
-	uint64_t base = b->vvar_now.start && b->vvar_now.start < b->vdso_now.start ? b->vvar_now.start : b->vdso_now.start;
+	uint64_t base = b->vvar_now.start && b->vvar_now.start < b->vdso_now.start
+				? b->vvar_now.start
+				: b->vdso_now.start;
 	uint64_t total = MAX(b->vdso_now.end, b->vvar_now.end) - base, hole = 0;
 	uint64_t at = b->mm->vdso;
 
@@ -127,10 +131,12 @@ static int replace(struct build *b, const unsigned char *old, size_t len, struct
 		build_use(b, hole, hole + total);
 	}
 	build_use(b, at, at + len);
-	build_sys(&b->ops, 0, SYS_mmap, at, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	build_sys(&b->ops, 0, SYS_mmap, at, len, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	build_ptr(b, build_op(&b->ops, 0, PLAN_COPY, 0, at, 0, len, 0, 0, 0), 1, old, len);
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
-		uint64_t from = symbol(old, len, functions[i].name), to = symbol(now, now_len, functions[i].name);
+		uint64_t from = symbol(old, len, functions[i].name),
+			 to = symbol(now, now_len, functions[i].name);
 		unsigned char code[JUMP_SIZE];
 
 		if (!from)
@@ -139,7 +145,9 @@ static int replace(struct build *b, const unsigned char *old, size_t len, struct
 			jump(code, (uint64_t)now + b->vdso_shift + to);
 		else
 			plain_call(code, functions[i].nr);
-		build_ptr(b, build_op(&b->ops, 0, PLAN_COPY, 0, at + from, 0, sizeof(code), 0, 0, 0), 1, code, sizeof(code));
+		build_ptr(b,
+			  build_op(&b->ops, 0, PLAN_COPY, 0, at + from, 0, sizeof(code), 0, 0, 0),
+			  1, code, sizeof(code));
 	}
 	build_sys(&b->ops, 0, SYS_mprotect, at, len, PROT_READ | PROT_EXEC);
 	if (b->mm->vvar) {
@@ -166,7 +174,8 @@ int build_vdso(struct build *b, struct err *err)
 		return err_set(err, E_CORRUPT, 0, "%s: the [vdso] is missing", b->t->image->name);
 	old = xcalloc(1, len);
 	memory_peek_sparse(b->t, a->start, old, len);
-	if (b->vdso_now.end - b->vdso_now.start == len && b->vvar_now.end - b->vvar_now.start == b->mm->vvar_len &&
+	if (b->vdso_now.end - b->vdso_now.start == len &&
+	    b->vvar_now.end - b->vvar_now.start == b->mm->vvar_len &&
 	    !memcmp(old, (const void *)b->vdso_now.start, len) && !getenv("CKPT_TEST_OTHER_VDSO")) {
 		b->move_vdso = 1;
 		build_use(b, b->mm->vdso, b->mm->vdso + len);

@@ -18,6 +18,7 @@ program=${E2E_PROGRAMS:-$bin/tests/e2e}/$scenario
 limit=${E2E_LIMIT:-30}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-e2e.XXXXXX") || exit 1
 work=$dir/work job=e2e.${scenario:0:30}.${dir##*.}
+chmod 755 "$dir"
 mkdir "$work"
 : >"$dir/out"
 uid=$(id -u)

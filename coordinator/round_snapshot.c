@@ -42,6 +42,8 @@ static void read_timers(struct rproc *p)
 			p->timer_recs[p->ntimers++] = t;
 		}
 		at = strstr(at, "ClockID:");
+		if (at)
+			at += strlen("ClockID:");
 	}
 	free(text);
 }
@@ -248,6 +250,7 @@ static void describe_tasks(struct round *r)
 		t->sid = p->status.nssid[d];
 		t->zombie = (uint32_t)p->zombie;
 		t->status = (uint32_t)p->stat.exit_code;
+		t->stopped = (uint32_t)p->was_stopped;
 		t->exit_signal = (uint32_t)p->stat.exit_signal;
 		t->foreground = p->stat.tty_nr && p->stat.tpgid == p->stat.pgrp;
 		t->comm = p->comm;

@@ -131,7 +131,7 @@ struct agent_msg {
 	X(10,	AREAS,		TO_AGENT,	"struct agent_area[count]; count 0 ends the list") \
 	X(11,	EXTENTS,	TO_ROUND,	"struct agent_extent[count]") \
 	X(12,	SAVED,		TO_ROUND,	"struct agent_saved") \
-	X(13,	RESUME,		TO_AGENT,	"nothing") \
+	X(13,	RESUME,		TO_AGENT,	"nothing; count 1: stop (SIGSTOP) before going on") \
 	X(14,	FAILED,		TO_ROUND,	"struct agent_failed") \
 	X(15,	FORKED,		TO_ROUND,	"nothing: the copy-on-write child exists, SAVED will come from it")
 
@@ -154,7 +154,7 @@ struct agent_hello {
 struct agent_snapshot {
 	uint32_t ntimers;		/* timer ids follow the struct */
 	uint32_t pad;
-	int64_t leader_syscall[7];	/* number and arguments of the call the leader was blocked in,
+	int64_t leader_syscall[9];	/* number, arguments, sp and pc of the call the leader was blocked in,
 					 * number -2 when the round could not read it */
 	int64_t leader_since_ns;	/* CLOCK_MONOTONIC when it began to wait; 0 not known */
 };

@@ -23,13 +23,14 @@ struct rproc {
 	pid_t host_pid, host_ppid;	/* in our pid namespace */
 	uint32_t pid;			/* as the process sees itself */
 	int zombie;
+	int was_stopped;		/* it was stopped (SIGSTOP, ^Z): it is to be so again afterwards */
 	struct proc_stat stat;
 	struct proc_status status;
 	char *comm, *exe, *cwd, *root;
 
 	int sock;			/* to the leader, -1 not yet */
 	int64_t signalled_ns, seen_ns;
-	int64_t leader_call[7];		/* what the thread that we signalled was blocked in */
+	int64_t leader_call[9];		/* what the thread that we signalled was blocked in */
 	int64_t leader_age_ns;		/* for how long, -1 not known */
 	struct agent_hello hello;
 
@@ -45,6 +46,7 @@ struct rproc {
 	struct proc_maps maps;
 	struct rarea *areas;
 	size_t nareas;
+	int pagemap_fd;			/* while the mappings are classified */
 	uint64_t vdso, vdso_len, vvar, vvar_len;
 
 	char image_name[32];
@@ -60,6 +62,7 @@ struct rproc {
 struct round {
 	const struct round_params *p;
 	int listener;
+	int nameless;			/* listener for who cannot reach the other; -1 none */
 	char *socket_path;
 	int tmp_fd;			/* the temporary directory */
 	int manifest_fd;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +100,7 @@ static void look_at_call(struct rproc *p)
 	if (!text)
 		return;
 	p->leader_call[0] = *text >= '0' && *text <= '9' ? strtoll(text, &at, 10) : -1;
-	for (int i = 0; i < 6 && p->leader_call[0] >= 0; i++)
+	for (int i = 0; i < 8 && p->leader_call[0] >= 0; i++)
 		p->leader_call[i + 1] = (int64_t)strtoull(at, &at, 16);
 	free(text);
 	if (p->leader_call[0] >= 0) {
@@ -113,7 +114,7 @@ static void look_at_call(struct rproc *p)
 	}
 }
 
-static void send_signal(struct rproc *p)
+static siginfo_t cookie_info(void)
 {
 	siginfo_t info;
 
@@ -123,6 +124,13 @@ static void send_signal(struct rproc *p)
 	info.si_pid = getpid();
 	info.si_uid = getuid();
 	info.si_value.sival_ptr = (void *)AGENT_COOKIE;
+	return info;
+}
+
+static void send_signal(struct rproc *p)
+{
+	siginfo_t info = cookie_info();
+
 	if (!p->signalled_ns)
 		look_at_call(p);
 	/* The main thread first; if it has ended, the kernel takes the process-wide one. */
@@ -155,6 +163,24 @@ static int no_answer(const struct rproc *p, const struct proc_status *st, struct
 		       round_who(p), p->stat.state);
 }
 
+/*
+ * A stopped process runs no handler. All its threads are given the signal first, then it is let
+ * continue: each goes into the handler before it does anything else. It is stopped again when the round is over.
+ */
+static void wake_stopped(struct rproc *p)
+{
+	pid_t *tids = NULL;
+	ssize_t n = proc_list(p->host_pid, "task", &tids);
+	siginfo_t info = cookie_info();
+
+	p->was_stopped = 1;
+	for (ssize_t i = 0; i < n; i++)
+		if (tids[i] != p->host_pid)
+			syscall(SYS_rt_tgsigqueueinfo, p->host_pid, tids[i], AGENT_SIGNAL, &info);
+	free(tids);
+	kill(p->host_pid, SIGCONT);
+}
+
 /* Look at a process that has not answered; signal it if it is ready. 1 it counts as waiting, 0 it is none, -1 err. */
 static int attend(struct round *r, struct rproc *p, struct err *err)
 {
@@ -167,13 +193,13 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 	if (proc_status(p->host_pid, 0, &st))
 		return 0;
 	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
-		if (st.sig_cgt & (1ULL << (AGENT_SIGNAL - 1)))
+		if (st.sig_cgt & (1ULL << (AGENT_SIGNAL - 1))) {
 			send_signal(p);
-		else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
+			if (p->stat.state == 'T' && !st.tracer_pid)
+				wake_stopped(p);
+		} else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
 			return no_answer(p, &st, err);
 	}
-	if ((p->stat.state == 'T') && now - p->seen_ns > PRELOAD_LIMIT_NS / 4)
-		return no_answer(p, &st, err);
 	if (now - p->seen_ns > ANSWER_LIMIT_NS)
 		return no_answer(p, &st, err);
 	return 1;
@@ -256,6 +282,29 @@ static int walk(struct round *r, struct err *err)
 	return waiting;
 }
 
+/*
+ * For processes with other ids or another root directory: a socket of the same name without a file.
+ * Anybody can connect to it; accept_leader() takes those only that belong to the job. That somebody
+ * has taken the name is no reason to fail: most jobs do not need it.
+ */
+static void listen_nameless(struct round *r)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	size_t n = strlen(r->socket_path);
+
+	if (n + 1 > sizeof(addr.sun_path))
+		return;
+	memcpy(addr.sun_path + 1, r->socket_path, n);
+	r->nameless = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (r->nameless >= 0 &&
+	    (bind(r->nameless, (struct sockaddr *)&addr,
+		  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) ||
+	     listen(r->nameless, 4096))) {
+		close(r->nameless);
+		r->nameless = -1;
+	}
+}
+
 static int listen_for_leaders(struct round *r, struct err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -270,11 +319,12 @@ static int listen_for_leaders(struct round *r, struct err *err)
 	    listen(r->listener, 4096))
 		return err_set(err, err_code_of_errno(errno), errno, "cannot listen on %s",
 			       r->socket_path);
+	listen_nameless(r);
 	return 0;
 }
 
 /* A leader has connected: who is it? Strangers are turned away. */
-static int accept_leader(struct round *r, struct err *err)
+static int accept_leader(struct round *r, int listener, struct err *err)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
@@ -284,7 +334,7 @@ static int accept_leader(struct round *r, struct err *err)
 	int sock, fds[AGENT_FDS_MAX], ret = 0;
 	size_t nfds;
 
-	sock = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+	sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (sock < 0)
 		return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? 0 :
 			err_set(err, E_FAILED, errno, "cannot accept on %s", r->socket_path);
@@ -293,6 +343,10 @@ static int accept_leader(struct round *r, struct err *err)
 		return 0;
 	}
 	p = find(r, cred.pid);
+	if (!p && listener == r->nameless) {
+		close(sock);
+		return 0;
+	}
 	if (!p) /* forked since the last walk, and signalled by nobody: a late answer to an older round */
 		p = add(r, cred.pid);
 	if (p->sock >= 0)
@@ -326,16 +380,20 @@ static int accept_leader(struct round *r, struct err *err)
 
 static int accept_leaders(struct round *r, int wait_ms, struct err *err)
 {
-	struct pollfd pfd = { .fd = r->listener, .events = POLLIN };
+	struct pollfd pfd[2] = {
+		{ .fd = r->listener, .events = POLLIN },
+		{ .fd = r->nameless, .events = POLLIN },
+	};
 
-	while (poll(&pfd, 1, wait_ms) > 0) {
+	while (poll(pfd, 2, wait_ms) > 0) {
 		struct err ignored = { 0 };
 
-		if (accept_leader(r, &ignored)) {
-			if (err)
-				*err = ignored;
-			return -1;
-		}
+		for (int i = 0; i < 2; i++)
+			if (pfd[i].revents && accept_leader(r, pfd[i].fd, &ignored)) {
+				if (err)
+					*err = ignored;
+				return -1;
+			}
 		wait_ms = 0;
 	}
 	return 0;
@@ -395,7 +453,7 @@ void round_resume(struct round *r)
 
 		if (p->sock < 0)
 			continue;
-		round_send(p, AGENT_RESUME, NULL, 0, 0, -1, NULL);
+		round_send(p, AGENT_RESUME, NULL, 0, (uint32_t)p->was_stopped, -1, NULL);
 		if (!p->forked || p->done) {
 			close(p->sock);
 			p->sock = -1;

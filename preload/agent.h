@@ -32,6 +32,7 @@ struct ksigaction {
 struct call {
 	int64_t nr;			/* -1 none, -2 not known */
 	uint64_t arg[6];
+	uint64_t sp, pc;		/* where it was then: if it is elsewhere now, none of this holds */
 	int64_t since_ns;		/* program_clock() when it began to wait, 0 not known */
 };
 
@@ -122,6 +123,7 @@ struct leader {
 	struct rlimit raised;		/* RLIMIT_NOFILE as it was, if it had to be raised */
 	int was_raised;
 	int was_subreaper;		/* it is none while everything stands still */
+	int stop;			/* the process had been stopped (SIGSTOP, ^Z), and shall be again */
 };
 /* leader_tell() - one message to the round. 0 or -errno. */
 HIDDEN int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count);

@@ -221,21 +221,6 @@ static void lead(struct park *p)
 	api_run(restored ? CKPT_RESTORED : CKPT_RESUMED);
 }
 
-/* Signals of ours that came while we were parked (the scout and the round repeat themselves). */
-static void drain_own_signal(void)
-{
-	unsigned long set = 1UL << (AGENT_SIGNAL - 1);
-	struct __kernel_timespec zero = { 0, 0 };
-	siginfo_t info;
-	long others = 0;
-
-	while (SYS(rt_sigtimedwait, &set, &info, &zero, sizeof(set)) == AGENT_SIGNAL)
-		if (info.si_code != SI_QUEUE)
-			others++;
-	if (others) /* glibc's: it sends one per thread and waits for us; never more than one */
-		SYS(rt_tgsigqueueinfo, SYS0(getpid), SYS0(gettid), AGENT_SIGNAL, &info);
-}
-
 /* Context: HANDLER. Entered with all signals blocked. */
 void agent_handler(int sig, siginfo_t *info, void *uc)
 {
@@ -268,8 +253,11 @@ void agent_handler(int sig, siginfo_t *info, void *uc)
 	} else {
 		follow(&park);
 	}
+	/*
+	 * The scout and the round repeat themselves; a second signal that came while we were parked is
+	 * delivered next. It is not thrown away: it may belong to the next round already.
+	 */
 	retry_call_setup(&park);
-	drain_own_signal();
 }
 
 void agent_arm(void)

@@ -66,6 +66,31 @@ int leader_more_fds(struct leader *l)
 	return 0;
 }
 
+/*
+ * Who has changed its ids or its root directory cannot reach the job's directory: the round listens
+ * under the same name without a file, too. Anybody could do so in its place, and would be given all
+ * descriptors of the program; only root and our own user are trusted with them.
+ */
+static long connect_nameless(int sock, const char *path)
+{
+	struct { int32_t pid; uint32_t uid, gid; } peer = { 0, 0, 0 };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	uint32_t len = sizeof(peer);
+	size_t n = 0;
+	long r;
+
+	while (path[n] && n + 1 < sizeof(addr.sun_path)) {
+		addr.sun_path[n + 1] = path[n];
+		n++;
+	}
+	r = SYS(connect, sock, &addr, offsetof(struct sockaddr_un, sun_path) + 1 + n);
+	if (r == 0)
+		r = SYS(getsockopt, sock, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	if (r == 0 && peer.uid != 0 && peer.uid != (uint32_t)SYS0(geteuid))
+		r = -EPERM;
+	return r;
+}
+
 static int join_round(struct leader *l)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -80,7 +105,10 @@ static int join_round(struct leader *l)
 	if (r < 0)
 		return (int)r;
 	l->sock = (int)r;
-	return (int)SYS(connect, l->sock, &addr, sizeof(addr));
+	r = SYS(connect, l->sock, &addr, sizeof(addr));
+	if (r == -EACCES || r == -ENOENT)
+		r = connect_nameless(l->sock, addr.sun_path);
+	return (int)r;
 }
 
 int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count)
@@ -118,6 +146,8 @@ static int snapshot(struct leader *l, const struct agent_snapshot *want, const i
 	c->nr = want->leader_syscall[0];
 	for (int i = 0; i < 6; i++)
 		c->arg[i] = (uint64_t)want->leader_syscall[i + 1];
+	c->sp = (uint64_t)want->leader_syscall[7];
+	c->pc = (uint64_t)want->leader_syscall[8];
 	c->since_ns = want->leader_since_ns ? want->leader_since_ns - agent_self.clock_delta : 0;
 	l->park->pub.syscall_nr = c->nr;
 	r = describe_all(l, timer_ids, want->ntimers, nthreads);
@@ -267,6 +297,8 @@ static void converse(struct leader *l, uint32_t stuck)
 	r = leader_tell(l, AGENT_HELLO, &h, sizeof(h), 1);
 	while (!r) {
 		r = wire_recv(l->sock, &m, l->body, AGENT_BODY_MAX, &fd);
+		if (!r && m.type == AGENT_RESUME)
+			l->stop = m.count != 0;
 		if (r || m.type == AGENT_RESUME)
 			return;
 		if (m.type == AGENT_SNAPSHOT && m.len >= sizeof(struct agent_snapshot)) {
@@ -309,4 +341,6 @@ void leader_run(struct park *park)
 	if (l.was_raised)
 		SYS(prlimit64, 0, RLIMIT_NOFILE, &l.raised, NULL);
 	SYS(munmap, l.arena.base, l.arena.size);
+	if (l.stop)		/* all threads still parked: no instruction of the program is executed */
+		SYS(kill, SYS0(getpid), SIGSTOP);
 }

@@ -199,6 +199,11 @@ void retry_call_setup(struct park *p)
 	}
 	if (regs[REG_RAX] != -EINTR || rip[-2] != 0x0f || rip[-1] != 0x05)
 		return;
+	/* Seen elsewhere: the thread went on before our signal came. restart_syscall: a stop came first. */
+	if (p->call.pc != (uint64_t)rip || p->call.sp != (uint64_t)regs[REG_RSP] || nr == __NR_restart_syscall) {
+		p->call.since_ns = 0;
+		nr = -1;
+	}
 	if (nr < 0)
 		nr = decode_nr(rip);
 	if (nr < 0 || nr == __NR_close || handled_signal_pending(p))

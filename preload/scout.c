@@ -108,6 +108,8 @@ static void read_call(struct scout *s, uint32_t tid, struct call *c)
 	c->nr = (int64_t)str_u64(s->text, &at);
 	for (int i = 0; i < 6 && *at == ' '; i++)
 		c->arg[i] = str_u64(at + 1, &at);
+	c->sp = *at == ' ' ? str_u64(at + 1, &at) : 0;
+	c->pc = *at == ' ' ? str_u64(at + 1, &at) : 0;
 	now_exec = sched_clock_now(s, &now);
 	task_path(path, sizeof(path), s->pid, tid, "/sched");
 	if (read_file(path, s->text, sizeof(s->text)) > 0)

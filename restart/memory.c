@@ -371,14 +371,14 @@ static int patch_self(struct build *b, struct err *err)
 	strcpy(self.library, r->library);
 	self.generation++;
 	memset(self.env, 0, sizeof(self.env));
-	for (size_t i = 0, at = 0; i < r->o.nenv; i++) {
+	for (size_t i = 0, used = 0; i < r->o.nenv; i++) {
 		size_t n = strlen(r->o.env[i]) + 1;
 
-		if (at + n >= sizeof(self.env))
+		if (used + n >= sizeof(self.env))
 			return err_set(err, E_LIMIT, 0, "--env: more than %zu bytes in all",
 				       sizeof(self.env) - 2);
-		memcpy(self.env + at, r->o.env[i], n);
-		at += n;
+		memcpy(self.env + used, r->o.env[i], n);
+		used += n;
 	}
 	if (!(r->namespaces & CLONE_NEWTIME))
 		self.clock_delta += io_monotonic_ns() - r->job->monotonic_ns;

@@ -59,6 +59,7 @@ struct plan {
 	uint64_t late_ops, nlate_ops;	/* whole process, when all threads exist: timers, pending signals */
 	uint32_t threads_ready;		/* futex, counted up by the threads */
 	uint32_t threads_go;		/* futex */
+	uint32_t stopped;		/* 1: the process was stopped (SIGSTOP, ^Z) and is to be so again */
 };
 
 #endif

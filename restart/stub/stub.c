@@ -227,6 +227,8 @@ void stub_main(struct plan *p)
 	if (n != 1)
 		for (;;)
 			sys(__NR_exit_group, EXIT_FAILED, 0, 0, 0, 0, 0);
+	if (p->stopped)		/* and here it stays until somebody sends SIGCONT */
+		sys(__NR_kill, p->pid, 19 /* SIGSTOP */, 0, 0, 0, 0);
 	__atomic_store_n(&p->threads_go, 1, __ATOMIC_RELEASE);
 	wake(&p->threads_go);
 	enter(&threads[0]);

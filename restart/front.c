@@ -117,11 +117,13 @@ static void stop(struct front *f, int sig)
 	relay_release(&f->relay);
 	keeper_stop_self(sig);
 	keeper_tell(f->sock, KEEPER_RESUMED, 0);
-	/* Our shell has continued us, so we continue the job, as it would have done: the whole group. */
-	group = f->relay.master >= 0 ? tcgetpgrp(f->relay.master) : -1;
-	if (group > 1)
-		kill(-group, SIGCONT);
-	keeper_send(f->sock, &go);
+	/*
+	 * Our shell has continued us, so we continue the job, as it would have done: the whole group that
+	 * the terminal stopped. Once only: a second one that comes late would undo the next ^Z.
+	 */
+	group = f->relay.master >= 0 && sig == SIGTSTP ? tcgetpgrp(f->relay.master) : -1;
+	if (group <= 1 || kill(-group, SIGCONT))
+		keeper_send(f->sock, &go);
 }
 
 static void read_keeper(struct front *f)

@@ -134,13 +134,16 @@ static int open_dir(struct restart_task *t, const char *path, int deleted, struc
 	if (rset_path(&t->r->rset, path, here, sizeof(here)) < 0)
 		return err_set(err, E_FAILED, 0, "directory %s: its path is too long", path);
 	if (deleted) {
-		/* Nobody can look for it by name, so any empty directory without a name is as good. */
 		char made[] = "/tmp/.ckpt-cwd-XXXXXX";
+		const char *name = here;
 
-		if (!mkdtemp(made))
+		/* Nobody can look for it by name, so any empty directory without a name is as good. */
+		if (mkdir(here, 0700))
+			name = mkdtemp(made);
+		if (!name)
 			return err_set(err, E_FAILED, errno, "a directory in place of the deleted %s", path);
-		fd = open(made, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		rmdir(made);
+		fd = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		rmdir(name);
 	} else {
 		fd = open(here, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	}

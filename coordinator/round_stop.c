@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -140,6 +141,18 @@ static void send_signal(struct rproc *p)
 	p->signalled_ns = io_monotonic_ns();
 }
 
+/* A process whose table is full, and whose limit it may not raise itself, cannot call us. */
+static int table_is_full(const struct rproc *p)
+{
+	pid_t *fds = NULL;
+	ssize_t n = proc_list(p->host_pid, "fd", &fds);
+	struct rlimit l;
+
+	free(fds);
+	return n > 0 && prlimit(p->host_pid, RLIMIT_NOFILE, NULL, &l) == 0 &&
+	       (rlim_t)n >= l.rlim_cur && l.rlim_cur >= l.rlim_max;
+}
+
 /* Why a process did not answer in time: what is wrong with it, and what can be done. */
 static int no_answer(const struct rproc *p, const struct proc_status *st, struct err *err)
 {
@@ -155,6 +168,10 @@ static int no_answer(const struct rproc *p, const struct proc_status *st, struct
 			       "another libc, or was "
 			       "started past the exec functions; end it or leave it out of the job",
 			       round_who(p));
+	if (table_is_full(p))
+		return err_set(err, E_LIMIT, 0,
+			       "%s has as many descriptors open as it may (ulimit -Hn), and needs one more for "
+			       "a checkpoint", round_who(p));
 	if (st->sig_blk & bit)
 		return err_set(err, E_NO_ANSWER, 0, "%s blocks signal %d by a direct system call",
 			       round_who(p), AGENT_SIGNAL);
@@ -200,7 +217,7 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 		} else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
 			return no_answer(p, &st, err);
 	}
-	if (now - p->seen_ns > ANSWER_LIMIT_NS)
+	if (now - p->seen_ns > ANSWER_LIMIT_NS || (now - p->seen_ns > PRELOAD_LIMIT_NS / 2 && table_is_full(p)))
 		return no_answer(p, &st, err);
 	return 1;
 }

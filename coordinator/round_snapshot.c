@@ -262,6 +262,9 @@ static void describe_tasks(struct round *r)
 
 static int read_proc(struct rproc *p, struct err *err)
 {
+	/* Until it said so much, the addresses in there were hidden from us. */
+	if (p->process->dumpable != 1)
+		proc_stat(p->host_pid, 0, &p->stat);
 	if (proc_maps(p->host_pid, 1, &p->maps))
 		return err_set(err, err_code_of_errno(errno), errno,
 			       "cannot read the memory map of %s", round_who(p));

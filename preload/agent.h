@@ -123,6 +123,7 @@ struct leader {
 	struct rlimit raised;		/* RLIMIT_NOFILE as it was, if it had to be raised */
 	int was_raised;
 	int was_subreaper;		/* it is none while everything stands still */
+	int was_undumpable;		/* it is dumpable for as long */
 	int stop;			/* the process had been stopped (SIGSTOP, ^Z), and shall be again */
 };
 /* leader_tell() - one message to the round. 0 or -errno. */

@@ -137,6 +137,18 @@ static void resign_as_subreaper(struct leader *l)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 0);
 }
 
+/*
+ * Who has changed its ids, or asked for it (PR_SET_DUMPABLE), is hidden from others of the same user and
+ * cannot open its own /proc/self/mem. What is in a core is in a checkpoint, too; so as long as we all stand
+ * still it is as others are.
+ */
+static void open_up(struct leader *l)
+{
+	l->was_undumpable = SYS(prctl, PR_GET_DUMPABLE) != 1;
+	if (l->was_undumpable)
+		SYS(prctl, PR_SET_DUMPABLE, 1);
+}
+
 static int snapshot(struct leader *l, const struct agent_snapshot *want, const int32_t *timer_ids,
 		    uint32_t nthreads)
 {
@@ -154,6 +166,7 @@ static int snapshot(struct leader *l, const struct agent_snapshot *want, const i
 	if (r)
 		return fail(l, r, "snapshot");
 	resign_as_subreaper(l);
+	open_up(l);
 	return leader_tell(l, AGENT_END, NULL, 0, 0);
 }
 
@@ -338,6 +351,8 @@ void leader_run(struct park *park)
 		SYS(close, l.sock);
 	if (l.was_subreaper)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
+	if (l.was_undumpable)	/* the kernel's third value (2) cannot be set; this is the stricter one */
+		SYS(prctl, PR_SET_DUMPABLE, 0);
 	if (l.was_raised)
 		SYS(prlimit64, 0, RLIMIT_NOFILE, &l.raised, NULL);
 	SYS(munmap, l.arena.base, l.arena.size);

@@ -38,6 +38,22 @@ static void set_ids(struct build *b, struct build_ops *ops)
 	build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, 0);
 }
 
+/* A change of ids has taken the rights out of force that the rest of this needs. */
+static void raise_all(struct build *b, struct build_ops *ops)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[2];
+	struct build_op *op;
+
+	if (syscall(SYS_capget, &head, data))
+		return;
+	for (int i = 0; i < 2; i++)
+		data[i].effective = data[i].permitted;
+	op = build_sys(ops, 0, SYS_capset, 0, 0);
+	build_ptr(b, op, 0, &head, sizeof(head));
+	build_ptr(b, op, 1, data, sizeof(data));
+}
+
 void build_creds(struct build *b, struct build_ops *ops)
 {
 	const struct rec_process *p = b->t->process;
@@ -54,6 +70,7 @@ void build_creds(struct build *b, struct build_ops *ops)
 		      (1ULL << cap))) /* EINVAL beyond the last that this kernel knows */
 			build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_CAPBSET_DROP, cap);
 	set_ids(b, ops);
+	raise_all(b, ops);
 	if (p->securebits)
 		build_sys(ops, 0, SYS_prctl, PR_SET_SECUREBITS, p->securebits);
 	op = build_sys(ops, 0, SYS_capset, 0, 0);

@@ -112,6 +112,7 @@ static void grandchild(void)
 	prctl(PR_SET_PDEATHSIG, SIGUSR1);
 	prctl(PR_SET_NAME, "the (grand) ch");
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 0);
 	be(GRANDCHILD, NULL, NULL, 0);
 }
 

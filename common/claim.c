@@ -123,6 +123,7 @@ static int claim_once(const char *name, const char *dir, const char *control, st
 int claim_run_dir(const char *name, char **ret_dir, struct err *err)
 {
 	int64_t until = io_monotonic_ns() + CLAIM_NS;
+	mode_t mask;
 	cleanup_free char *dir = paths_run_dir(name, err), *control = NULL;
 	int fd;
 
@@ -133,7 +134,9 @@ int claim_run_dir(const char *name, char **ret_dir, struct err *err)
 	    strlen(dir) >= sizeof(((struct agent_self *)0)->dir))
 		return err_set(err, E_USAGE, 0, "the path %s is too long for a socket; choose a shorter --name", control);
 	do {
+		mask = umask(077);		/* the user's may take away what we need ourselves */
 		fd = claim_once(name, dir, control, err);
+		umask(mask);
 		if (fd >= 0) {
 			*ret_dir = dir;
 			dir = NULL;

@@ -40,6 +40,14 @@ static char *run_root_path(void)
 	return xasprintf("/tmp/ckpt-%u", (unsigned)uid);
 }
 
+/* make_private() - mkdir with mode 0700 whatever the umask is: it may take away what we need ourselves. */
+static int make_private(const char *path)
+{
+	if (mkdir(path, 0700) < 0)
+		return -1;
+	return chmod(path, 0700);
+}
+
 /* Somebody else could have made a directory of this name to get at our sockets. */
 static int check_private(const char *path, struct err *err)
 {
@@ -62,7 +70,7 @@ char *paths_run_root(int create, struct err *err)
 {
 	char *path = run_root_path();
 
-	if (create && mkdir(path, 0700) < 0 && errno != EEXIST) {
+	if (create && make_private(path) < 0 && errno != EEXIST) {
 		err_set(err, err_code_of_errno(errno), errno, "cannot make the run directory %s", path);
 		free(path);
 		return NULL;
@@ -121,7 +129,7 @@ static int mkdir_one(const char *path, struct err *err)
 	struct stat st;
 	int error;
 
-	if (mkdir(path, 0700) == 0)
+	if (make_private(path) == 0)
 		return 0;
 	/* An existing directory may answer EACCES, EROFS or EISDIR as well as EEXIST. */
 	error = errno;

@@ -48,7 +48,8 @@ static char *search_path(const char *name, int *ret_errno)
 		error = executable(path);
 		if (error == 0)
 			return path;
-		if (error == EACCES)
+		/* A directory that may not be searched says nothing about the program: as shells have it. */
+		if (error == EACCES && access(path, F_OK) == 0)
 			*ret_errno = EACCES;
 		free(path);
 		if (!*end)

@@ -55,8 +55,10 @@ runs_on() { counts || sleep 0.5; counts || fail "the job does not run on after: 
 nothing_left() {
 	[ -z "$(ls -A "$CKPT_DIR/$job" 2>/dev/null)" ] || fail "left behind by $1: $(ls -A "$CKPT_DIR/$job")"
 }
+# start BYTES: a job that counts, and holds so many bytes that no codec makes much smaller
 start() {
-	"$bin/ckpt_launch" --name="$job" bash -c 'echo $$ >pid; while :; do echo $((++i)) >count.new; mv count.new count; sleep 0.02; done' \
+	"$bin/ckpt_launch" --name="$job" bash -c 'x=$(head -c '"$1"' /dev/urandom | base64 -w0)
+		echo $$ >pid; while :; do echo $((++i)) >count.new; mv count.new count; sleep 0.02; done' \
 		>/dev/null 2>launch.err </dev/null &
 	launch=$!
 	until_true test -s count
@@ -89,7 +91,7 @@ expect 0 '' --ls --json --checkpoint-dir=empty
 [ "$(cat out)" = '[]' ] || fail "an empty list is not []"
 
 # ---- names in use ----
-start
+start 1
 expect 0 '' --checkpoint --leave-running --id=one "$job"
 [ "$(cat out)" = "$CKPT_DIR/$job/one" ] || fail "printed $(cat out)"
 expect 1 "checkpoint with name one already exists for job $job" --checkpoint --leave-running --id=one "$job"
@@ -125,28 +127,31 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=200k none full 2>/dev/null; then
 	runs_on "a full disk"
 fi
 
-# ---- a round that takes long: one of the job's processes is stopped ----
+expect 0 '' --kill "$job"
+wait "$launch"
+
+# ---- a round that takes long: much memory, and a slow codec ----
+slow=--compression=zstd:19
+rm -f count
+start 40000000
 coordinator=$("$bin/ckpt_command" --status --json "$job" | sed -n 's/.*"coordinator_pid": \([0-9]*\).*/\1/p')
 pid=$(cat pid)
-kill -STOP "$pid"
-expect 1 E-TIMEOUT --checkpoint --timeout=100ms "$job"
+expect 1 E-TIMEOUT --checkpoint $slow --timeout=100ms "$job"
 nothing_left "a try that ran out of time"
+runs_on "a try that ran out of time"
 
-"$bin/ckpt_command" --checkpoint "$job" >first.out 2>first.err & first=$!
+"$bin/ckpt_command" --checkpoint $slow "$job" >first.out 2>first.err & first=$!
 until_true has_round
 expect 1 E-BUSY --checkpoint "$job"
 kill -9 "$(round_pid)"
 wait $first && fail "a checkpoint whose process was killed is reported done"
 grep -q E-FAILED first.err || fail "killed round: $(cat first.err)"
 nothing_left "a round that was killed"
-kill -CONT "$pid"
 runs_on "the death of the round"
 
-kill -STOP "$pid"
-"$bin/ckpt_command" --checkpoint --leave-running --id=kept "$job" >/dev/null 2>&1 & first=$!
+"$bin/ckpt_command" --checkpoint --compression=zstd:6 --leave-running --id=kept "$job" >/dev/null 2>&1 & first=$!
 until_true has_round
 kill -9 $first
-kill -CONT "$pid"
 until_true test -e "$CKPT_DIR/$job/kept"
 runs_on "the death of ckpt_command"
 expect 0 '' --rm "$job/kept"
@@ -163,18 +168,16 @@ expect 3 E-NO-JOB --status "$job"
 
 # ---- the coordinator dies in the midst ----
 rm -f count
-start
+start 40000000
 coordinator=$("$bin/ckpt_command" --status --json "$job" | sed -n 's/.*"coordinator_pid": \([0-9]*\).*/\1/p')
 pid=$(cat pid)
-kill -STOP "$pid"
-"$bin/ckpt_command" --checkpoint "$job" >/dev/null 2>&1 & first=$!
+"$bin/ckpt_command" --checkpoint $slow "$job" >/dev/null 2>&1 & first=$!
 until_true has_round
 round=$(round_pid)
 kill -9 "$coordinator"
 wait $first && fail "reported done without a coordinator"
 until_true gone "$round"
 nothing_left "a coordinator that was killed"
-kill -CONT "$pid"
 runs_on "the death of the coordinator"
 expect 3 'no coordinator' --checkpoint "$job"
 expect 0 'no coordinator' --status

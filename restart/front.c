@@ -133,9 +133,9 @@ static void read_keeper(struct front *f)
 
 	while (!f->ended && (n = keeper_recv(f->sock, &msg)) != 0) {
 		if (n < 0) {
-			/* Keeper and init are gone without a word; so is the program. */
+			/* Keeper and init are gone without a word; so is the program, if it was still there. */
 			f->ended = f->last = 1;
-			f->status = SIGKILL;
+			f->status = load_task(f->r, f->r->job->root_pid) ? SIGKILL : 0;
 			break;
 		}
 		switch (msg.event) {

@@ -58,23 +58,41 @@ static int look_for_dead(const struct restart *r, struct err *err)
 	return 0;
 }
 
-/* Until all processes are in the stub. */
+/* Nobody would ever release the processes. */
+static int front_is_gone(const struct restart *r, struct err *err)
+{
+	struct pollfd p = { .fd = r->tell };
+
+	if (poll(&p, 1, 0) <= 0 || !(p.revents & (POLLHUP | POLLERR)))
+		return 0;
+	err_set(err, E_ABORTED, 0, "ckpt_restart was killed while it restored the job");
+	return 1;
+}
+
+/* Until all processes are in the stub, and then until they are released. */
 static int watch(struct restart *r, struct err *err)
 {
-	int ready;
+	int state;
 
-	while ((ready = sync_ready(r->sync, WATCH_MS)) == 0) {
+	while ((state = sync_ready(r->sync, WATCH_MS)) == 0) {
 		int exist = __atomic_load_n(&r->sync->stage[SYNC_ALONE], __ATOMIC_ACQUIRE) > r->sync->nprocs;
 
+		if (front_is_gone(r, err))
+			return -1;
 		/* /proc of a container that could not mount its own has other numbers. */
 		if (exist && r->own_proc && look_for_dead(r, err) && sync_ready(r->sync, 0) == 0)
 			return -1;
-		if (kill((pid_t)r->job->keeper_pid, 0) && errno == ESRCH && exist)
+		if (exist && kill((pid_t)r->job->keeper_pid, 0) && errno == ESRCH)
 			return err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
 	}
-	if (ready < 0)
+	if (state > 0)
+		keeper_tell(r->tell, (enum keeper_event)INIT_READY, 0);
+	while (state >= 0 && (state = sync_released(r->sync, WATCH_MS)) == 0)
+		if (front_is_gone(r, err))
+			return -1;
+	if (state < 0)
 		sync_failed(r->sync, err);
-	return ready < 0 ? -1 : 0;
+	return state < 0 ? -1 : 0;
 }
 
 /* reap() - 1: there are children left. */
@@ -146,11 +164,8 @@ static void NORETURN be_keeper(struct restart *r)
 			close(fd);
 	fds_close_from(3, keep, ARRAY_SIZE(keep));
 	keeper_tell(r->tell, KEEPER_STARTED, (int)r->job->root_pid);
-	if (getpid() == r->init) {
-		if (watch(r, &err))
-			failed(r, &err);
-		keeper_tell(r->tell, (enum keeper_event)INIT_READY, 0);
-	}
+	if (getpid() == r->init && watch(r, &err))
+		failed(r, &err);
 	keeper_loop((pid_t)r->job->root_pid, r->tell);
 	_exit(0);
 }
@@ -179,7 +194,6 @@ static void NORETURN run(struct restart *r)
 	fds_close_from(3, keep, ARRAY_SIZE(keep));
 	if (watch(r, &err))
 		failed(r, &err);
-	keeper_tell(r->tell, (enum keeper_event)INIT_READY, 0);
 	serve(r);
 }
 

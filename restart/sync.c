@@ -93,6 +93,13 @@ int sync_ready(struct plan_sync *s, int ms)
 	return __atomic_load_n(&s->arrived, __ATOMIC_ACQUIRE) >= s->nprocs;
 }
 
+int sync_released(struct plan_sync *s, int ms)
+{
+	if (__atomic_load_n(&s->go, __ATOMIC_ACQUIRE) == GO_WAIT)
+		sleep_on(&s->go, GO_WAIT, ms);
+	return given_up(s) ? -1 : __atomic_load_n(&s->go, __ATOMIC_ACQUIRE) == GO_GO;
+}
+
 int sync_go(struct plan_sync *s)
 {
 	uint32_t expected = GO_WAIT;

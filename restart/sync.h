@@ -40,6 +40,8 @@ int sync_meet(struct plan_sync *s, enum sync_stage stage, uint32_t target);
  * 1 all, 0 not yet, -1 somebody failed.
  */
 int sync_ready(struct plan_sync *s, int ms);
+/* sync_released() - wait at most @ms for sync_go(). As sync_ready(). */
+int sync_released(struct plan_sync *s, int ms);
 /* sync_go() - let them go. 0, or -1 if somebody failed meanwhile. */
 int sync_go(struct plan_sync *s);
 

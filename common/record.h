@@ -62,7 +62,11 @@ enum {
 };
 
 /* rec_socket.state */
-enum { RES_SOCKET_UNCONNECTED, RES_SOCKET_BOUND, RES_SOCKET_LISTENING, RES_SOCKET_CONNECTED, RES_SOCKET_CLOSED };
+enum {
+	RES_SOCKET_UNCONNECTED, RES_SOCKET_BOUND, RES_SOCKET_LISTENING, RES_SOCKET_CONNECTED,
+	RES_SOCKET_CLOSED,	/* its peer is gone */
+	RES_SOCKET_CONNECTING	/* connect() is under way */
+};
 
 /*
  * A growing array of encoded records. Zero-initialise; free with rec_buf_free(). Running out of

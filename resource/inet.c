@@ -1,199 +1,241 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * inet.c - sockets of all families but AF_UNIX. TCP and UDP sockets that are not connected, or listen,
- * are made again; a connection leads out of the job, or cannot be told from one that does, and is
- * refused by its addresses. Datagrams that wait are lost, as datagrams may be.
- */
-#include "resource.h"
+/* inet.c - AF_INET and AF_INET6 sockets: what can be saved, and what is written about each. */
+#include "inet.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
+#include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/ioctl.h>
 #include "../common/io.h"
 #include "sockopt.h"
 
-static int get_int(int fd, int name)
-{
-	int v = 0;
-	socklen_t len = sizeof(v);
+enum { SHUT_READ = 1, SHUT_WRITE = 2 };
 
-	return getsockopt(fd, SOL_SOCKET, name, &v, &len) < 0 ? -1 : v;
-}
+/* desc.priv: encoded socket_data records. */
+struct queue { size_t len; unsigned char recs[]; };
 
 static int inet_probe(const struct desc *d)
 {
-	return S_ISSOCK(d->st.st_mode) && get_int(d->fd, SO_DOMAIN) != AF_UNIX;
+	int domain = S_ISSOCK(d->st.st_mode) ? inet_option(d->fd, SOL_SOCKET, SO_DOMAIN) : -1;
+
+	return domain == AF_INET || domain == AF_INET6;
 }
 
-static const char *family_name(int domain)
+/* ---- the state in which it is made again ---- */
+
+static uint32_t state_of(const struct inet_sock *s)
 {
-	switch (domain) {
-	case AF_NETLINK: return "netlink";
-	case AF_PACKET: return "packet";
-	case AF_VSOCK: return "virtual machine (vsock)";
-	case AF_ALG: return "kernel crypto";
-	case AF_BLUETOOTH: return "bluetooth";
-	case AF_CAN: return "CAN";
-	case AF_XDP: return "XDP";
-	default: return "this family's";
+	switch (s->state) {
+	case 0:
+		if (s->remote.port || !inet_addr_wildcard(&s->remote))
+			return RES_SOCKET_CONNECTED;
+		/* What a raw socket has for a port is its protocol. */
+		if (!inet_addr_wildcard(&s->local) || (s->local.port && s->type != SOCK_RAW))
+			return RES_SOCKET_BOUND;
+		return RES_SOCKET_UNCONNECTED;
+	case INET_LISTEN:
+		return RES_SOCKET_LISTENING;
+	case INET_SYN_SENT:
+		return s->remote.port ? RES_SOCKET_CONNECTING : RES_SOCKET_CLOSED;
+	case INET_CLOSE:
+		if (s->events & (POLLRDHUP | POLLERR))
+			return RES_SOCKET_CLOSED;
+		return s->local.port ? RES_SOCKET_BOUND : RES_SOCKET_UNCONNECTED;
+	case INET_CLOSE_WAIT: case INET_LAST_ACK:
+		return s->peer ? RES_SOCKET_CONNECTED : RES_SOCKET_CLOSED;
+	default:
+		return RES_SOCKET_CONNECTED;
 	}
 }
 
-/* "1.2.3.4:80", "[::1]:80". Returns @buf. */
-static const char *text_of(const struct sockaddr_storage *a, char *buf, size_t len)
+static uint32_t shutdown_of(const struct inet_sock *s)
 {
-	const struct sockaddr_in *in = (const void *)a;
-	const struct sockaddr_in6 *in6 = (const void *)a;
-	char host[INET6_ADDRSTRLEN] = "?";
-
-	if (a->ss_family == AF_INET) {
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		snprintf(buf, len, "%s:%u", host, ntohs(in->sin_port));
-	} else {
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		snprintf(buf, len, "[%s]:%u", host, ntohs(in6->sin6_port));
-	}
-	return buf;
-}
-
-/* 0: not bound, not connected. */
-static socklen_t address(int fd, int (*get)(int, struct sockaddr *, socklen_t *), struct sockaddr_storage *ret)
-{
-	socklen_t len = sizeof(*ret);
-	const struct sockaddr_in *in = (const void *)ret;
-
-	memset(ret, 0, sizeof(*ret));
-	if (get(fd, (struct sockaddr *)ret, &len) < 0)
+	switch (s->state) {
+	case 0: case INET_ESTABLISHED:
+		return s->events & POLLRDHUP ? SHUT_READ : 0;
+	case INET_CLOSE_WAIT:
+		return s->peer ? 0 : SHUT_READ;
+	case INET_CLOSE:
+		return s->established && s->events & POLLRDHUP ? SHUT_READ | SHUT_WRITE : 0;
+	case INET_LAST_ACK:
+		return s->peer ? SHUT_WRITE : SHUT_READ | SHUT_WRITE;
+	case INET_FIN_WAIT1: case INET_FIN_WAIT2: case INET_CLOSING:
+		return SHUT_WRITE;
+	default:
 		return 0;
-	/* The port is at the same place in both families. */
-	return in->sin_port ? len : 0;
+	}
 }
 
-static int refuse_connection(struct res_set *set, const struct desc *d, enum err_code code, const char *what,
-			     struct err *err)
+/* Which error it is that waits nobody can see without taking it away. What it is nearly always: */
+static uint32_t error_of(const struct inet_sock *s)
 {
-	struct sockaddr_storage local, remote;
-	char a[80], b[80];
-
-	address(d->fd, getsockname, &local);
-	address(d->fd, getpeername, &remote);
-	return res_refuse(set, d, code, err, "%s (from %s to %s) cannot be saved; let the program close it before the "
-			  "checkpoint", what, text_of(&local, a, sizeof(a)), text_of(&remote, b, sizeof(b)));
+	if (!(s->events & POLLERR))
+		return 0;
+	return s->established ? ECONNRESET : ECONNREFUSED;
 }
 
-static int check_tcp(struct res_set *set, struct desc *d, struct err *err)
+static int is_outside(const struct inet_sock *s)
 {
-	struct tcp_info info;
-	socklen_t len = sizeof(info);
+	return s->state && state_of(s) == RES_SOCKET_CONNECTED && !s->peer && !s->listener;
+}
 
-	if (getsockopt(d->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-		return res_refuse(set, d, E_KERNEL_FEATURE, err, "the kernel does not tell its state");
-	/* tcpi_unacked of a listener: connections that wait to be accepted. */
-	if (info.tcpi_state == TCP_LISTEN && info.tcpi_unacked)
-		return res_refuse(set, d, E_OUTSIDE, err, "%u connections wait to be accepted; try again in a moment",
-				  info.tcpi_unacked);
-	if (info.tcpi_state != TCP_LISTEN && info.tcpi_state != TCP_CLOSE)
-		return d->std >= 0 ? 0 : refuse_connection(set, d, E_OUTSIDE, "a TCP connection", err);
-	d->std = -1;
+/* ---- checking ---- */
+
+static int check_queued(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+{
+	char local[INET_TEXT], remote[INET_TEXT];
+	uint32_t unread = s->other.unread - (s->other.state == INET_CLOSE_WAIT && s->other.unread);
+	int unsent = 0;
+
+	ioctl(d->fd, SIOCOUTQ, &unsent);
+	if (s->state == INET_FIN_WAIT1)
+		unsent--;
+	if (!unread && unsent <= 0)
+		return 0;
+	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it has sent %u bytes from %s to %s, where nobody has accepted it "
+			  "yet, so that they cannot be looked at; try again in a moment", unread + (uint32_t)MAX(unsent, 0),
+			  inet_text(&s->local, local, sizeof(local)), inet_text(&s->remote, remote, sizeof(remote)));
+}
+
+static int check_outside(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+{
+	char local[INET_TEXT], remote[INET_TEXT];
+
+	inet_text(&s->local, local, sizeof(local));
+	inet_text(&s->remote, remote, sizeof(remote));
+	if (set->tcp == TCP_POLICY_FAIL)
+		return res_refuse(set, d, E_OUTSIDE, err, "it is connected from %s to %s, outside of the job; with --tcp=reset or "
+				  "--tcp=close the program will find it ended after a restart", local, remote);
+	if (set->tcp == TCP_POLICY_KEEP)
+		return res_refuse(set, d, E_OUTSIDE, err, "it is connected from %s to %s, outside of the job, and --tcp=keep "
+				  "is not possible here; use --tcp=reset or --tcp=close", local, remote);
 	return 0;
+}
+
+/* The kernel's TLS has keys and counters that cannot be had. */
+static int check_ulp(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+{
+	char name[32] = "";
+	socklen_t len = sizeof(name) - 1;
+
+	if (!s->peer || getsockopt(d->fd, IPPROTO_TCP, TCP_ULP, name, &len) < 0 || !name[0])
+		return 0;
+	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it is a connection that the kernel encrypts (%s); let the program do "
+			  "that itself", name);
+}
+
+static int check_settled(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+{
+	char local[INET_TEXT], remote[INET_TEXT];
+	int left = 0;
+
+	/* At its end: the FIN counts as a byte. */
+	if (!s->peer || ioctl(d->fd, SIOCOUTQ, &left) < 0 || left <= (s->state != INET_ESTABLISHED))
+		return 0;
+	return res_refuse(set, d, E_LIMIT, err, "%d bytes from %s are on their way to %s, which has no room for them, so that "
+			  "they cannot be looked at; raise net.ipv4.tcp_rmem or net.core.rmem_max", left,
+			  inet_text(&s->local, local, sizeof(local)), inet_text(&s->remote, remote, sizeof(remote)));
+}
+
+static int check_protocol(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+{
+	if (s->type == SOCK_STREAM && (s->protocol == IPPROTO_TCP || s->protocol == IPPROTO_MPTCP))
+		return 0;
+	if (s->type == SOCK_DGRAM || s->type == SOCK_RAW)
+		return 0;
+	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "sockets of protocol %d cannot be saved", s->protocol);
+}
+
+static int keep_queue(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+{
+	struct rec_buf out = { 0 };
+	struct queue *q;
+	int r = 0;
+
+	if (!s->state)
+		r = inet_queue_udp(set, d, &out, err);
+	else if (s->state != INET_LISTEN && s->state != INET_SYN_SENT)
+		r = inet_queue_tcp(set, d, s, &out, err);
+	if (r == 0 && out.len) {
+		q = xmalloc(sizeof(*q) + out.len);
+		q->len = out.len;
+		memcpy(q->recs, out.data, out.len);
+		d->priv = q;
+	}
+	rec_buf_free(&out);
+	return r;
 }
 
 static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 {
-	int domain = get_int(d->fd, SO_DOMAIN), type = get_int(d->fd, SO_TYPE), protocol = get_int(d->fd, SO_PROTOCOL);
+	const struct inet_sock *s = d->std < 0 ? inet_table_find(set, d) : NULL;
 
-	if (domain != AF_INET && domain != AF_INET6)
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "%s sockets cannot be saved; let the program close it "
-				  "before the checkpoint", family_name(domain));
-	if (type == SOCK_STREAM && protocol == IPPROTO_TCP)
-		return check_tcp(set, d, err);
-	if (type != SOCK_DGRAM || protocol != IPPROTO_UDP)
-		return refuse_connection(set, d, E_UNSUPPORTED_FD, "a socket that is neither TCP nor UDP", err);
-	d->std = -1;
-	return 0;
+	if (!s)
+		return 0;
+	if (check_protocol(set, d, s, err) < 0)
+		return -1;
+	if (is_outside(s) && check_outside(set, d, s, err) < 0)
+		return -1;
+	if (s->listener && check_queued(set, d, s, err) < 0)
+		return -1;
+	if (check_ulp(set, d, s, err) < 0 || check_settled(set, d, s, err) < 0)
+		return -1;
+	return keep_queue(set, d, s, err);
 }
+
+/* ---- writing ---- */
 
 static int inet_save(struct res_set *set, struct desc *d, struct err *err UNUSED)
 {
-	struct sockaddr_storage local, remote;
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof(info);
-	struct rec_socket r = {
-		.desc = d->id,
-		.ino = d->st.st_ino,
-		.family = get_int(d->fd, SO_DOMAIN),
-		.type = get_int(d->fd, SO_TYPE),
-		.protocol = get_int(d->fd, SO_PROTOCOL),
-		.local = { &local, address(d->fd, getsockname, &local) },
-		.remote = { &remote, address(d->fd, getpeername, &remote) },
-	};
+	const struct inet_sock *s = d->std < 0 ? inet_table_find(set, d) : NULL;
+	struct rec_socket r = { .desc = d->id, .ino = d->st.st_ino };
+	union inet_sockaddr local, remote;
+	const struct queue *q = d->priv;
 
-	r.state = r.remote.len ? RES_SOCKET_CONNECTED : r.local.len ? RES_SOCKET_BOUND : RES_SOCKET_UNCONNECTED;
-	if (get_int(d->fd, SO_ACCEPTCONN) == 1) {
-		r.state = RES_SOCKET_LISTENING;
-		getsockopt(d->fd, IPPROTO_TCP, TCP_INFO, &info, &len);
-		r.backlog = info.tcpi_sacked;
+	if (!s) {
+		r.family = (uint32_t)inet_option(d->fd, SOL_SOCKET, SO_DOMAIN);
+		rec_put_socket(set->recs, &r);
+		return 0;
 	}
+	r.family = (uint32_t)s->family;
+	r.type = (uint32_t)s->type;
+	r.protocol = (uint32_t)s->protocol;
+	r.state = state_of(s);
+	if (s->local.port || !inet_addr_wildcard(&s->local))
+		r.local = inet_name(d->fd, getsockname, &local);
+	if (s->remote.port || (!s->state && !inet_addr_wildcard(&s->remote)))
+		r.remote = (struct bytes){ &remote, inet_sockaddr_of(&s->remote, s->family, &remote) };
+	if (r.remote.len && s->state != INET_SYN_SENT)
+		r.remote = inet_name(d->fd, getpeername, &remote);
+	r.peer = s->peer ? s->peer->ino : 0;
+	r.listener = s->listener ? s->listener->ino : 0;
+	r.order = s->order;
+	r.backlog = (uint32_t)s->backlog;
+	r.shutdown = shutdown_of(s);
+	r.error = error_of(s);
 	rec_put_socket(set->recs, &r);
-	if (d->std < 0)
-		sockopt_save(set, d);
+	if (q) {
+		set->recs->data = xrealloc(set->recs->data, set->recs->cap = set->recs->len + q->len);
+		memcpy(set->recs->data + set->recs->len, q->recs, q->len);
+		set->recs->len += q->len;
+	}
+	sockopt_save(set, d);
 	return 0;
 }
 
-static int was_saved(const struct rset *set, const struct rdesc *d, uint32_t level, uint32_t name)
+/*
+ * Both ends of a connection will end now: without this, one of them would occupy the addresses for a
+ * minute more, which the restart wants to have. Nobody is left to notice.
+ */
+static void inet_ended(struct res_set *set, const struct desc *d)
 {
-	const struct rec_sockopt *o;
-	size_t pos = 0;
+	const struct inet_sock *s = set->kind[RES_INET] && d->std < 0 ? inet_table_find(set, d) : NULL;
+	const struct linger at_once = { .l_onoff = 1 };
 
-	while ((o = rset_next(set, d, REC_TAG_sockopt, &pos)))
-		if (o->level == level && o->name == name)
-			return 1;
-	return 0;
-}
-
-static int make(struct rset *set, struct rdesc *d, const struct rec_socket *r, struct err *err)
-{
-	struct sockaddr_storage local = { 0 }, remote = { 0 };
-	int yes = 1, no = 0;
-	char text[80];
-
-	memcpy(&local, r->local.len ? r->local.data : "", r->local.len);
-	memcpy(&remote, r->remote.len ? r->remote.data : "", r->remote.len);
-	d->pos = -1;
-	d->fd = socket(r->family, r->type | SOCK_CLOEXEC, r->protocol);
-	if (d->fd < 0)
-		return err_set(err, E_FAILED, errno, "cannot make a socket like %s", d->rec->name);
-	/* Connections of the job's former life may linger on the port. */
-	if (r->type == SOCK_STREAM)
-		setsockopt(d->fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	if (sockopt_restore(set, d, d->fd, SOCKOPT_BEFORE_BIND, err) < 0)
-		return -1;
-	if (r->local.len && bind(d->fd, (struct sockaddr *)&local, r->local.len) < 0)
-		return err_set(err, errno == EADDRINUSE ? E_EXISTS : err_code_of_errno(errno), errno,
-			       "cannot bind to %s", text_of(&local, text, sizeof(text)));
-	if (r->state == RES_SOCKET_LISTENING && listen(d->fd, r->backlog) < 0)
-		return err_set(err, errno == EADDRINUSE ? E_EXISTS : E_FAILED, errno, "cannot listen on %s",
-			       text_of(&local, text, sizeof(text)));
-	if (r->type == SOCK_STREAM && !was_saved(set, d, SOL_SOCKET, SO_REUSEADDR))
-		setsockopt(d->fd, SOL_SOCKET, SO_REUSEADDR, &no, sizeof(no));
-	/* Of a UDP socket only an address it talks to: nobody has to be there, but there must be a way. */
-	if (r->remote.len && connect(d->fd, (struct sockaddr *)&remote, r->remote.len) < 0)
-		return err_set(err, E_FAILED, errno, "cannot connect to %s", text_of(&remote, text, sizeof(text)));
-	return sockopt_restore(set, d, d->fd, SOCKOPT_LAST, err);
-}
-
-static int inet_open(struct rset *set, struct rdesc *d, struct err *err)
-{
-	size_t pos = 0;
-	const struct rec_socket *r = rset_next(set, d, REC_TAG_socket, &pos);
-
-	if (!r || r->local.len > sizeof(struct sockaddr_storage) || r->remote.len > sizeof(struct sockaddr_storage))
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s", d->rec->name);
-	return d->rec->std >= 0 ? rset_std(set, d, err) : make(set, d, r, err);
+	if (s && (s->peer || s->listener))
+		setsockopt(d->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 
 const struct res_ops res_inet = {
@@ -202,5 +244,7 @@ const struct res_ops res_inet = {
 	.probe = inet_probe,
 	.check = inet_check,
 	.save = inet_save,
+	.ended = inet_ended,
+	.verify = inet_verify,
 	.open = inet_open,
 };

@@ -248,6 +248,17 @@ int res_set_save(struct res_set *set, struct err *err)
 	return object_save_all(set, err);
 }
 
+void res_set_let_go(struct res_set *set, int ended)
+{
+	for (size_t i = 0; i < set->ndescs; i++) {
+		struct desc *d = &set->descs[i];
+
+		if (ended && d->ops && d->ops->ended)
+			d->ops->ended(set, d);
+		cleanup_closep(&d->fd);
+	}
+}
+
 void res_set_free(struct res_set *set)
 {
 	for (size_t i = 0; i < set->ndescs; i++) {

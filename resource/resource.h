@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include "../common/image.h"
+#include "../common/tcp_policy.h"
 
 struct merge;
 struct object;
@@ -68,6 +69,7 @@ struct res_set {
 	void *arg;
 	const char *const *dirs;	/* working directories of the processes: where to look for names */
 	size_t ndirs;
+	enum tcp_policy tcp;		/* of connections that lead out of the job */
 	struct merge *merge;		/* merge.c */
 	void *kind[RES_KIND_END];	/* one malloc'ed block for each kind that wants it */
 };
@@ -91,6 +93,8 @@ struct rset {
 	int std_override[3];		/* --stdin=FILE and the like: opened, or -1 */
 	int pty_slave;			/* terminal made for the job, -1 none */
 	int own_shm;			/* 1: /dev/shm is the container's own */
+	int own_net;			/* 1: its network is (or will be) the container's own */
+	enum tcp_policy tcp;		/* of connections that lead out of the job; UNSET: as the checkpoint says */
 	int fd_base;			/* everything is opened at this number or above */
 	int (*object_fd)(struct rset *, uint64_t object, struct err *); /* shared memory object, opened O_RDWR */
 	void *objects;
@@ -112,6 +116,8 @@ struct res_ops {
 	int (*check)(struct res_set *set, struct desc *d, struct err *err);
 	/* save() - append the kind's record(s). rec_desc has been written by the driver just before. */
 	int (*save)(struct res_set *set, struct desc *d, struct err *err);
+	/* ended() - the checkpoint is complete and the job is not to go on: leave nothing in a restart's way. May be NULL. */
+	void (*ended)(struct res_set *set, const struct desc *d);
 	/* verify() - at restart, before anything is made: would open() work here? May be NULL. */
 	int (*verify)(struct rset *set, const struct rdesc *d, struct err *err);
 	/* open() - make the description; set d->fd. O_* status flags, offset, owner are set by the driver after. */
@@ -132,6 +138,11 @@ int res_set_add(struct res_set *set, int fd, uint32_t pid, int their_fd, uint32_
 int res_set_check(struct res_set *set, struct err *err);
 /* res_set_save() - write rec_desc and the kind's records of every description. */
 int res_set_save(struct res_set *set, struct err *err);
+/*
+ * res_set_let_go() - close our duplicates, of which the job would notice that what it closes stays open.
+ * @ended: the job is not to go on.
+ */
+void res_set_let_go(struct res_set *set, int ended);
 void res_set_free(struct res_set *set);
 /* res_desc_of() - description that (pid, fd) refers to, NULL none. */
 struct desc *res_desc_of(const struct res_set *set, uint32_t pid, int fd);
@@ -145,8 +156,8 @@ uint32_t res_inside(const struct res_set *set, pid_t pid);
 /* The driver of the restart, restore.c. */
 
 /*
- * rset_init() - zero @set but for what the caller has put into std, std_override, pty_slave, own_shm,
- * fd_base, path, object_fill and arg, and list the descriptions of @manifest.
+ * rset_init() - zero @set but for what the caller has put into std, std_override, pty_slave, own_shm, own_net,
+ * tcp, fd_base, path, object_fill and arg, and list the descriptions of @manifest.
  */
 int rset_init(struct rset *set, const struct image *manifest, struct err *err);
 /* rset_verify_each() - call @why for every description that could not be opened here. Returns how many. */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +14,9 @@
 
 #ifndef SO_BUF_LOCK
 #define SO_BUF_LOCK	72
+#endif
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP	262
 #endif
 #ifndef SO_PASSPIDFD
 #define SO_PASSPIDFD	76
@@ -45,13 +49,25 @@ static const struct option { int level, name, flags; } options[] = {
 	{ SOL_SOCKET, SO_BUSY_POLL, HINT },
 	{ SOL_SOCKET, SO_ZEROCOPY, HINT },
 	{ SOL_SOCKET, SO_BINDTODEVICE, 0 },
-	{ IPPROTO_IPV6, IPV6_V6ONLY, 0 },
+	{ SOL_SOCKET, SO_RXQ_OVFL, HINT },
+	{ SOL_SOCKET, SO_SELECT_ERR_QUEUE, HINT },
+	{ SOL_SOCKET, SO_TIMESTAMPING, HINT },
+	{ SOL_SOCKET, SO_MAX_PACING_RATE, HINT },
+	{ IPPROTO_IPV6, IPV6_V6ONLY, HINT },	/* fixed, with an accepted connection */
 	{ IPPROTO_IPV6, IPV6_UNICAST_HOPS, 0 },
-	{ IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 0 },
-	{ IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0 },
+	{ IPPROTO_IPV6, IPV6_MULTICAST_HOPS, HINT },
+	{ IPPROTO_IPV6, IPV6_MULTICAST_LOOP, HINT },
 	{ IPPROTO_IPV6, IPV6_RECVPKTINFO, 0 },
 	{ IPPROTO_IPV6, IPV6_RECVERR, 0 },
 	{ IPPROTO_IPV6, IPV6_TCLASS, 0 },
+	{ IPPROTO_IPV6, IPV6_RECVTCLASS, 0 },
+	{ IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 0 },
+	{ IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0 },
+	{ IPPROTO_IPV6, IPV6_DONTFRAG, 0 },
+	{ IPPROTO_IPV6, IPV6_MULTICAST_IF, HINT },
+	{ IPPROTO_IPV6, IPV6_MULTICAST_ALL, HINT },
+	{ IPPROTO_IPV6, IPV6_TRANSPARENT, HINT },
+	{ IPPROTO_IPV6, IPV6_FREEBIND, HINT },
 	{ IPPROTO_IP, IP_TOS, 0 },
 	{ IPPROTO_IP, IP_TTL, 0 },
 	{ IPPROTO_IP, IP_MTU_DISCOVER, 0 },
@@ -59,9 +75,13 @@ static const struct option { int level, name, flags; } options[] = {
 	{ IPPROTO_IP, IP_PKTINFO, 0 },
 	{ IPPROTO_IP, IP_RECVTTL, 0 },
 	{ IPPROTO_IP, IP_RECVTOS, 0 },
-	{ IPPROTO_IP, IP_MULTICAST_TTL, 0 },
-	{ IPPROTO_IP, IP_MULTICAST_LOOP, 0 },
+	{ IPPROTO_IP, IP_MULTICAST_TTL, HINT },
+	{ IPPROTO_IP, IP_MULTICAST_LOOP, HINT },
+	{ IPPROTO_IP, IP_MULTICAST_ALL, HINT },
+	{ IPPROTO_IP, IP_RECVORIGDSTADDR, HINT },
 	{ IPPROTO_IP, IP_FREEBIND, HINT },
+	{ IPPROTO_IP, IP_TRANSPARENT, HINT },
+	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HINT },
 	{ IPPROTO_TCP, TCP_NODELAY, 0 },
 	{ IPPROTO_TCP, TCP_CORK, LAST },
 	{ IPPROTO_TCP, TCP_KEEPIDLE, 0 },
@@ -73,7 +93,11 @@ static const struct option { int level, name, flags; } options[] = {
 	{ IPPROTO_TCP, TCP_USER_TIMEOUT, 0 },
 	{ IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0 },
 	{ IPPROTO_TCP, TCP_FASTOPEN, HINT },
+	{ IPPROTO_TCP, TCP_FASTOPEN_CONNECT, HINT },
 	{ IPPROTO_TCP, TCP_CONGESTION, HINT },
+	{ IPPROTO_UDP, UDP_CORK, LAST },
+	{ IPPROTO_UDP, UDP_SEGMENT, HINT },
+	{ IPPROTO_UDP, UDP_GRO, HINT },
 };
 
 static const struct option *find(int level, int name)
@@ -107,7 +131,8 @@ static int has_level(int domain, int protocol, int level)
 	switch (level) {
 	case IPPROTO_IPV6: return domain == AF_INET6;
 	case IPPROTO_IP: return domain == AF_INET || domain == AF_INET6;
-	case IPPROTO_TCP: return protocol == IPPROTO_TCP && (domain == AF_INET || domain == AF_INET6);
+	case IPPROTO_TCP: return (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP) && domain != AF_UNIX;
+	case IPPROTO_UDP: return protocol == IPPROTO_UDP && domain != AF_UNIX;
 	default: return 1;
 	}
 }

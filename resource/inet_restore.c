@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inet_restore.c - internet sockets made again. All at once, with the first: names are bound before anything
+ * listens, so that what connects meanwhile from outside is refused, not lost; then the connections within the
+ * job, through listeners that exist for that moment; then the listeners.
+ */
+#include "inet.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/log.h"
+#include "sockopt.h"
+
+/* Sockets of a job that was just ended may take that long to go. */
+#define WAIT_NS		3000000000LL
+#define NAP_NS		20000000L
+
+const struct rec_socket *inet_rec(const struct rset *set, const struct rdesc *d, struct err *err)
+{
+	size_t pos = 0;
+	const struct rec_socket *r = rset_next(set, d, REC_TAG_socket, &pos);
+
+	if (!r)
+		err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s", d->rec->name);
+	return r;
+}
+
+struct inet_restart *inet_restart(struct rset *set)
+{
+	struct inet_restart *all = set->kind[RES_INET];
+
+	if (!all) {
+		all = xcalloc(1, sizeof(*all) + set->ndescs * sizeof(all->made[0]));
+		all->temp = -1;
+		set->kind[RES_INET] = all;
+	}
+	return all;
+}
+
+struct inet_made *inet_by_ino(struct rset *set, uint64_t ino)
+{
+	struct inet_restart *all = inet_restart(set);
+
+	for (size_t i = 0; ino && i < all->n; i++)
+		if (all->made[i]->rec->ino == ino)
+			return all->made[i];
+	return NULL;
+}
+
+enum tcp_policy inet_policy(const struct rset *set)
+{
+	const struct rec_job *job = rec_first(job, &set->manifest->recs);
+	enum tcp_policy p = set->tcp;
+
+	if (p == TCP_POLICY_UNSET && (!job || tcp_policy_parse(job->tcp, &p) < 0))
+		p = TCP_POLICY_RESET;
+	return p;
+}
+
+int inet_is_outside(const struct rec_socket *r)
+{
+	return inet_is_stream(r) && r->state == RES_SOCKET_CONNECTED && !r->peer && !r->listener;
+}
+
+/* ---- names ---- */
+
+int inet_socket(struct rset *set, const struct rdesc *d, const struct rec_socket *r, struct err *err)
+{
+	int type = (int)r->type | SOCK_CLOEXEC, fd = socket((int)r->family, type, (int)r->protocol);
+
+	if (fd < 0 && r->protocol == IPPROTO_MPTCP)
+		fd = socket((int)r->family, type, IPPROTO_TCP);
+	if (fd < 0)
+		return err_set(err, err_code_of_errno(errno), errno, "cannot make %s again", d->rec->name);
+	if (sockopt_restore(set, d, fd, SOCKOPT_BEFORE_BIND, err) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int inet_bind(struct rset *set, int fd, int family, const struct inet_addr *a, int wait)
+{
+	const struct timespec nap = { .tv_nsec = NAP_NS };
+	struct inet_restart *all = inet_restart(set);
+	union inet_sockaddr u;
+	socklen_t len = inet_sockaddr_of(a, family, &u);
+
+	if (!all->deadline)
+		all->deadline = io_monotonic_ns() + WAIT_NS;
+	if (inet_option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM)
+		inet_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	for (int tries = 0;; tries++) {
+		if (bind(fd, &u.any, len) == 0)
+			return 0;
+		if (errno == EADDRNOTAVAIL && set->own_net && !tries && inet_add_address(a) == 0)
+			continue;
+		if (errno != EADDRINUSE || !wait || io_monotonic_ns() > all->deadline)
+			return -1;
+		nanosleep(&nap, NULL);
+	}
+}
+
+int inet_bind_error(int errnum, const struct inet_addr *a, const char *does, struct err *err)
+{
+	char text[INET_TEXT];
+
+	inet_text(a, text, sizeof(text));
+	switch (errnum) {
+	case EADDRINUSE:
+		return err_set(err, E_BUSY, 0, "%s, where the program %s, is in use here; end what uses it, or give the job a "
+			       "network of its own with --namespaces=user,pid,mount,ipc,uts,net", text, does);
+	case EADDRNOTAVAIL:
+		return err_set(err, E_KERNEL_FEATURE, 0, "there is no address %s here, where the program %s; give the job a "
+			       "network of its own with --namespaces=user,pid,mount,ipc,uts,net", text, does);
+	case EACCES: case EPERM:
+		return err_set(err, E_ACCESS, 0, "%s, where the program %s, may not be used by this user here", text, does);
+	default:
+		return err_set(err, E_FAILED, errnum, "cannot take %s, where the program %s", text, does);
+	}
+}
+
+/* Has it a name that others know, so that it must have the same again? Such are made before the connections. */
+static const char *does(const struct rec_socket *r)
+{
+	if (!r->local.len)
+		return NULL;
+	switch (r->state) {
+	case RES_SOCKET_LISTENING: return "listens";
+	case RES_SOCKET_BOUND: return inet_is_stream(r) ? "is bound" : "receives";
+	case RES_SOCKET_CONNECTED: return inet_is_stream(r) ? NULL : "receives";
+	case RES_SOCKET_UNCONNECTED: return "is bound";
+	default: return NULL;
+	}
+}
+
+/* A socket that only sends has a port by chance. */
+static int may_move(const struct rec_socket *r)
+{
+	return r->type == SOCK_DGRAM && r->state == RES_SOCKET_CONNECTED;
+}
+
+static int bind_name(struct rset *set, int fd, const struct rec_socket *r, const char *what, struct err *err)
+{
+	struct inet_addr a = inet_addr_of(r->local);
+	char text[INET_TEXT];
+
+	if (inet_bind(set, fd, (int)r->family, &a, !may_move(r)) == 0)
+		return 0;
+	if (!may_move(r))
+		return inet_bind_error(errno, &a, what, err);
+	log_warn("%s is not to be had here; the datagram socket that had it gets another address",
+		 inet_text(&a, text, sizeof(text)));
+	return 0;
+}
+
+int inet_verify(struct rset *set, const struct rdesc *d, struct err *err)
+{
+	const struct rec_socket *r = inet_rec(set, d, err);
+	struct inet_addr local, remote;
+	char here[INET_TEXT], there[INET_TEXT];
+	cleanup_close int fd = -1;
+
+	if (!r)
+		return -1;
+	if (d->rec->std >= 0)
+		return 0;
+	if (inet_is_outside(r) && inet_policy(set) != TCP_POLICY_RESET && inet_policy(set) != TCP_POLICY_CLOSE) {
+		local = inet_addr_of(r->local);
+		remote = inet_addr_of(r->remote);
+		return err_set(err, E_OUTSIDE, 0, "the program was connected from %s to %s, outside of the job, which cannot be "
+			       "kept; with --tcp=reset or --tcp=close it will find that ended",
+			       inet_text(&local, here, sizeof(here)), inet_text(&remote, there, sizeof(there)));
+	}
+	if (!does(r) || set->own_net)
+		return 0;
+	fd = inet_socket(set, d, r, err);
+	return fd < 0 ? -1 : bind_name(set, fd, r, does(r), err);
+}
+
+/* ---- the order of things ---- */
+
+static int make_named(struct rset *set, struct inet_made *m, struct err *err)
+{
+	const struct rec_socket *r = m->rec;
+
+	if (!does(r) && inet_is_stream(r) && r->state != RES_SOCKET_UNCONNECTED)
+		return 0;
+	m->fd = inet_socket(set, m->desc, r, err);
+	if (m->fd < 0)
+		return -1;
+	return does(r) ? bind_name(set, m->fd, r, does(r), err) : 0;
+}
+
+static int connect_one(struct rset *set, struct inet_made *m, struct err *err)
+{
+	const struct rec_socket *r = m->rec;
+	struct inet_made *peer = inet_by_ino(set, r->peer);
+
+	if (!inet_is_stream(r) || m->fd >= 0)
+		return 0;
+	if (r->state == RES_SOCKET_CLOSED || inet_is_outside(r))
+		return inet_connect_nowhere(set, m, err);
+	if (r->state != RES_SOCKET_CONNECTED || r->listener)
+		return 0;
+	if (!peer)
+		return err_set(err, E_CORRUPT, 0, "the manifest lacks the peer of %s", m->desc->rec->name);
+	return inet_connect_pair(set, m, peer, err);
+}
+
+static int listen_one(struct rset *set UNUSED, struct inet_made *m, struct err *err)
+{
+	if (m->rec->state != RES_SOCKET_LISTENING || listen(m->fd, (int)m->rec->backlog) == 0)
+		return 0;
+	return inet_bind_error(errno, &m->local, "listens", err);
+}
+
+static int connect_again(struct rset *set, struct inet_made *m, struct err *err)
+{
+	if (m->fd >= 0)
+		return 0;
+	if (inet_connect_again(set, m, err) < 0)
+		return -1;
+	return m->rec->state == RES_SOCKET_CONNECTED ? inet_end(set, m, err) : 0;
+}
+
+static int last(struct rset *set, struct inet_made *m, struct err *err)
+{
+	const struct rec_sockopt *o;
+	size_t pos = 0;
+	int reuse = 0;
+
+	while ((o = rset_next(set, m->desc, REC_TAG_sockopt, &pos)))
+		if (o->level == SOL_SOCKET && o->name == SO_REUSEADDR && o->value.len == sizeof(reuse))
+			memcpy(&reuse, o->value.data, sizeof(reuse));
+	if (inet_is_stream(m->rec))
+		inet_set_option(m->fd, SOL_SOCKET, SO_REUSEADDR, reuse);
+	return sockopt_restore(set, m->desc, m->fd, SOCKOPT_LAST, err);
+}
+
+typedef int step_fn(struct rset *, struct inet_made *, struct err *);
+
+enum { ANY, STREAMS, DATAGRAMS };
+
+static int each(struct rset *set, int which, step_fn *step, struct err *err)
+{
+	struct inet_restart *all = inet_restart(set);
+
+	for (size_t i = 0; i < all->n; i++) {
+		struct inet_made *m = all->made[i];
+
+		if (which != ANY && (which == STREAMS) != inet_is_stream(m->rec))
+			continue;
+		if (step(set, m, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Those that wait to be accepted, in the order in which they came, before all that is in no order. */
+static int by_order(const void *a, const void *b)
+{
+	const struct inet_made *const *x = a, *const *y = b;
+	uint64_t i = (*x)->rec->listener ? (*x)->rec->order : (uint64_t)UINT32_MAX + (*x)->rec->desc;
+	uint64_t k = (*y)->rec->listener ? (*y)->rec->order : (uint64_t)UINT32_MAX + (*y)->rec->desc;
+
+	return i < k ? -1 : i > k;
+}
+
+static int collect(struct rset *set, struct err *err)
+{
+	struct inet_restart *all = inet_restart(set);
+
+	for (size_t i = 0; i < set->ndescs; i++) {
+		struct rdesc *d = &set->descs[i];
+		struct inet_made *m;
+
+		if (d->ops != &res_inet || d->rec->std >= 0)
+			continue;
+		m = xcalloc(1, sizeof(*m));
+		d->priv = m;
+		*m = (struct inet_made){ .rec = inet_rec(set, d, err), .desc = d, .fd = -1, .partner = -1 };
+		if (!m->rec)
+			return -1;
+		m->local = inet_addr_of(m->rec->local);
+		m->remote = inet_addr_of(m->rec->remote);
+		all->made[all->n++] = m;
+	}
+	if (all->n)
+		qsort(all->made, all->n, sizeof(all->made[0]), by_order);
+	return 0;
+}
+
+static int make_all(struct rset *set, struct err *err)
+{
+	struct inet_restart *all = inet_restart(set);
+	int r;
+
+	all->begun = 1;
+	all->deadline = 0;
+	if (collect(set, err) < 0 || each(set, ANY, make_named, err) < 0)
+		return -1;
+	r = each(set, STREAMS, connect_one, err);
+	inet_connect_done(set);
+	if (r < 0)
+		return -1;
+	if (each(set, DATAGRAMS, inet_udp_fill, err) < 0 || each(set, DATAGRAMS, inet_udp_connect, err) < 0)
+		return -1;
+	if (each(set, STREAMS, inet_fill, err) < 0 || each(set, STREAMS, inet_end, err) < 0)
+		return -1;
+	if (each(set, STREAMS, listen_one, err) < 0 || each(set, STREAMS, connect_again, err) < 0)
+		return -1;
+	return each(set, ANY, last, err);
+}
+
+int inet_open(struct rset *set, struct rdesc *d, struct err *err)
+{
+	struct inet_made *m;
+
+	if (d->rec->std >= 0)
+		return rset_std(set, d, err);
+	if (!inet_restart(set)->begun && make_all(set, err) < 0)
+		return -1;
+	m = d->priv;
+	d->fd = m->fd;
+	m->fd = -1;
+	return 0;
+}

@@ -22,7 +22,7 @@
 	X(E_NO_JOB,		"E-NO-JOB",		"no running job has that name") \
 	X(E_NO_CHECKPOINT,	"E-NO-CHECKPOINT",	"there is no such checkpoint") \
 	X(E_EXISTS,		"E-EXISTS",		"the name or directory is in use already") \
-	X(E_BUSY,		"E-BUSY",		"another checkpoint of the job is under way") \
+	X(E_BUSY,		"E-BUSY",		"another checkpoint of the job is under way, or a port is in use") \
 	X(E_TIMEOUT,		"E-TIMEOUT",		"the time given was not enough") \
 	X(E_ABORTED,		"E-ABORTED",		"the work was given up; nothing was changed") \
 	X(E_SPACE,		"E-SPACE",		"the file system is full or the quota is used up") \

@@ -95,7 +95,7 @@ void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const 
 		.leave_running = cp->leave_running, .deadline_ns = deadline_ns,
 		.std = { c->std[0], c->std[1], c->std[2] },
 		.interval_ns = c->interval_ns, .keep = c->keep, .periodic = cp->periodic,
-		.directory = c->directory, .progress = report, .progress_arg = &reporter,
+		.directory = c->directory, .tcp = r->tcp, .progress = report, .progress_arg = &reporter,
 	};
 	struct round_result result = { 0 };
 	struct err err = { 0 };

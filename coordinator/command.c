@@ -17,7 +17,7 @@
 enum {
 	OPT_CHECKPOINT = 256, OPT_WAIT, OPT_LS, OPT_RM, OPT_STATUS, OPT_INTERVAL, OPT_KILL,
 	OPT_ID, OPT_IMAGE_PATH, OPT_LEAVE_RUNNING, OPT_TIMEOUT, OPT_COMPRESSION, OPT_CHECKPOINT_DIR,
-	OPT_FORCE, OPT_JSON, OPT_HELP, OPT_VERSION,
+	OPT_TCP, OPT_FORCE, OPT_JSON, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option options[] = {
@@ -35,6 +35,7 @@ static const struct option options[] = {
 	{ "timeout",		required_argument, NULL, OPT_TIMEOUT },
 	{ "compression",	required_argument, NULL, OPT_COMPRESSION },
 	{ "compress",		required_argument, NULL, OPT_COMPRESSION },
+	{ "tcp",		required_argument, NULL, OPT_TCP },
 	{ "checkpoint-dir",	required_argument, NULL, OPT_CHECKPOINT_DIR },
 	{ "force",		no_argument,	   NULL, OPT_FORCE },
 	{ "json",		no_argument,	   NULL, OPT_JSON },
@@ -57,6 +58,8 @@ static const char help[] =
 	"      --image-path=DIR    write to exactly DIR\n"
 	"      --timeout=TIME      give up after TIME; the job runs on\n"
 	"      --compression=CODEC none, zlib, lz4 or zstd, with :LEVEL\n"
+	"      --tcp=reset|close|fail  connections to others: after a restart the program finds\n"
+	"                          them reset or closed; or do not checkpoint while there are any\n"
 	"      --wait              wait until the pending checkpoint is durable\n"
 	"  -l, --ls                list stored checkpoints [of JOB] [in --checkpoint-dir=DIR]\n"
 	"      --rm JOB/ID...      remove stored checkpoints; --force: whatever they are\n"
@@ -147,6 +150,10 @@ static int take_option(int opt, struct command *cmd, command_fn **action)
 		if (codec_parse(optarg, &codec, &err) < 0)
 			return wrong_use(err.msg, NULL);
 		cmd->compression = optarg;
+		break;
+	case OPT_TCP:
+		if (tcp_policy_parse(optarg, &cmd->tcp) < 0)
+			return wrong_use("--tcp is reset, close, keep or fail, not", optarg);
 		break;
 	case OPT_FORCE: cmd->force = 1; break;
 	case OPT_JSON: cmd->json = 1; break;

@@ -8,6 +8,7 @@
 #define CKPT_COMMAND_H
 
 #include "../common/control.h"
+#include "../common/tcp_policy.h"
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, EXIT_NONE_SUCH };
 
@@ -17,6 +18,7 @@ struct command {
 	int docker;			/* asked in docker's words: answer as it does */
 	const char *id, *image_path, *checkpoint_dir, *compression;
 	int leave_running;
+	enum tcp_policy tcp;
 	int64_t timeout_ns;		/* 0 none */
 	int64_t interval_ns;		/* 0 off */
 	int json, force, quiet, verbose;

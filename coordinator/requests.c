@@ -66,6 +66,7 @@ static enum verdict req_checkpoint(struct coordinator *c, struct client *cl, con
 				   struct err *err)
 {
 	const json_t *leave = json_object_get(msg, "leave_running");
+	const char *tcp = get_string(msg, "tcp");
 	struct checkpoint_request r = {
 		.id = get_string(msg, "id"), .image_path = get_string(msg, "image_path"),
 		.directory = get_string(msg, "directory"), .compression = get_string(msg, "compression"),
@@ -82,6 +83,10 @@ static enum verdict req_checkpoint(struct coordinator *c, struct client *cl, con
 		return PARK;		/* nobody asked for that one: it is no reason to refuse */
 	if (r.timeout_ns < 0) {
 		err_set(err, E_USAGE, 0, "checkpoint: 'timeout_ns' is negative");
+		return FAIL;
+	}
+	if (tcp && tcp_policy_parse(tcp, &r.tcp) < 0) {
+		err_set(err, E_USAGE, 0, "checkpoint: 'tcp' is none of reset, close, keep, fail");
 		return FAIL;
 	}
 	if (checkpoint_start(c, &r, err) < 0)

@@ -136,6 +136,7 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	r.set.next_content = 1;
 	r.set.next_object = 1;
 	r.set.recs = &r.manifest;
+	r.set.tcp = params->tcp;
 	for (int i = 0; i < 3; i++)
 		r.set.std[i] = params->std[i];
 	raise_fd_limit();
@@ -146,14 +147,19 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	ok = ok && round_stop(&r, err) == 0 && round_snapshot(&r, err) == 0 && refuse(&r, err) == 0;
 	progress(&r, "saving", 0, 0);
 	ok = ok && round_save(&r, err) == 0;
-	if (!ok || params->leave_running)
+	if (!ok || params->leave_running) {
+		res_set_let_go(&r.set, 0);
 		round_resume(&r);
+	}
 	ok = ok && round_save_wait(&r, err) == 0;
 	progress(&r, "committing", 0, 0);
 	ok = ok && round_commit(&r, &ret->bytes, err) == 0;
-	if (ok && !params->leave_running)
+	if (ok && !params->leave_running) {
 		end_job(&r);
+		res_set_let_go(&r.set, 1);
+	}
 	if (!ok) {
+		res_set_let_go(&r.set, 0);
 		round_resume(&r);
 		round_discard(&r);
 	}

@@ -378,6 +378,7 @@ void round_manifest_job(struct round *r)
 	job.directory = r->p->directory ? r->p->directory : "";
 	job.vdso_id = vdso_id(id, sizeof(id));
 	job.periodic = (uint32_t)r->p->periodic;
+	job.tcp = tcp_policy_name(r->p->tcp);
 	rec_put_job(&r->manifest, &job);
 	for (size_t i = 0; i < r->ntasks; i++)
 		rec_put_task(&r->manifest, &r->tasks[i]);

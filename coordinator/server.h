@@ -108,6 +108,7 @@ struct checkpoint_request {
 	const char *image_path;		/* exactly this directory */
 	const char *directory;		/* DIR/ID instead of the job's own */
 	const char *compression;
+	enum tcp_policy tcp;
 	int leave_running, periodic;
 	int64_t timeout_ns;		/* 0 none */
 };

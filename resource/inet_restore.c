@@ -114,10 +114,10 @@ int inet_bind_error(int errnum, const struct inet_addr *a, const char *does, str
 	switch (errnum) {
 	case EADDRINUSE:
 		return err_set(err, E_BUSY, 0, "%s, where the program %s, is in use here; end what uses it, or give the job a "
-			       "network of its own with --namespaces=user,pid,mount,ipc,uts,net", text, does);
+			       "network of its own with --namespaces=auto,net", text, does);
 	case EADDRNOTAVAIL:
 		return err_set(err, E_KERNEL_FEATURE, 0, "there is no address %s here, where the program %s; give the job a "
-			       "network of its own with --namespaces=user,pid,mount,ipc,uts,net", text, does);
+			       "network of its own with --namespaces=auto,net", text, does);
 	case EACCES: case EPERM:
 		return err_set(err, E_ACCESS, 0, "%s, where the program %s, may not be used by this user here", text, does);
 	default:

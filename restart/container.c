@@ -191,6 +191,9 @@ int container_enter(struct restart *r, struct err *err)
 			log_info("going on without a new time namespace: %s", strerror(errno));
 		}
 	}
+	/* Nobody asks for a network of its own without need. */
+	if (r->o.namespaces & ~made & CLONE_NEWNET)
+		return err_set(err, E_KERNEL_FEATURE, 0, "a new network namespace is not to be had here");
 	r->namespaces = made;
 	return 0;
 }

@@ -30,13 +30,16 @@ static const char help[] =
 "      --detach              in the background; prints the job's name\n"
 "      --check               restore nothing: say whether it would work here, and if not, why\n"
 "      --namespaces=auto|none|LIST\n"
-"                            what is made new: of user, pid, mount, ipc, uts, net, cgroup, time\n"
+"                            what is made new: of user, pid, mount, ipc, uts, net, cgroup, time;\n"
+"                            auto,net: a network of its own besides\n"
 "      --rootfs=DIR          another root directory\n"
 "      --bind=SRC:DST        put a file or folder elsewhere (may be given several times)\n"
 "      --stdin=FILE, --stdout=FILE, --stderr=FILE\n"
 "                            other files in the place of the standard streams; output is appended\n"
 "      --fd=N:FILE           another file in the place of what the first process has open as N\n"
 "      --eager               read all memory before starting\n"
+"      --tcp=reset|close|fail  connections that led out of the job: the program finds them reset or closed,\n"
+"                            or nothing is restored; default: as the checkpoint was told\n"
 "  -v, --verbose             say more\n"
 "  -q, --quiet               say only what went wrong\n"
 "      --help, --version     print that and exit\n"
@@ -46,7 +49,7 @@ static const char help[] =
 
 enum {
 	OPT_IMAGE_PATH = 256, OPT_CHECKPOINT, OPT_DETACH, OPT_CHECK, OPT_NAMESPACES, OPT_ROOTFS, OPT_BIND,
-	OPT_STDIN, OPT_STDOUT, OPT_STDERR, OPT_FD, OPT_ENV, OPT_EAGER, OPT_HELP, OPT_VERSION,
+	OPT_STDIN, OPT_STDOUT, OPT_STDERR, OPT_FD, OPT_ENV, OPT_EAGER, OPT_TCP, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option longs[] = {
@@ -65,6 +68,7 @@ static const struct option longs[] = {
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "env", required_argument, NULL, OPT_ENV },
 	{ "eager", no_argument, NULL, OPT_EAGER },
+	{ "tcp", required_argument, NULL, OPT_TCP },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -84,8 +88,13 @@ static int parse_namespaces(struct restart_options *o, const char *list, struct 
 	if (o->namespaces_auto || !strcmp(list, "none"))
 		return 0;
 	while ((word = strsep(&rest, ","))) {
-		int flag = container_kind(word);
+		int flag = container_kind(word), others = o->namespaces;
 
+		if (!strcmp(word, "auto")) {	/* and some more */
+			parse_namespaces(o, word, err);
+			o->namespaces |= others;
+			continue;
+		}
 		if (!flag)
 			return err_set(err, E_USAGE, 0, "--namespaces=%s: there is no namespace '%s'; it must be auto, none, "
 				       "or some of user,pid,mount,ipc,uts,net,cgroup,time", list, word);
@@ -173,6 +182,10 @@ static int parse_option(struct restart_options *o, int c, struct err *err)
 	case OPT_STDOUT:
 	case OPT_STDERR:	o->stdio[c - OPT_STDIN] = absolute(optarg); break;
 	case OPT_NAMESPACES:	return parse_namespaces(o, optarg, err);
+	case OPT_TCP:
+		if (tcp_policy_parse(optarg, &o->tcp) < 0)
+			return err_set(err, E_USAGE, 0, "--tcp=%s: it must be reset, close, keep or fail", optarg);
+		break;
 	case OPT_BIND:		return parse_bind(o, optarg, err);
 	case OPT_FD:		return parse_fd(o, optarg, err);
 	case 'n':

@@ -62,6 +62,8 @@ static int load(struct restart *r, struct err *err)
 	r->rset.path = path_map;
 	r->rset.object_fill = fill_object;
 	r->rset.arg = r;
+	r->rset.own_net = (r->o.namespaces & CLONE_NEWNET) != 0;
+	r->rset.tcp = r->o.tcp;
 	return rset_init(&r->rset, &r->manifest, err);
 }
 

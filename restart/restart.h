@@ -47,6 +47,7 @@ struct restart_options {
 	size_t nenv;
 	int namespaces;			/* CLONE_NEW* wanted */
 	int namespaces_auto;		/* leave out what is not to be had */
+	enum tcp_policy tcp;
 	int detach, eager, check;
 };
 

@@ -146,3 +146,14 @@ int claim_run_dir(const char *name, char **ret_dir, struct err *err)
 	} while (io_monotonic_ns() < until);
 	return err_set(err, E_EXISTS, 0, "%s is being made and removed by others again and again", dir);
 }
+
+void claim_tidy(const char *dir)
+{
+	cleanup_free char *control = xasprintf("%s/" CONTROL_SOCKET, dir);
+	cleanup_close int lock = lock_dir(dir), probe_fd = -1;
+	struct err err;
+
+	if (lock >= 0 && strlen(control) < sizeof(((struct sockaddr_un *)0)->sun_path) &&
+	    access(control, F_OK) == 0 && !probe(control, &probe_fd))
+		paths_remove_tree(dir, &err);
+}

@@ -16,4 +16,7 @@
  */
 int claim_run_dir(const char *name, char **ret_dir, struct err *err);
 
+/* claim_tidy() - remove the run directory @dir if the coordinator that should have done so was killed. */
+void claim_tidy(const char *dir);
+
 #endif

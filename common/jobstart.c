@@ -252,6 +252,7 @@ void job_leave(struct job *j, int64_t patience_ns)
 	j->owner_fd = -1;
 	if (pidfd >= 0 && poll(&p, 1, (int)(patience_ns / 1000000)) > 0)
 		waitpid(j->coordinator, NULL, WNOHANG);
+	claim_tidy(j->run_dir);
 }
 
 static json_t *describe_std(int fd)

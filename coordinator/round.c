@@ -89,6 +89,19 @@ static void end_job(struct round *r)
 	kill(r->p->keeper, SIGKILL);
 }
 
+/* Something could not be read: is that because the process is no more? Then that is what the user should know. */
+static void blame_the_dead(const struct round *r, struct err *err)
+{
+	struct proc_stat st;
+
+	for (size_t i = 0; i < r->nprocs && err->code == E_FAILED; i++) {
+		const struct rproc *p = r->procs[i];
+
+		if (!p->zombie && (proc_stat(p->host_pid, 0, &st) || st.state == 'Z' || st.state == 'X'))
+			err_set(err, E_PROCESS_DIED, 0, "%s ended during the checkpoint", round_who(p));
+	}
+}
+
 static void round_free(struct round *r)
 {
 	for (size_t i = 0; i < r->nprocs; i++) {
@@ -121,6 +134,8 @@ static void round_free(struct round *r)
 	free(r->shared);
 	if (r->listener >= 0)
 		close(r->listener);
+	if (r->nameless >= 0)
+		close(r->nameless);
 	if (r->socket_path)
 		unlink(r->socket_path);
 	free(r->socket_path);
@@ -128,7 +143,7 @@ static void round_free(struct round *r)
 
 int round_run(const struct round_params *params, struct round_result *ret, struct err *err)
 {
-	struct round r = { .p = params, .listener = -1, .tmp_fd = -1, .manifest_fd = -1 };
+	struct round r = { .p = params, .listener = -1, .nameless = -1, .tmp_fd = -1, .manifest_fd = -1 };
 	int ok;
 
 	r.begun_ns = io_monotonic_ns();
@@ -159,6 +174,7 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 		res_set_let_go(&r.set, 1);
 	}
 	if (!ok) {
+		blame_the_dead(&r, err);
 		res_set_let_go(&r.set, 0);
 		round_resume(&r);
 		round_discard(&r);

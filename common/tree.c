@@ -65,16 +65,18 @@ static size_t find_helper(const struct planner *p, uint32_t pid)
 
 static int refuse(struct planner *p, const struct node *n, const char *why)
 {
-	return err_set(p->err, E_UNSUPPORTED_PROCESS, 0,
-		       "process %u (%s) could not be made again: %s (parent %u, group %u, session %u)",
-		       n->pid, n->comm, why, p->nodes[n->parent].pid, n->pgid, n->sid);
+	return err_set(
+		p->err, E_UNSUPPORTED_PROCESS, 0,
+		"process %u (%s) could not be made again: %s (parent %u, group %u, session %u)",
+		n->pid, n->comm, why, p->nodes[n->parent].pid, n->pgid, n->sid);
 }
 
 static int read_tasks(struct planner *p, const struct rec_task *tasks, size_t n, uint32_t keeper)
 {
 	p->nodes = xcalloc(1 + 4 * n, sizeof(*p->nodes));
 	p->order = xcalloc(1 + n, sizeof(*p->order));
-	p->nodes[0] = (struct node){ .pid = keeper, .sid = p->keeper_sid, .pgid = keeper, .comm = "keeper" };
+	p->nodes[0] = (struct node){
+		.pid = keeper, .sid = p->keeper_sid, .pgid = keeper, .comm = "keeper"};
 	p->n = 1;
 	for (size_t i = 0; i < n; i++) {
 		const struct rec_task *t = &tasks[i];
@@ -150,7 +152,10 @@ static int in_sight(const struct planner *p, const struct node *n, uint32_t sid)
 	return 0;
 }
 
-/* The session that @parent must be born in, for those of its children that are in another than it is. */
+/*
+ * The session that @parent must be born in, for those of its children that are in another than it
+ * is.
+ */
 static void choose_birth(struct planner *p, struct node *parent)
 {
 	uint32_t born;
@@ -160,7 +165,8 @@ static void choose_birth(struct planner *p, struct node *parent)
 	for (size_t c = parent->first_made; c; c = p->nodes[c].next_made) {
 		if (!born_in(&p->nodes[c], &born) || born == parent->sid)
 			continue;
-		if (!parent->has_want || (!in_sight(p, parent, parent->want) && in_sight(p, parent, born)))
+		if (!parent->has_want ||
+		    (!in_sight(p, parent, parent->want) && in_sight(p, parent, born)))
 			parent->want = born;
 		parent->has_want = 1;
 	}
@@ -220,7 +226,8 @@ static int adopt(struct planner *p, struct node *n, uint32_t sid)
 	} else {
 		/* One helper per session and adopting parent. */
 		for (size_t i = p->ntasks + 1; i < p->n && !helper; i++)
-			if (p->nodes[i].parent == leader && p->nodes[i].want == p->nodes[n->parent].pid)
+			if (p->nodes[i].parent == leader &&
+			    p->nodes[i].want == p->nodes[n->parent].pid)
 				helper = i;
 		if (!helper) {
 			helper = add_helper(p, any_pid(p), sid, 0, leader);
@@ -245,7 +252,10 @@ static int choose_makers(struct planner *p)
 		if (!left_to_parent(p, n) && (born_in(n, &born), adopt(p, n, born)))
 			return -1;
 	}
-	/* A subreaper in the job that adopts may stand between another helper and who should adopt. */
+	/*
+	 * A subreaper in the job that adopts may stand between another helper and who should
+	 * adopt.
+	 */
 	for (size_t i = 1; i <= p->ntasks; i++) {
 		struct node *n = &p->nodes[i];
 
@@ -296,9 +306,10 @@ static int lead_groups(struct planner *p, struct tree_plan *plan)
 			leader = find_helper(p, g.pgid);
 		if (leader || g.pgid == p->nodes[0].pid) {
 			if (p->nodes[leader].sid != g.sid)
-				return err_set(p->err, E_UNSUPPORTED_PROCESS, 0,
-					       "process group %u is in session %u, its leader in %u",
-					       g.pgid, g.sid, p->nodes[leader].sid);
+				return err_set(
+					p->err, E_UNSUPPORTED_PROCESS, 0,
+					"process group %u is in session %u, its leader in %u",
+					g.pgid, g.sid, p->nodes[leader].sid);
 			if (leader && p->nodes[leader].pgid != g.pgid) {
 				g.helper = any_pid(p);
 				add_helper(p, g.helper, g.sid, g.pgid, session_node(p, g.sid));
@@ -307,7 +318,7 @@ static int lead_groups(struct planner *p, struct tree_plan *plan)
 			continue;
 		}
 		if (!g.pgid || (g.pgid == g.sid && g.sid == p->keeper_sid))
-			continue;	/* began outside; or led by the leader of the keeper's session */
+			continue; /* began outside; or led by the leader of the keeper's session */
 		g.helper = g.pgid;
 		add_helper(p, g.helper, g.sid, g.pgid, session_node(p, g.sid));
 		all[ngroups++] = g;
@@ -316,10 +327,14 @@ static int lead_groups(struct planner *p, struct tree_plan *plan)
 	return 0;
 }
 
-static void add_step(struct tree_plan *plan, enum tree_op op, const struct node *maker, const struct node *made)
+static void add_step(struct tree_plan *plan, enum tree_op op, const struct node *maker,
+		     const struct node *made)
 {
 	plan->steps[plan->nsteps++] = (struct tree_step){
-		.op = op, .maker = maker->pid, .pid = made ? made->pid : 0, .temp = made ? made->temp : 0,
+		.op = op,
+		.maker = maker->pid,
+		.pid = made ? made->pid : 0,
+		.temp = made ? made->temp : 0,
 	};
 }
 

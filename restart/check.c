@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * check.c - everything that speaks against restoring the checkpoint here, found before anything is made,
- * and told at once: who has to copy three files does not want to be told of them one by one.
+ * check.c - everything that speaks against restoring the checkpoint here, found before anything
+ * is made, and told at once: who has to copy three files does not want to be told of them one by
+ * one.
  */
 #include "restart.h"
 
@@ -39,7 +40,8 @@ static void check_directories(struct restart *r, struct reasons *w)
 	size_t n = 0;
 
 	for (size_t i = 0; i < r->ntasks; i++) {
-		const struct rec_process *p = r->images[i].fd < 0 ? NULL : rec_first(process, &r->images[i].recs);
+		const struct rec_process *p =
+			r->images[i].fd < 0 ? NULL : rec_first(process, &r->images[i].recs);
 
 		for (int root = 0; p && root < 2; root++) {
 			const char *path = root ? p->root : p->cwd;
@@ -53,10 +55,13 @@ static void check_directories(struct restart *r, struct reasons *w)
 			if (k < n || !path[0] || (!root && p->cwd_deleted))
 				continue;
 			seen[n++] = path;
-			if (path_map(&r->rset, path, here, sizeof(here)) == 0 && stat(here, &st) == 0 && S_ISDIR(st.st_mode))
+			if (path_map(&r->rset, path, here, sizeof(here)) == 0 &&
+			    stat(here, &st) == 0 && S_ISDIR(st.st_mode))
 				continue;
-			err_set(&err, E_FILE_MISSING, 0, "process %u (%s) is in directory %s, which is not there%s",
-				p->pid, p->comm, here, strncmp(here, "/proc/", 6) ? " (make it, or --bind=SRC:DST)" : "");
+			err_set(&err, E_FILE_MISSING, 0,
+				"process %u (%s) is in directory %s, which is not there%s", p->pid,
+				p->comm, here,
+				strncmp(here, "/proc/", 6) ? " (make it, or --bind=SRC:DST)" : "");
 			add(w, &err);
 		}
 	}
@@ -70,13 +75,16 @@ static void check_ids(const struct restart *r, struct reasons *w)
 	if (geteuid() == 0)
 		return;
 	for (size_t i = 0; i < r->ntasks; i++) {
-		const struct rec_process *p = r->images[i].fd < 0 ? NULL : rec_first(process, &r->images[i].recs);
+		const struct rec_process *p =
+			r->images[i].fd < 0 ? NULL : rec_first(process, &r->images[i].recs);
 		uint32_t u = r->job->uid, g = r->job->gid;
 
 		if (!p || (p->ruid == u && p->euid == u && p->suid == u && p->fsuid == u &&
 			   p->rgid == g && p->egid == g && p->sgid == g && p->fsgid == g))
 			continue;
-		err_set(&err, E_ACCESS, 0, "process %u (%s) has user and group ids besides %u and %u, which only root can restore",
+		err_set(&err, E_ACCESS, 0,
+			"process %u (%s) has user and group ids besides %u and %u, which only root "
+			"can restore",
 			p->pid, p->comm, u, g);
 		add(w, &err);
 		return;
@@ -88,11 +96,13 @@ static void check_agents(const struct restart *r, struct reasons *w)
 	struct err err;
 
 	for (size_t i = 0; i < r->ntasks; i++) {
-		const struct rec_process *p = r->images[i].fd < 0 ? NULL : rec_first(process, &r->images[i].recs);
+		const struct rec_process *p =
+			r->images[i].fd < 0 ? NULL : rec_first(process, &r->images[i].recs);
 
 		if (!p || p->agent_version == AGENT_VERSION)
 			continue;
-		err_set(&err, E_VERSION, 0, "process %u (%s) holds a library of version %llu, this is %d", p->pid,
+		err_set(&err, E_VERSION, 0,
+			"process %u (%s) holds a library of version %llu, this is %d", p->pid,
 			p->comm, (unsigned long long)p->agent_version, AGENT_VERSION);
 		add(w, &err);
 		return;
@@ -100,8 +110,8 @@ static void check_agents(const struct restart *r, struct reasons *w)
 }
 
 /*
- * The container and the pids: the only way to know is to make them. The keeper's pid stands for all,
- * which have the same rights; where the pid namespace is not ours, each is looked at.
+ * The container and the pids: the only way to know is to make them. The keeper's pid stands for
+ * all, which have the same rights; where the pid namespace is not ours, each is looked at.
  */
 static void try_container(struct restart *r, struct plan_sync *s, struct err *err)
 {
@@ -112,7 +122,8 @@ static void try_container(struct restart *r, struct plan_sync *s, struct err *er
 		return;
 	for (size_t i = 0; !(r->namespaces & CLONE_NEWPID) && i < r->ntasks; i++) {
 		if (kill((pid_t)r->tasks[i].pid, 0) == 0 || errno == EPERM) {
-			err_set(err, E_PID_TAKEN, 0, "process id %u is in use here", r->tasks[i].pid);
+			err_set(err, E_PID_TAKEN, 0, "process id %u is in use here",
+				r->tasks[i].pid);
 			return;
 		}
 	}
@@ -131,7 +142,8 @@ static void try_container(struct restart *r, struct plan_sync *s, struct err *er
 	if (pid < 0)
 		err_set(err, E_FAILED, errno, "making a process in a container");
 	else if (waitpid(pid, &status, 0) == pid && status)
-		err_set(err, WIFEXITED(status) ? (enum err_code)WEXITSTATUS(status) : E_FAILED, 0, "%s", s->failed_text);
+		err_set(err, WIFEXITED(status) ? (enum err_code)WEXITSTATUS(status) : E_FAILED, 0,
+			"%s", s->failed_text);
 }
 
 static void check_container(struct restart *r, struct reasons *w)
@@ -153,8 +165,10 @@ static void check_container(struct restart *r, struct reasons *w)
 		_exit((int)err.code);
 	}
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && status) {
-		err_set(&err, WIFEXITED(status) ? (enum err_code)WEXITSTATUS(status) : E_FAILED, 0, "%s",
-			page->failed_text[0] ? page->failed_text : "trying to make a container failed");
+		err_set(&err, WIFEXITED(status) ? (enum err_code)WEXITSTATUS(status) : E_FAILED, 0,
+			"%s",
+			page->failed_text[0] ? page->failed_text
+					     : "trying to make a container failed");
 		add(w, &err);
 	}
 	munmap(page, PAGE_UP(sizeof(*page)));

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * container.c - the namespaces in which the job lives again, and what must be mounted and set in them.
+ * container.c - the namespaces in which the job lives again, and what must be mounted and set in
+ * them.
  *
- * Root makes them directly. An ordinary user makes a user namespace first, in which the job's user id
- * is mapped to his own and he has the rights to make the others. With --namespaces=auto what the
- * kernel or an outer container denies is left out, as far as the job can do without.
+ * Root makes them directly. An ordinary user makes a user namespace first, in which the job's
+ * user id is mapped to his own and he has the rights to make the others. With --namespaces=auto
+ * what the kernel or an outer container denies is left out, as far as the job can do without.
  */
 #include "restart.h"
 
@@ -63,13 +64,19 @@ static int map_ids(const struct restart *r, uid_t uid, gid_t gid, struct err *er
 
 	snprintf(text, sizeof(text), "%u %u 1\n", r->job->uid, uid);
 	if (write_file("/proc/self/uid_map", text))
-		return err_set(err, E_KERNEL_FEATURE, errno, "mapping the user id in a new user namespace");
-	/* Without this an ordinary user may not map a group. Kernels before 3.19 have no such file. */
+		return err_set(err, E_KERNEL_FEATURE, errno,
+			       "mapping the user id in a new user namespace");
+	/*
+	 * Without this an ordinary user may not map a group. Kernels before 3.19 have no such
+	 * file.
+	 */
 	if (write_file("/proc/self/setgroups", "deny\n") && errno != ENOENT)
-		return err_set(err, E_KERNEL_FEATURE, errno, "giving up setgroups in a new user namespace");
+		return err_set(err, E_KERNEL_FEATURE, errno,
+			       "giving up setgroups in a new user namespace");
 	snprintf(text, sizeof(text), "%u %u 1\n", r->job->gid, gid);
 	if (write_file("/proc/self/gid_map", text))
-		return err_set(err, E_KERNEL_FEATURE, errno, "mapping the group id in a new user namespace");
+		return err_set(err, E_KERNEL_FEATURE, errno,
+			       "mapping the group id in a new user namespace");
 	return 0;
 }
 
@@ -91,7 +98,8 @@ static int make_each(int want, int keep_trying, struct err *err)
 			continue;
 		}
 		if (kinds[i].needed || !keep_trying)
-			return err_set(err, E_KERNEL_FEATURE, errno, "making a new %s namespace", kinds[i].name);
+			return err_set(err, E_KERNEL_FEATURE, errno, "making a new %s namespace",
+				       kinds[i].name);
 		log_info("going on without a new %s namespace: %s", kinds[i].name, strerror(errno));
 	}
 	return made;
@@ -125,7 +133,8 @@ static int set_clocks(const struct restart *r, struct err *err)
 		}
 		snprintf(text, sizeof(text), "%s %lld %lld\n", clocks[i].name, s, ns);
 		if (write_file("/proc/self/timens_offsets", text))
-			return err_set(err, E_KERNEL_FEATURE, errno, "setting the %s clock of a new time namespace",
+			return err_set(err, E_KERNEL_FEATURE, errno,
+				       "setting the %s clock of a new time namespace",
 				       clocks[i].name);
 	}
 	return 0;
@@ -138,7 +147,11 @@ static int pids_free(const struct restart *r, struct err *err)
 		uint32_t pid = i ? r->tasks[i - 1].pid : r->job->keeper_pid;
 
 		if (kill((pid_t)pid, 0) == 0 || errno != ESRCH)
-			return err_prefix(err, "process id %u is in use here, and for an own pid namespace", pid), 0;
+			return err_prefix(
+				       err,
+				       "process id %u is in use here, and for an own pid namespace",
+				       pid),
+			       0;
 	}
 	return 1;
 }
@@ -209,7 +222,8 @@ static int enter_rootfs(const char *dir, struct err *err)
 		snprintf(path, sizeof(path), "%s/%s", dir, kept[i]);
 		snprintf(from, sizeof(from), "/%s", kept[i]);
 		if (mount(from, path, NULL, MS_BIND | MS_REC, NULL))
-			log_info("%s of the new root directory stays as it is: %s", kept[i], strerror(errno));
+			log_info("%s of the new root directory stays as it is: %s", kept[i],
+				 strerror(errno));
 	}
 	if (mount(dir, dir, NULL, MS_BIND | MS_REC, NULL) || chdir(dir) ||
 	    syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
@@ -232,7 +246,8 @@ static void own_shm(struct restart *r)
 		if (r->images[i].fd < 0)
 			continue;
 		p = rec_first(process, &r->images[i].recs);
-		if (p && (!strncmp(p->cwd, dir, sizeof(dir) - 1) || !strncmp(p->exe, dir, sizeof(dir) - 1)))
+		if (p && (!strncmp(p->cwd, dir, sizeof(dir) - 1) ||
+			  !strncmp(p->exe, dir, sizeof(dir) - 1)))
 			return;
 	}
 	if (mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"))
@@ -247,14 +262,17 @@ static int setup_mounts(struct restart *r, struct err *err)
 		return err_set(err, E_KERNEL_FEATURE, errno, "making the mounts private");
 	for (size_t i = 0; i < r->o.nbinds; i++)
 		if (mount(r->o.binds[i].src, r->o.binds[i].dst, NULL, MS_BIND | MS_REC, NULL))
-			return err_set(err, err_code_of_errno(errno), errno, "--bind: putting %s at %s",
-				       r->o.binds[i].src, r->o.binds[i].dst);
+			return err_set(err, err_code_of_errno(errno), errno,
+				       "--bind: putting %s at %s", r->o.binds[i].src,
+				       r->o.binds[i].dst);
 	if (r->o.rootfs && enter_rootfs(r->o.rootfs, err))
 		return -1;
 	if (r->namespaces & CLONE_NEWPID) {
-		r->own_proc = mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0;
+		r->own_proc =
+			mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0;
 		if (!r->own_proc)
-			log_info("/proc goes on showing the processes outside: %s", strerror(errno));
+			log_info("/proc goes on showing the processes outside: %s",
+				 strerror(errno));
 	}
 	own_shm(r);
 	return 0;
@@ -282,6 +300,7 @@ int container_setup(struct restart *r, struct err *err)
 	if (r->namespaces & CLONE_NEWNS)
 		return setup_mounts(r, err);
 	if (r->o.rootfs || r->o.nbinds)
-		return err_set(err, E_KERNEL_FEATURE, 0, "--rootfs and --bind need a mount namespace");
+		return err_set(err, E_KERNEL_FEATURE, 0,
+			       "--rootfs and --bind need a mount namespace");
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * init.c - process 1 of the container: sets it up, opens what the job had open, has the tree made,
- * watches over the restoring, and from then on reaps and passes on signals. When it ends, the kernel
- * ends whatever is left in the container.
+ * watches over the restoring, and from then on reaps and passes on signals. When it ends, the
+ * kernel ends whatever is left in the container.
  *
  * Without a pid namespace it is an ordinary process and the subreaper of the others.
  */
@@ -24,7 +24,7 @@
 #include "../resource/object.h"
 #include "sync.h"
 
-#define WATCH_MS	100		/* how often init looks for processes that died while being restored */
+#define WATCH_MS	100 /* how often init looks for processes that died while being restored */
 #define REAP_MS		10
 #define GIVE_UP_MS	3000		/* how long the others have to see that somebody failed */
 
@@ -51,9 +51,11 @@ static int look_for_dead(const struct restart *r, struct err *err)
 
 		if (t->zombie || t->pid == r->job->keeper_pid)
 			continue;
-		if (proc_stat((pid_t)t->pid, 0, &st) == 0 ? st.state == 'Z' || st.state == 'X' : errno == ENOENT || errno == ESRCH)
-			return err_set(err, E_PROCESS_DIED, 0, "process %u (%s) ended while it was being restored",
-				       t->pid, t->comm);
+		if (proc_stat((pid_t)t->pid, 0, &st) == 0 ? st.state == 'Z' || st.state == 'X'
+							  : errno == ENOENT || errno == ESRCH)
+			return err_set(err, E_PROCESS_DIED, 0,
+				       "process %u (%s) ended while it was being restored", t->pid,
+				       t->comm);
 	}
 	return 0;
 }
@@ -75,7 +77,8 @@ static int watch(struct restart *r, struct err *err)
 	int state;
 
 	while ((state = sync_ready(r->sync, WATCH_MS)) == 0) {
-		int exist = __atomic_load_n(&r->sync->stage[SYNC_ALONE], __ATOMIC_ACQUIRE) > r->sync->nprocs;
+		int exist = __atomic_load_n(&r->sync->stage[SYNC_ALONE], __ATOMIC_ACQUIRE) >
+			    r->sync->nprocs;
 
 		if (front_is_gone(r, err))
 			return -1;
@@ -105,7 +108,10 @@ static int reap(void)
 	return pid == 0;
 }
 
-/* Whoever is still a child of ours after all that time: our own descendants cannot hide elsewhere. */
+/*
+ * Whoever is still a child of ours after all that time: our own descendants cannot hide
+ * elsewhere.
+ */
 static void kill_children(void)
 {
 	cleanup_free pid_t *pids = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * load.c - find the checkpoint, open its images and verify that they belong together. Nothing of the
- * machine is looked at here (check.c), and no page data is read.
+ * load.c - find the checkpoint, open its images and verify that they belong together. Nothing of
+ * the machine is looked at here (check.c), and no page data is read.
  */
 #include "restart.h"
 
@@ -19,7 +19,10 @@
 #define MANIFEST	"checkpoint.img"
 #define FD_BASE_LEAST	64		/* leaves room for what the front opens */
 
-/* The instant of the checkpoint @dir/@id of @job (NULL: any), 0 if there is none that can be read. */
+/*
+ * The instant of the checkpoint @dir/@id of @job (NULL: any), 0 if there is none that can be
+ * read.
+ */
 static uint64_t created(int dir, const char *id, const char *job)
 {
 	cleanup_close int fd = openat(dir, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -74,8 +77,9 @@ static char *find_directory(const struct restart_options *o, struct err *err)
 	if (path && (stat(path, &st) == 0 || errno != ENOENT))
 		return path;
 	free(path);
-	err_set(err, E_NO_CHECKPOINT, 0, "there is no checkpoint%s%s of job %s in %s%s", id ? " " : "", id ? id : "",
-		o->job, dir, o->checkpoint_dir ? "" : " (did it go elsewhere? --checkpoint-dir=DIR)");
+	err_set(err, E_NO_CHECKPOINT, 0, "there is no checkpoint%s%s of job %s in %s%s",
+		id ? " " : "", id ? id : "", o->job, dir,
+		o->checkpoint_dir ? "" : " (did it go elsewhere? --checkpoint-dir=DIR)");
 	return NULL;
 }
 
@@ -88,7 +92,9 @@ static int open_manifest(struct restart *r, struct err *err)
 	r->dir = realpath(dir, NULL);
 	r->dir_fd = r->dir ? open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (r->dir_fd < 0)
-		return err_set(err, errno == ENOENT || errno == ENOTDIR ? E_NO_CHECKPOINT : err_code_of_errno(errno),
+		return err_set(err,
+			       errno == ENOENT || errno == ENOTDIR ? E_NO_CHECKPOINT
+								   : err_code_of_errno(errno),
 			       errno, "checkpoint %s", dir);
 	if (codec_open_image(r->dir_fd, MANIFEST, &r->manifest, err)) {
 		if (err->code == E_NO_CHECKPOINT)
@@ -97,7 +103,8 @@ static int open_manifest(struct restart *r, struct err *err)
 	}
 	r->job = rec_first(job, &r->manifest.recs);
 	if (!r->job)
-		return err_set(err, E_CORRUPT, 0, "%s/" MANIFEST " says nothing of the job", r->dir);
+		return err_set(err, E_CORRUPT, 0, "%s/" MANIFEST " says nothing of the job",
+			       r->dir);
 	return 0;
 }
 
@@ -143,11 +150,13 @@ static int open_image(struct restart *r, size_t i, struct err *err)
 		listed = rec_next_image(&r->manifest.recs, &pos);
 	while (listed && strcmp(listed->name, t->image));
 	if (!listed || listed->size != img->size || listed->meta_hash != img->meta_hash)
-		return err_set(err, E_CORRUPT, 0, "%s/%s is not the one that was written with this checkpoint",
-			       r->dir, t->image);
+		return err_set(err, E_CORRUPT, 0,
+			       "%s/%s is not the one that was written with this checkpoint", r->dir,
+			       t->image);
 	p = rec_first(process, &img->recs);
 	if (!p || p->pid != t->pid || !rec_first(thread, &img->recs) || !rec_first(mm, &img->recs))
-		return err_set(err, E_CORRUPT, 0, "%s/%s does not describe process %u", r->dir, t->image, t->pid);
+		return err_set(err, E_CORRUPT, 0, "%s/%s does not describe process %u", r->dir,
+			       t->image, t->pid);
 	return 0;
 }
 
@@ -159,7 +168,8 @@ static uint32_t session_of_keeper(const struct restart *r)
 {
 	const struct rec_task *root = load_task(r, r->job->root_pid);
 
-	if (root && root->sid != root->pid && root->ppid == r->job->keeper_pid && !load_task(r, root->sid))
+	if (root && root->sid != root->pid && root->ppid == r->job->keeper_pid &&
+	    !load_task(r, root->sid))
 		return root->sid;
 	for (size_t i = 0; i < r->ntasks; i++)
 		if (r->tasks[i].foreground && !load_task(r, r->tasks[i].sid))
@@ -194,7 +204,8 @@ static int move_up(int *fd, int base, struct err *err)
 		return 0;
 	up = fcntl(*fd, F_DUPFD_CLOEXEC, base);
 	if (up < 0)
-		return err_set(err, E_LIMIT, errno, "no file descriptor from %d on is to be had (ulimit -n)", base);
+		return err_set(err, E_LIMIT, errno,
+			       "no file descriptor from %d on is to be had (ulimit -n)", base);
 	close(*fd);
 	*fd = up;
 	return 0;

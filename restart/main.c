@@ -37,6 +37,7 @@ static const char help[] =
 "      --stdin=FILE, --stdout=FILE, --stderr=FILE\n"
 "                            other files in the place of the standard streams; output is appended\n"
 "      --fd=N:FILE           another file in the place of what the first process has open as N\n"
+"      --env=NAME=VALUE      tell it the program; it asks with ckpt_env() of ckpt.h\n"
 "      --eager               read all memory before starting\n"
 "      --tcp=reset|close|fail  connections that led out of the job: the program finds them reset or closed,\n"
 "                            or nothing is restored; default: as the checkpoint was told\n"
@@ -84,7 +85,8 @@ static int parse_namespaces(struct restart_options *o, const char *list, struct 
 	o->namespaces_auto = !strcmp(list, "auto");
 	o->namespaces = 0;
 	if (o->namespaces_auto)
-		o->namespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWTIME;
+		o->namespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC |
+				CLONE_NEWUTS | CLONE_NEWTIME;
 	if (o->namespaces_auto || !strcmp(list, "none"))
 		return 0;
 	while ((word = strsep(&rest, ","))) {
@@ -96,8 +98,11 @@ static int parse_namespaces(struct restart_options *o, const char *list, struct 
 			continue;
 		}
 		if (!flag)
-			return err_set(err, E_USAGE, 0, "--namespaces=%s: there is no namespace '%s'; it must be auto, none, "
-				       "or some of user,pid,mount,ipc,uts,net,cgroup,time", list, word);
+			return err_set(err, E_USAGE, 0,
+				       "--namespaces=%s: there is no namespace '%s'; it must be "
+				       "auto, none, "
+				       "or some of user,pid,mount,ipc,uts,net,cgroup,time",
+				       list, word);
 		o->namespaces |= flag;
 	}
 	return 0;
@@ -117,7 +122,8 @@ static int parse_bind(struct restart_options *o, const char *arg, struct err *er
 	cleanup_free char *src = NULL;
 
 	if (!colon || colon == arg || colon[1] != '/')
-		return err_set(err, E_USAGE, 0, "--bind=%s: it must be SRC:DST, DST an absolute path", arg);
+		return err_set(err, E_USAGE, 0,
+			       "--bind=%s: it must be SRC:DST, DST an absolute path", arg);
 	src = xstrdup(arg);
 	src[colon - arg] = '\0';
 	o->binds = xrealloc(o->binds, (o->nbinds + 1) * sizeof(*o->binds));
@@ -154,7 +160,9 @@ static int parse_job(struct restart_options *o, char *arg, struct err *err)
 	}
 	if (slash) {
 		if (o->id)
-			return err_set(err, E_USAGE, 0, "%s names a checkpoint, and so does --checkpoint=%s", arg, o->id);
+			return err_set(err, E_USAGE, 0,
+				       "%s names a checkpoint, and so does --checkpoint=%s", arg,
+				       o->id);
 		*slash = '\0';
 		o->id = slash + 1;
 	}
@@ -191,7 +199,8 @@ static int parse_option(struct restart_options *o, int c, struct err *err)
 	case 'n':
 		o->name = optarg;
 		if (!paths_job_name_valid(optarg))
-			return err_set(err, E_USAGE, 0, "--name=%s: that is not a job's name", optarg);
+			return err_set(err, E_USAGE, 0, "--name=%s: that is not a job's name",
+				       optarg);
 		break;
 	case OPT_ENV:
 		if (!strchr(optarg, '='))
@@ -200,7 +209,8 @@ static int parse_option(struct restart_options *o, int c, struct err *err)
 		o->env[o->nenv++] = optarg;
 		break;
 	default:
-		return err_set(err, E_USAGE, 0, "the command line is wrong; see ckpt_restart --help");
+		return err_set(err, E_USAGE, 0,
+			       "the command line is wrong; see ckpt_restart --help");
 	}
 	return 0;
 }
@@ -218,18 +228,24 @@ int main(int argc, char **argv)
 		if (c == OPT_HELP)
 			return fputs(help, stdout) < 0 || fflush(stdout) ? RESTART_EXIT_FAILED : 0;
 		if (c == OPT_VERSION)
-			return printf("ckpt_restart (ckpt) %s\n", PACKAGE_VERSION) < 0 || fflush(stdout) ? RESTART_EXIT_FAILED : 0;
+			return printf("ckpt_restart (ckpt) %s\n", PACKAGE_VERSION) < 0 ||
+					       fflush(stdout)
+				       ? RESTART_EXIT_FAILED
+				       : 0;
 		if (parse_option(&o, c, &err))
 			goto usage;
 	}
 	if (optind < argc && parse_job(&o, argv[optind++], &err))
 		goto usage;
 	if (optind < argc) {
-		err_set(&err, E_USAGE, 0, "'%s': one checkpoint is restored at a time", argv[optind]);
+		err_set(&err, E_USAGE, 0, "'%s': one checkpoint is restored at a time",
+			argv[optind]);
 		goto usage;
 	}
 	if (!o.job && !o.image_path) {
-		err_set(&err, E_USAGE, 0, "which checkpoint? Name a job, or give --image-path=DIR; see ckpt_restart --help");
+		err_set(&err, E_USAGE, 0,
+			"which checkpoint? Name a job, or give --image-path=DIR; see ckpt_restart "
+			"--help");
 		goto usage;
 	}
 	return restart_run(&o, closed);

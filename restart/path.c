@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * path.c - where a path that was saved is now. Outside of the container --rootfs and --bind are only
- * promises, so they are applied to the text; inside they are mounts.
+ * path.c - where a path that was saved is now. Outside of the container --rootfs and --bind are
+ * only promises, so they are applied to the text; inside they are mounts.
  */
 #include "restart.h"
 
@@ -19,7 +19,8 @@ static const char *path_of_number(const struct restart *r, int number)
 		if (r->images[i].fd < 0 || r->tasks[i].pid != r->job->root_pid)
 			continue;
 		while ((fd = rec_next_fd(&r->images[i].recs, &pos)))
-			while (fd->fd == (uint32_t)number && (f = rec_next_file(&r->manifest.recs, &at)))
+			while (fd->fd == (uint32_t)number &&
+			       (f = rec_next_file(&r->manifest.recs, &at)))
 				if (f->desc == fd->desc && !f->deleted)
 					return f->path;
 	}
@@ -50,7 +51,8 @@ int path_map(struct rset *set, const char *saved, char *ret, size_t len)
 	for (size_t i = r->inside ? 0 : r->o.nbinds; i-- > 0; ) {
 		rest = below(saved, r->o.binds[i].dst);
 		if (rest)
-			return snprintf(ret, len, "%s%s", r->o.binds[i].src, rest) < (int)len ? 0 : -1;
+			return snprintf(ret, len, "%s%s", r->o.binds[i].src, rest) < (int)len ? 0
+											      : -1;
 	}
 	return snprintf(ret, len, "%s%s", root, saved) < (int)len ? 0 : -1;
 }
@@ -59,7 +61,8 @@ int path_check_fds(const struct restart *r, struct err *err)
 {
 	for (size_t i = 0; i < r->o.nfds; i++)
 		if (!path_of_number(r, r->o.fds[i].fd))
-			return err_set(err, E_USAGE, 0, "--fd=%d: the program has no file open under that number",
+			return err_set(err, E_USAGE, 0,
+				       "--fd=%d: the program has no file open under that number",
 				       r->o.fds[i].fd);
 	return 0;
 }

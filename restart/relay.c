@@ -23,7 +23,8 @@ static void claim(struct relay *r)
 {
 	struct termios raw;
 
-	if (r->term < 0 || r->master < 0 || r->raw || !in_foreground(r) || tcgetattr(r->term, &r->saved))
+	if (r->term < 0 || r->master < 0 || r->raw || !in_foreground(r) ||
+	    tcgetattr(r->term, &r->saved))
 		return;
 	raw = r->saved;
 	cfmakeraw(&raw);

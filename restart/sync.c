@@ -70,7 +70,10 @@ int sync_wait(struct plan_sync *s, enum sync_stage stage, uint32_t target)
 		if (now >= target)
 			return 0;
 		sleep_on(&s->stage[stage], now, PATIENCE_MS);
-		/* In a pid namespace we would not live to see it; without one nobody else cleans up. */
+		/*
+		 * In a pid namespace we would not live to see it; without one nobody else cleans
+		 * up.
+		 */
 		if (init_pid && kill(init_pid, 0) && errno == ESRCH)
 			_exit(1);
 	}
@@ -104,7 +107,8 @@ int sync_go(struct plan_sync *s)
 {
 	uint32_t expected = GO_WAIT;
 
-	if (!__atomic_compare_exchange_n(&s->go, &expected, GO_GO, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	if (!__atomic_compare_exchange_n(&s->go, &expected, GO_GO, 0, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE))
 		return -1;
 	wake(&s->go);
 	return 0;
@@ -115,7 +119,8 @@ void sync_fail(struct plan_sync *s, uint32_t pid, const struct err *err)
 	uint32_t expected = 0;
 
 	/* Filled in by the one who turned 0 into 2; 1 tells the reader that it is complete. */
-	if (__atomic_compare_exchange_n(&s->failed, &expected, 2, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+	if (__atomic_compare_exchange_n(&s->failed, &expected, 2, 0, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE)) {
 		s->failed_pid = pid;
 		s->failed_code = (uint32_t)err->code;
 		memcpy(s->failed_text, err->msg, sizeof(s->failed_text));
@@ -135,9 +140,12 @@ int sync_failed(const struct plan_sync *s, struct err *err)
 	for (int i = 0; i < 100 && __atomic_load_n(&s->failed, __ATOMIC_ACQUIRE) == 2; i++)
 		usleep(1000);
 	if (__atomic_load_n(&s->failed, __ATOMIC_ACQUIRE) != 1)
-		return given_up(s) ? err_set(err, E_FAILED, 0, "a process gave up for an unknown reason"), 1 : 0;
+		return given_up(s)
+		       ? err_set(err, E_FAILED, 0, "a process gave up for an unknown reason"),
+		       1 : 0;
 	if (s->failed_text[0]) {
-		err_set(err, s->failed_code ? (enum err_code)s->failed_code : E_FAILED, 0, "%s", s->failed_text);
+		err_set(err, s->failed_code ? (enum err_code)s->failed_code : E_FAILED, 0, "%s",
+			s->failed_text);
 		if (s->failed_pid)
 			err_prefix(err, "process %u", s->failed_pid);
 		return 1;

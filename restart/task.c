@@ -68,7 +68,10 @@ static int place_fds(struct restart_task *t, struct err *err)
 	size_t pos = 0, n = 0;
 	int ret;
 
-	/* What is below fd_base is ours no more: the terminal, the checkpoint's directory, sockets to the front. */
+	/*
+	 * What is below fd_base is ours no more: the terminal, the checkpoint's directory,
+	 * sockets to the front.
+	 */
 	close_range(0, (unsigned int)r->fd_base - 1, 0);
 	while (rec_next_fd(&t->image->recs, &pos))
 		n++;
@@ -78,9 +81,11 @@ static int place_fds(struct restart_task *t, struct err *err)
 
 		fds[n++] = fd;
 		if (from < 0)
-			return err_set(err, E_CORRUPT, 0, "fd %u: there is no description %u", fd->fd, fd->desc);
+			return err_set(err, E_CORRUPT, 0, "fd %u: there is no description %u",
+				       fd->fd, fd->desc);
 		if (dup3(from, (int)fd->fd, fd->cloexec ? O_CLOEXEC : 0) < 0)
-			return err_set(err, errno == EBADF ? E_LIMIT : E_FAILED, errno, "fd %u", fd->fd);
+			return err_set(err, errno == EBADF ? E_LIMIT : E_FAILED, errno, "fd %u",
+				       fd->fd);
 	}
 	ret = rset_attach(&r->rset, t->task->pid, fds, n, err);
 	free(fds);
@@ -119,7 +124,8 @@ static int take_locks(struct restart_task *t, struct err *err)
 		fl = xcalloc(1, sizeof(*fl));
 		*fl = (struct flock){ .l_type = (short)lock->type, .l_whence = SEEK_SET,
 				      .l_start = (off_t)lock->start, .l_len = (off_t)lock->len };
-		task_late(t, 0, SYS_fcntl, (uint64_t[6]){ (uint64_t)fd, F_SETLK }, 2, fl, sizeof(*fl));
+		task_late(t, 0, SYS_fcntl, (uint64_t[6]){(uint64_t)fd, F_SETLK}, 2, fl,
+			  sizeof(*fl));
 	}
 	return 0;
 }
@@ -137,19 +143,23 @@ static int open_dir(struct restart_task *t, const char *path, int deleted, struc
 		char made[] = "/tmp/.ckpt-cwd-XXXXXX";
 		const char *name = here;
 
-		/* Nobody can look for it by name, so any empty directory without a name is as good. */
+		/*
+		 * Nobody can look for it by name, so any empty directory without a name is as
+		 * good.
+		 */
 		if (mkdir(here, 0700))
 			name = mkdtemp(made);
 		if (!name)
-			return err_set(err, E_FAILED, errno, "a directory in place of the deleted %s", path);
+			return err_set(err, E_FAILED, errno,
+				       "a directory in place of the deleted %s", path);
 		fd = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		rmdir(name);
 	} else {
 		fd = open(here, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	}
 	if (fd < 0)
-		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno), errno,
-			       "directory %s", here);
+		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno),
+			       errno, "directory %s", here);
 	return fd;
 }
 
@@ -165,10 +175,12 @@ static int set_dirs(struct restart_task *t, struct err *err)
 		if (root < 0)
 			return -1;
 		if (fchdir(root) || chroot("."))
-			return err_set(err, err_code_of_errno(errno), errno, "making %s the root directory", p->root);
+			return err_set(err, err_code_of_errno(errno), errno,
+				       "making %s the root directory", p->root);
 	}
 	if (fchdir(cwd))
-		return err_set(err, err_code_of_errno(errno), errno, "changing to directory %s", p->cwd);
+		return err_set(err, err_code_of_errno(errno), errno, "changing to directory %s",
+			       p->cwd);
 	umask((mode_t)p->umask);
 	return 0;
 }
@@ -195,7 +207,8 @@ static int set_limits(struct restart_task *t, struct err *err)
 				lim->rlim_max = now.rlim_max;
 			lim->rlim_cur = MIN(lim->rlim_cur, lim->rlim_max);
 		}
-		task_late(t, 0, SYS_prlimit64, (uint64_t[6]){ 0, rec->resource }, 2, lim, sizeof(*lim));
+		task_late(t, 0, SYS_prlimit64, (uint64_t[6]){0, rec->resource}, 2, lim,
+			  sizeof(*lim));
 	}
 	return 0;
 }
@@ -225,12 +238,17 @@ static void set_attributes(struct restart_task *t)
 	prctl(PR_MCE_KILL, MCE_KILL_SET, (unsigned long)p->mce_kill, 0, 0);
 	/* A changed user id clears dumpable, and the time stamp counter is used by our own libc. */
 	if (p->dumpable <= 1)
-		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){ PR_SET_DUMPABLE, p->dumpable }, -1, NULL, 0);
+		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){PR_SET_DUMPABLE, p->dumpable},
+			  -1, NULL, 0);
 	if (p->tsc_mode == PR_TSC_SIGSEGV)
-		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){ PR_SET_TSC, p->tsc_mode }, -1, NULL, 0);
+		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){PR_SET_TSC, p->tsc_mode}, -1,
+			  NULL, 0);
 }
 
-/* Through the bare system call: libc would refuse its own two signals and put in its own restorer. */
+/*
+ * Through the bare system call: libc would refuse its own two signals and put in its own
+ * restorer.
+ */
 static int set_signals(struct restart_task *t, struct err *err)
 {
 	const struct kernel_sigaction dfl = { 0 };
@@ -246,7 +264,8 @@ static int set_signals(struct restart_task *t, struct err *err)
 		if (rec->signal == SIGKILL || rec->signal == SIGSTOP)
 			continue;
 		if (syscall(SYS_rt_sigaction, (int)rec->signal, &sa, NULL, 8))
-			return err_set(err, E_FAILED, errno, "disposition of signal %u", rec->signal);
+			return err_set(err, E_FAILED, errno, "disposition of signal %u",
+				       rec->signal);
 	}
 	return 0;
 }
@@ -255,10 +274,14 @@ static int restore(struct restart_task *t, struct err *err)
 {
 	struct restart *r = t->r;
 
-	if (tty_foreground(r, t->task, err) || place_fds(t, err) || take_locks(t, err) || set_dirs(t, err))
+	if (tty_foreground(r, t->task, err) || place_fds(t, err) || take_locks(t, err) ||
+	    set_dirs(t, err))
 		return -1;
 	set_attributes(t);
-	/* The ends of helpers and zombies are no news: what was pending at the checkpoint is in the image. */
+	/*
+	 * The ends of helpers and zombies are no news: what was pending at the checkpoint is in
+	 * the image.
+	 */
 	keeper_drop_signals();
 	if (set_limits(t, err) || set_signals(t, err))
 		return -1;

@@ -3,8 +3,9 @@
  * tree_make.c - follow the plan of common/tree.c for real.
  *
  * One program, executed by every process from its birth on: do the steps whose maker you are, join
- * your group, then be what you are: a helper (exit), a zombie (exit, too, but nobody waits for you), the
- * keeper, or a process of the job (payload). In between all meet at the stages of sync.h.
+ * your group, then be what you are: a helper (exit), a zombie (exit, too, but nobody waits for
+ * you), the keeper, or a process of the job (payload). In between all meet at the stages of
+ * sync.h.
  *
  * The leader of the keeper's session was outside of the job: the user's shell. A stand-in with its
  * pid makes the session, and stays while the session has a terminal, which would hang up otherwise.
@@ -31,46 +32,8 @@ struct maker {
 	struct restart *r;
 	const struct tree_hooks *hooks;
 	uint32_t *any;			/* pid of helper TREE_ANY_PID | i */
-	uint32_t made, living;		/* how many meet at a stage: with helpers and zombies, and without */
+	uint32_t made, living; /* how many meet at a stage: with helpers and zombies, and without */
 };
-
-pid_t tree_clone(uint32_t pid, uint64_t flags, int exit_signal)
-{
-	/* struct clone_args; linux/sched.h and sched.h do not go together everywhere. */
-	const uint64_t tid = pid;
-	const int32_t set_tid = (int32_t)pid;
-	const uint64_t args[11] = {
-		[0] = flags, [4] = (uint64_t)exit_signal,
-		[8] = tid ? (uint64_t)(uintptr_t)&set_tid : 0, [9] = tid ? 1 : 0,
-	};
-	const size_t size = 10 * sizeof(args[0]);
-
-	if (!pid && !(flags & ~0xffffffffULL) && syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS)
-		return (pid_t)syscall(SYS_clone, flags | (uint64_t)exit_signal, 0, 0, 0, 0);
-	return (pid_t)syscall(SYS_clone3, args, size);
-}
-
-int tree_clone_failed(uint32_t pid, int errnum, struct err *err)
-{
-	switch (errnum) {
-	case EEXIST:
-		return err_set(err, E_PID_TAKEN, 0,
-			       "process id %u is in use here; restore in a pid namespace of its own (--namespaces=auto)", pid);
-	case EPERM:
-		return err_set(err, E_ACCESS, 0, "making process %u with its own id is not permitted here; "
-			       "a pid namespace of its own or CAP_CHECKPOINT_RESTORE is needed", pid);
-	case ENOSYS:
-		return err_set(err, E_KERNEL_FEATURE, 0, "clone3, which makes process %u with its own id, is denied here "
-			       "(an old seccomp profile?) or missing", pid);
-	case EINVAL:
-		return err_set(err, E_KERNEL_FEATURE, 0, "process id %u is beyond /proc/sys/kernel/pid_max, "
-			       "or clone3 knows no set_tid", pid);
-	case EAGAIN:
-		return err_set(err, E_LIMIT, 0, "making process %u: too many processes (ulimit -u, or the pids cgroup)", pid);
-	default:
-		return err_set(err, E_FAILED, errnum, "making process %u", pid);
-	}
-}
 
 static void NORETURN give_up(struct maker *m, uint32_t self, const struct err *err)
 {
@@ -104,7 +67,10 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Pids for the nameless helpers: none that any process, thread, group or session of the job will need. */
+/*
+ * Pids for the nameless helpers: none that any process, thread, group or session of the job will
+ * need.
+ */
 static void choose_any(struct maker *m)
 {
 	const struct restart *r = m->r;
@@ -219,12 +185,14 @@ static void see_off(struct maker *m, uint32_t self)
 		/* ECHILD: group_is_here() */
 		if (s->temp && waitid(P_PID, real_pid(m, s->pid), &info, WEXITED | __WALL) < 0 &&
 		    (errno != ECHILD || m->r->namespaces & CLONE_NEWPID)) {
-			err_set(&err, E_FAILED, errno, "waiting for helper %u", real_pid(m, s->pid));
+			err_set(&err, E_FAILED, errno, "waiting for helper %u",
+				real_pid(m, s->pid));
 			give_up(m, self, &err);
 		}
 		if (t && t->zombie && t->ppid == self &&
 		    waitid(P_PID, t->pid, &info, WEXITED | WNOWAIT | __WALL) < 0) {
-			err_set(&err, E_FAILED, errno, "making process %u, which has ended", t->pid);
+			err_set(&err, E_FAILED, errno, "making process %u, which has ended",
+				t->pid);
 			give_up(m, self, &err);
 		}
 	}
@@ -235,9 +203,11 @@ static void verify(struct maker *m, const struct rec_task *t)
 	struct err err;
 
 	if ((uint32_t)getpid() == t->pid && (uint32_t)getppid() == t->ppid &&
-	    (!t->sid || (uint32_t)getsid(0) == t->sid) && (!t->pgid || (uint32_t)getpgrp() == t->pgid))
+	    (!t->sid || (uint32_t)getsid(0) == t->sid) &&
+	    (!t->pgid || (uint32_t)getpgrp() == t->pgid))
 		return;
-	err_set(&err, E_FAILED, 0, "is process %d of parent %d, group %d, session %d, but was %u of %u, %u, %u",
+	err_set(&err, E_FAILED, 0,
+		"is process %d of parent %d, group %d, session %d, but was %u of %u, %u, %u",
 		getpid(), getppid(), getpgrp(), getsid(0), t->pid, t->ppid, t->pgid, t->sid);
 	give_up(m, t->pid, &err);
 }
@@ -275,8 +245,9 @@ static void begin_session(struct maker *m, uint32_t self)
 }
 
 /*
- * Without a pid namespace of ours a group may be there already, because the restart was started in the
- * session, even in the pipeline, that the job was started in. Then its leader needs no helper.
+ * Without a pid namespace of ours a group may be there already, because the restart was started
+ * in the session, even in the pipeline, that the job was started in. Then its leader needs no
+ * helper.
  */
 static int group_is_here(struct maker *m, const struct tree_step *s)
 {
@@ -342,7 +313,8 @@ static void NORETURN be_keeper(struct maker *m)
 	struct err err;
 
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
-		err_set(&err, E_KERNEL_FEATURE, errno, "the keeper cannot become the parent of orphans");
+		err_set(&err, E_KERNEL_FEATURE, errno,
+			"the keeper cannot become the parent of orphans");
 		give_up(m, 0, &err);
 	}
 	if (m->r->keeper_sid == m->r->job->keeper_pid && getsid(0) != getpid())
@@ -400,7 +372,8 @@ pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct er
 		begin_session(&m, r->keeper_sid);
 	if (r->job->keeper_pid == (uint32_t)getpid())
 		be_keeper(&m);
-	if (!r->keeper_sid || r->keeper_sid == (uint32_t)getsid(0) || r->keeper_sid == r->job->keeper_pid)
+	if (!r->keeper_sid || r->keeper_sid == (uint32_t)getsid(0) ||
+	    r->keeper_sid == r->job->keeper_pid)
 		return make_keeper(&m, err);
 	pid = tree_clone(r->keeper_sid, 0, SIGCHLD);
 	if (pid == 0)

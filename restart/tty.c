@@ -3,9 +3,9 @@
  * tty.c - standard streams and terminals of the restored job.
  *
  * A job that had a controlling terminal gets a new one, a pty, because the terminal of ckpt_restart
- * has a session already, whose leader is the user's shell. The front relays between the two. Terminals that
- * the job made itself (its master side is in the job: tmux, script) are restored by resource/; here
- * they only get their sessions and foreground groups.
+ * has a session already, whose leader is the user's shell. The front relays between the two.
+ * Terminals that the job made itself (its master side is in the job: tmux, script) are restored
+ * by resource/; here they only get their sessions and foreground groups.
  */
 #include "restart.h"
 
@@ -76,7 +76,8 @@ static int open_pty(struct restart *r, struct err *err)
 		return err_set(err, E_FAILED, errno, "a terminal for the job (/dev/ptmx)");
 	slave = ioctl(r->pty_master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (slave < 0)
-		return err_set(err, E_KERNEL_FEATURE, errno, "a terminal for the job (TIOCGPTPEER)");
+		return err_set(err, E_KERNEL_FEATURE, errno,
+			       "a terminal for the job (TIOCGPTPEER)");
 	if (tty && tty->termios.len >= sizeof(struct termios))
 		ioctl(slave, TCSETS, tty->termios.data);
 	if (tty && tty->rows) {
@@ -106,7 +107,8 @@ static int stream(const struct restart *r, int n, struct err *err)
 		fd = r->pty_slave;
 	/* In the background we must not keep the caller's pipe open, nor write on his terminal. */
 	if (r->o.detach && (fstat(n, &st) || !S_ISREG(st.st_mode)))
-		fd = r->pty_slave >= 0 ? r->pty_slave : (null = open("/dev/null", O_RDWR | O_CLOEXEC));
+		fd = r->pty_slave >= 0 ? r->pty_slave
+				       : (null = open("/dev/null", O_RDWR | O_CLOEXEC));
 	fd = fcntl(fd, F_DUPFD_CLOEXEC, r->fd_base);
 	if (fd < 0)
 		err_set(err, E_LIMIT, errno, "standard stream %d", n);
@@ -119,11 +121,13 @@ static int open_override(const struct restart *r, int n, struct err *err)
 {
 	static const char *const names[] = { "stdin", "stdout", "stderr" };
 	const char *file = r->o.stdio[n];
-	int fd = n ? open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : open(file, O_RDONLY | O_CLOEXEC), up;
+	int fd = n ? open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)
+		   : open(file, O_RDONLY | O_CLOEXEC),
+	    up;
 
 	if (fd < 0)
-		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno), errno,
-			       "--%s=%s", names[n], file);
+		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno),
+			       errno, "--%s=%s", names[n], file);
 	up = fcntl(fd, F_DUPFD_CLOEXEC, r->fd_base);
 	if (up < 0)
 		err_set(err, E_LIMIT, errno, "--%s=%s", names[n], file);
@@ -150,7 +154,10 @@ int tty_prepare(struct restart *r, struct err *err)
 	return 0;
 }
 
-/* A descriptor of the slave side of session @sid's terminal; *ret_close: to be closed. -1: it has none. */
+/*
+ * A descriptor of the slave side of session @sid's terminal; *ret_close: to be closed. -1: it has
+ * none.
+ */
 static int terminal_of(struct restart *r, uint32_t sid, int *ret_close)
 {
 	const struct rec_tty *t;
@@ -160,7 +167,8 @@ static int terminal_of(struct restart *r, uint32_t sid, int *ret_close)
 	if (r->has_tty_sid && r->tty_sid == sid)
 		return r->pty_slave;
 	while (sid && (t = rec_next_tty(&r->manifest.recs, &pos))) {
-		struct rdesc *d = t->sid == sid && !t->controlling ? rset_desc(&r->rset, t->desc) : NULL;
+		struct rdesc *d =
+			t->sid == sid && !t->controlling ? rset_desc(&r->rset, t->desc) : NULL;
 
 		if (!d || d->fd < 0)
 			continue;
@@ -211,12 +219,19 @@ int tty_foreground(struct restart *r, const struct rec_task *task, struct err *e
 	pid_t pgid = getpgrp();
 	int ours, fd, ret = 0;
 
-	/* A group that began outside has no number here; the one that leads it made it the foreground's. */
+	/*
+	 * A group that began outside has no number here; the one that leads it made it the
+	 * foreground's.
+	 */
 	if (!pgid || !brings(r, task) || (fd = terminal_of(r, task->sid, &ours)) < 0)
 		return 0;
-	/* ENOTTY: it gave its terminal up, or the session's leader is gone and has taken it along. */
+	/*
+	 * ENOTTY: it gave its terminal up, or the session's leader is gone and has taken it
+	 * along.
+	 */
 	if (ioctl(fd, TIOCSPGRP, &pgid) && errno != ENOTTY)
-		ret = err_set(err, E_FAILED, errno, "making group %d the foreground group of its terminal", pgid);
+		ret = err_set(err, E_FAILED, errno,
+			      "making group %d the foreground group of its terminal", pgid);
 	if (ours)
 		close(fd);
 	return ret;

@@ -81,21 +81,22 @@ static int read_entries(int fd, uint64_t start, uint64_t end, uint64_t without,
 	return 0;
 }
 
-static int walk(pid_t pid, uint64_t start, uint64_t end, uint64_t without,
+static int walk(int fd, uint64_t start, uint64_t end, uint64_t without,
 		int (*found)(void *, uint64_t, uint64_t), void *arg)
 {
+	int ret = fd < 0 ? -1 : scan(fd, start, end, without, found, arg);
+
+	if (ret && fd >= 0)
+		ret = read_entries(fd, start, end, without, found, arg);
+	return ret;
+}
+
+int pagemap_open(pid_t pid)
+{
 	char path[64];
-	int fd, ret;
 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	ret = scan(fd, start, end, without, found, arg);
-	if (ret)
-		ret = read_entries(fd, start, end, without, found, arg);
-	close(fd);
-	return ret;
+	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 struct forward { void (*found)(void *, uint64_t, uint64_t); void *arg; };
@@ -108,12 +109,12 @@ static int forward(void *arg, uint64_t start, uint64_t end)
 	return 0;
 }
 
-int pagemap_ranges(pid_t pid, uint64_t start, uint64_t end,
+int pagemap_ranges(int fd, uint64_t start, uint64_t end,
 		   void (*found)(void *, uint64_t, uint64_t), void *arg)
 {
 	struct forward f = { found, arg };
 
-	return walk(pid, start, end, IS_PFNZERO, forward, &f);
+	return walk(fd, start, end, IS_PFNZERO, forward, &f);
 }
 
 static int note(void *arg, uint64_t start, uint64_t end)
@@ -124,11 +125,11 @@ static int note(void *arg, uint64_t start, uint64_t end)
 	return 1;
 }
 
-int pagemap_has_private(pid_t pid, uint64_t start, uint64_t end)
+int pagemap_has_private(int fd, uint64_t start, uint64_t end)
 {
 	int found = 0;
 
-	if (walk(pid, start, end, IS_FILE, note, &found))
+	if (walk(fd, start, end, IS_FILE, note, &found))
 		return 1;
 	return found;
 }

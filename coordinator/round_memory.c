@@ -146,7 +146,7 @@ static void private_file(struct round *r, struct rproc *p, struct rarea *a)
 	a->rec.kind = AREA_KIND_FILE;
 	a->flags |= AREA_CAREFUL;
 	a->write = 1;
-	if (pagemap_has_private(p->host_pid, a->rec.start, a->rec.end))
+	if (pagemap_has_private(p->pagemap_fd, a->rec.start, a->rec.end))
 		return;
 	s = written_already(r, a);
 	if (!s) {
@@ -245,7 +245,7 @@ static void kernel_code(struct rproc *p, const struct proc_map *m)
 	a->write = 1;
 }
 
-int round_memory(struct round *r, struct rproc *p, struct err *err)
+static int classify_all(struct round *r, struct rproc *p, struct err *err)
 {
 	uint64_t from = p->hello.arena_start, to = p->hello.arena_end;
 
@@ -280,6 +280,17 @@ int round_memory(struct round *r, struct rproc *p, struct err *err)
 	return 0;
 }
 
+int round_memory(struct round *r, struct rproc *p, struct err *err)
+{
+	int ret;
+
+	p->pagemap_fd = pagemap_open(p->host_pid);
+	ret = classify_all(r, p, err);
+	if (p->pagemap_fd >= 0)
+		close(p->pagemap_fd);
+	return ret;
+}
+
 struct ask { struct agent_area *areas; size_t n, cap; uint32_t flags; };
 
 static void ask_range(void *arg, uint64_t start, uint64_t end)
@@ -299,6 +310,7 @@ static void ask_range(void *arg, uint64_t start, uint64_t end)
 
 struct agent_area *round_memory_ask(struct round *r, struct rproc *p, size_t *n)
 {
+	int pagemap_fd = pagemap_open(p->host_pid);
 	struct ask k = { 0 };
 
 	(void)r;
@@ -309,9 +321,11 @@ struct agent_area *round_memory_ask(struct round *r, struct rproc *p, size_t *n)
 			continue;
 		k.flags = a->flags;
 		if (!a->scan ||
-		    pagemap_ranges(p->host_pid, a->rec.start, a->rec.end, ask_range, &k))
+		    pagemap_ranges(pagemap_fd, a->rec.start, a->rec.end, ask_range, &k))
 			ask_range(&k, a->rec.start, a->rec.end);
 	}
+	if (pagemap_fd >= 0)
+		close(pagemap_fd);
 	*n = k.n;
 	return k.areas ? k.areas : xmalloc(1);
 }

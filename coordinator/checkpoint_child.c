@@ -13,6 +13,8 @@
 #include "store.h"
 
 #define REPORT_EVERY_NS	100000000LL
+#define TRY_FOR_NS	3000000000LL	/* a job that is in an unlucky state comes out of it */
+#define TRY_EVERY_MS	5		/* at first, then less and less often */
 
 struct reporter { int fd; int64_t last; const char *phase; };
 
@@ -83,6 +85,22 @@ int checkpoint_clean_main(char **argv)
 	return 0;
 }
 
+static int try_round(const struct round_params *p, struct round_result *ret, struct err *err)
+{
+	int64_t until = io_monotonic_ns() + TRY_FOR_NS;
+
+	for (useconds_t ms = TRY_EVERY_MS;; ms += ms / 2) {
+		int64_t now;
+
+		if (round_run(p, ret, err) == 0)
+			return 0;
+		now = io_monotonic_ns();
+		if (!ret->again || now > until || (p->deadline_ns && now + ms * 1000000LL > p->deadline_ns))
+			return -1;
+		usleep(1000 * ms);
+	}
+}
+
 void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const struct checkpoint_request *r,
 		      int64_t deadline_ns, pid_t coordinator, int fd)
 {
@@ -102,7 +120,7 @@ void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const 
 	json_t *msg;
 
 	arm_cleaner(cp, tmp, coordinator);
-	if (round_run(&p, &result, &err) < 0)
+	if (try_round(&p, &result, &err) < 0)
 		msg = control_error(&err);
 	else
 		msg = json_pack("{s:I, s:I, s:I, s:i, s:i}", "bytes", (json_int_t)result.bytes,

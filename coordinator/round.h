@@ -39,6 +39,7 @@ struct round_result {
 	int64_t pause_ns;		/* the job stood still for */
 	int64_t total_ns;
 	uint32_t nprocs, nthreads;
+	int again;			/* it failed for a reason that may be gone in a moment */
 };
 
 /* round_run() - 0: committed and durable. -1: *err says why; the job runs on, nothing is left behind. */

@@ -94,6 +94,7 @@ static int check_queued(struct res_set *set, struct desc *d, const struct inet_s
 		unsent--;
 	if (!unread && unsent <= 0)
 		return 0;
+	set->again = 1;
 	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it has sent %u bytes from %s to %s, where nobody has accepted it "
 			  "yet, so that they cannot be looked at; try again in a moment", unread + (uint32_t)MAX(unsent, 0),
 			  inet_text(&s->local, local, sizeof(local)), inet_text(&s->remote, remote, sizeof(remote)));

@@ -70,6 +70,7 @@ struct res_set {
 	const char *const *dirs;	/* working directories of the processes: where to look for names */
 	size_t ndirs;
 	enum tcp_policy tcp;		/* of connections that lead out of the job */
+	int again;			/* set by check(): what it refused may be gone in a moment */
 	struct merge *merge;		/* merge.c */
 	void *kind[RES_KIND_END];	/* one malloc'ed block for each kind that wants it */
 };

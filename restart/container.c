@@ -231,29 +231,34 @@ static int enter_rootfs(const char *dir, struct err *err)
 	return 0;
 }
 
-/* A /dev/shm of the job's own, unless it has directories or plain files there that nobody saved. */
-static void own_shm(struct restart *r)
+/*
+ * A /dev/shm of the job's own if it has shared memory there, so that many can be restored at once;
+ * unless it lives there itself, or has files there that nobody saved.
+ */
+int container_wants_shm(const struct restart *r)
 {
 	static const char dir[] = "/dev/shm/";
 	const struct rec_process *p;
+	const struct rec_object *o;
 	const struct rec_file *f;
 	size_t pos = 0;
+	int any = 0;
 
+	while ((o = rec_next_object(&r->manifest.recs, &pos)))
+		any |= o->kind == OBJECT_SHM;
+	pos = 0;
 	while ((f = rec_next_file(&r->manifest.recs, &pos)))
-		if (!f->deleted && !f->content && !strncmp(f->path, dir, sizeof(dir) - 1))
-			return;
+		if (!f->object && !strncmp(f->path, dir, sizeof(dir) - 1))
+			return 0;
 	for (size_t i = 0; i < r->ntasks; i++) {
 		if (r->images[i].fd < 0)
 			continue;
 		p = rec_first(process, &r->images[i].recs);
 		if (p && (!strncmp(p->cwd, dir, sizeof(dir) - 1) ||
 			  !strncmp(p->exe, dir, sizeof(dir) - 1)))
-			return;
+			return 0;
 	}
-	if (mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"))
-		log_info("going on with the /dev/shm that is there: %s", strerror(errno));
-	else
-		r->rset.own_shm = 1;
+	return any && r->o.namespaces & CLONE_NEWNS;
 }
 
 static int setup_mounts(struct restart *r, struct err *err)
@@ -274,7 +279,11 @@ static int setup_mounts(struct restart *r, struct err *err)
 			log_info("/proc goes on showing the processes outside: %s",
 				 strerror(errno));
 	}
-	own_shm(r);
+	if (r->rset.own_shm &&
+	    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")) {
+		log_info("going on with the /dev/shm that is there: %s", strerror(errno));
+		r->rset.own_shm = 0;
+	}
 	return 0;
 }
 
@@ -299,6 +308,7 @@ int container_setup(struct restart *r, struct err *err)
 		loopback_up();
 	if (r->namespaces & CLONE_NEWNS)
 		return setup_mounts(r, err);
+	r->rset.own_shm = 0;
 	if (r->o.rootfs || r->o.nbinds)
 		return err_set(err, E_KERNEL_FEATURE, 0,
 			       "--rootfs and --bind need a mount namespace");

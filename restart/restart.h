@@ -139,6 +139,8 @@ int container_kind(const char *name);
  * r->namespaces becomes what was made. Followed by a fork, whose child is process 1.
  */
 int container_enter(struct restart *r, struct err *err);
+/* container_wants_shm() - shall /dev/shm be the container's own? Then rset.own_shm, if it can be. */
+int container_wants_shm(const struct restart *r);
 /* container_setup() - in init: mounts, host name. */
 int container_setup(struct restart *r, struct err *err);
 

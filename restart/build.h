@@ -9,6 +9,7 @@
 #ifndef CKPT_BUILD_H
 #define CKPT_BUILD_H
 
+#include "lazy.h"
 #include "plan.h"
 #include "restart.h"
 
@@ -24,6 +25,7 @@ struct build_thread { const struct rec_thread *rec; struct build_ops ops; };
 struct build {
 	struct restart_task *t;
 	const struct rec_mm *mm;
+	struct lazy lazy;		/* who fills its memory */
 	struct build_ops ops;		/* the whole process: memory */
 	struct build_ops late;		/* the whole process, when all threads exist */
 	struct build_thread *threads;	/* [0] is the process's main thread */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * front.c - what the user sees as the program while the restored job runs: signals sent to it reach
- * the job's first process, its terminal is the job's, it stops when the program stops and ends as it ends.
+ * the job's first process, its terminal is the job's, it stops when the program stops and ends as
+ * it ends.
  */
 #include "restart.h"
 
@@ -80,11 +81,12 @@ static int open_signals(void)
 int front_restore(struct restart *r, int sock, pid_t init, pid_t *ret_keeper, struct err *err)
 {
 	cleanup_close int signal_fd = open_signals();
-	int ready = 0, n;
+	int ready = 0, memory = 0, n;
 
 	*ret_keeper = 0;
-	while (!ready || !*ret_keeper) {
-		struct pollfd p[2] = { { .fd = sock, .events = POLLIN }, { .fd = signal_fd, .events = POLLIN } };
+	while (!ready || !memory || !*ret_keeper) {
+		struct pollfd p[2] = {{.fd = sock, .events = POLLIN},
+				      {.fd = signal_fd, .events = POLLIN}};
 		struct keeper_msg msg;
 		siginfo_t gone = { 0 };
 		pid_t from;
@@ -93,15 +95,18 @@ int front_restore(struct restart *r, int sock, pid_t init, pid_t *ret_keeper, st
 		while ((n = recv_from(sock, &msg, &from)) > 0) {
 			if (msg.event == KEEPER_STARTED)
 				*ret_keeper = from;
-			if (msg.event == INIT_READY)
-				ready = 1;
+			ready |= msg.event == INIT_READY;
+			memory |= msg.event == MEMORY_READY;
 		}
 		if (sync_failed(r->sync, err))
 			return -1;
-		if (n < 0 || waitid(P_PID, (id_t)init, &gone, WEXITED | WNOHANG | WNOWAIT) || gone.si_pid)
-			return err_set(err, E_PROCESS_DIED, 0, "the container ended while the job was being restored");
+		if (n < 0 || waitid(P_PID, (id_t)init, &gone, WEXITED | WNOHANG | WNOWAIT) ||
+		    gone.si_pid)
+			return err_set(err, E_PROCESS_DIED, 0,
+				       "the container ended while the job was being restored");
 		if ((n = interrupted(signal_fd)))
-			return err_set(err, E_ABORTED, 0, "given up because of signal %d (%s)", n, strsignal(n));
+			return err_set(err, E_ABORTED, 0, "given up because of signal %d (%s)", n,
+				       strsignal(n));
 	}
 	return 0;
 }
@@ -118,8 +123,9 @@ static void stop(struct front *f, int sig)
 	keeper_stop_self(sig);
 	keeper_tell(f->sock, KEEPER_RESUMED, 0);
 	/*
-	 * Our shell has continued us, so we continue the job, as it would have done: the whole group that
-	 * the terminal stopped. Once only: a second one that comes late would undo the next ^Z.
+	 * Our shell has continued us, so we continue the job, as it would have done: the whole
+	 * group that the terminal stopped. Once only: a second one that comes late would undo the
+	 * next ^Z.
 	 */
 	group = f->relay.master >= 0 && sig == SIGTSTP ? tcgetpgrp(f->relay.master) : -1;
 	if (group <= 1 || kill(-group, SIGCONT))
@@ -133,7 +139,10 @@ static void read_keeper(struct front *f)
 
 	while (!f->ended && (n = keeper_recv(f->sock, &msg)) != 0) {
 		if (n < 0) {
-			/* Keeper and init are gone without a word; so is the program, if it was still there. */
+			/*
+			 * Keeper and init are gone without a word; so is the program, if it was
+			 * still there.
+			 */
 			f->ended = f->last = 1;
 			f->status = load_task(f->r, f->r->job->root_pid) ? SIGKILL : 0;
 			break;
@@ -207,7 +216,10 @@ static void read_signals(struct front *f)
 	}
 }
 
-/* The program has its own copies of all that; ours would keep a pipe's reader from seeing its end. */
+/*
+ * The program has its own copies of all that; ours would keep a pipe's reader from seeing its
+ * end.
+ */
 static void let_go(struct front *f, struct stdio_hold *hold)
 {
 	int keep[7];
@@ -232,6 +244,7 @@ int front_run(struct restart *r, int sock, pid_t init)
 	static struct front f;
 	struct stdio_hold hold;
 	struct pollfd p[6];
+	struct err err;
 
 	f = (struct front){ .r = r, .sock = sock, .init = init, .signal_fd = open_signals() };
 	relay_begin(&f.relay, r->terminal, r->pty_master);
@@ -259,10 +272,20 @@ int front_run(struct restart *r, int sock, pid_t init)
 	ask_settle(&f.ask, WIFSIGNALED(f.status) && WTERMSIG(f.status) == SIGKILL);
 	if (f.ask.directory) {
 		stdio_hold_back(&hold);
-		log_error("job %s was checkpointed to %s and ended; continue it with: ckpt_restart %s",
+		if (!fds_shared_with_program(2))
+			log_error("job %s was checkpointed to %s and ended; continue it with: ckpt_restart "
+			  "%s",
 			  r->run.name, f.ask.directory, r->run.name);
 	}
 	ask_close(&f.ask);
+	/* The pager had to give up, and took the job with it. */
+	if (sync_failed(r->sync, &err)) {
+		stdio_hold_back(&hold);
+		log_err(&err);
+		f.status = RESTART_EXIT_FAILED << 8;
+	}
+	if (f.last)
+		waitpid(r->pager, NULL, 0);
 	if (f.last)
 		job_leave(&r->run, getpid() == 1 ? LEAVE_LAST_NS : LEAVE_NS);
 	/* Its signal was not the program's fault: no "Killed" from the shell. */

@@ -2,7 +2,7 @@
 /*
  * memory.c - the memory of a process, as steps for the stub.
  *
- *   private anonymous   mapped anew, the stored pages read into it
+ *   private anonymous   mapped anew, the stored pages read into it, or left to the pager (lazy.h)
  *   private file        its pages mapped privately from the image: read when touched
  *   shared object       the object, made once for all processes (resource/object.h)
  *   shared file         the file itself, by path; for mappings that can never be written to, the
@@ -13,10 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/prctl.h>
+#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,6 +28,7 @@
 #include "../common/proc.h"
 #include "../resource/object.h"
 #include "build.h"
+#include "extents.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -33,90 +37,6 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
-
-/* The extents of an image; they are in one record, ascending within an area as the leader wrote them. */
-static const struct image_extent *extents_of(const struct image *img, size_t *n)
-{
-	const struct rec_extents *e = rec_first(extents, &img->recs);
-
-	*n = e ? e->table.len / sizeof(struct image_extent) : 0;
-	return e ? e->table.data : NULL;
-}
-
-static int by_addr(const void *a, const void *b)
-{
-	const struct image_extent *x = a, *y = b;
-
-	return x->addr < y->addr ? -1 : x->addr > y->addr;
-}
-
-/* Sorted copies, one per image that was asked for: areas of other images refer to them by address. */
-struct sorted { const struct image *img; struct image_extent *e; size_t n; };
-static struct sorted *sorted_cache;
-static size_t nsorted;
-
-static const struct sorted *sorted_extents(const struct image *img)
-{
-	const struct image_extent *e;
-	struct sorted s = { .img = img };
-
-	for (size_t i = 0; i < nsorted; i++)
-		if (sorted_cache[i].img == img)
-			return &sorted_cache[i];
-	e = extents_of(img, &s.n);
-	s.e = xcalloc(s.n + 1, sizeof(*s.e));
-	if (s.n)
-		memcpy(s.e, e, s.n * sizeof(*s.e));
-	qsort(s.e, s.n, sizeof(*s.e), by_addr);
-	sorted_cache = xrealloc(sorted_cache, (nsorted + 1) * sizeof(*sorted_cache));
-	sorted_cache[nsorted] = s;
-	return &sorted_cache[nsorted++];
-}
-
-/* Index of the first extent that ends behind @addr. */
-static size_t first_extent(const struct sorted *s, uint64_t addr)
-{
-	size_t lo = 0, hi = s->n;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (s->e[mid].addr + s->e[mid].len <= addr)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-/*
- * The stored runs of an area, neighbours joined: @each gets address (in this process), bytes and file offset.
- */
-static void each_run(const struct image *img, const struct rec_area *a,
-		     void (*each)(void *arg, uint64_t addr, uint64_t len, uint64_t offset),
-		     void *arg)
-{
-	const struct sorted *s = sorted_extents(img);
-	uint64_t start = a->start + a->shift, end = a->end + a->shift;
-	uint64_t addr = 0, len = 0, offset = 0;
-
-	for (size_t i = first_extent(s, start); i < s->n && s->e[i].addr < end; i++) {
-		uint64_t from = MAX(s->e[i].addr, start), to = MIN(s->e[i].addr + s->e[i].len, end);
-		uint64_t at = s->e[i].offset + (from - s->e[i].addr);
-
-		if (len && addr + len == from && offset + len == at) {
-			len += to - from;
-			continue;
-		}
-		if (len)
-			each(arg, addr - a->shift, len, offset);
-		addr = from;
-		len = to - from;
-		offset = at;
-	}
-	if (len)
-		each(arg, addr - a->shift, len, offset);
-}
 
 struct peek { uint64_t addr; unsigned char *buf; size_t len, got; int fd; };
 
@@ -142,7 +62,7 @@ size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf
 
 		if (addr < a->start || addr + len > a->end || !img)
 			continue;
-		each_run(img, a, peek_run, &p);
+		extents_runs(img, a, peek_run, &p);
 		return p.got;
 	}
 	return 0;
@@ -173,15 +93,42 @@ static void map_anon(struct build *b, uint64_t start, uint64_t end, int prot, ui
 	build_sys(&b->ops, 0, SYS_mmap, start, end - start, prot, flags, -1, 0);
 }
 
+/* How large the pages are is decided when they are filled. */
+static void page_size(struct build *b, const struct rec_area *a)
+{
+	if (a->vmflags & (AREA_VM_HUGEPAGE | AREA_VM_NOHUGEPAGE))
+		build_sys(&b->ops, PLAN_MAY_FAIL, SYS_madvise, a->start, a->end - a->start,
+			  a->vmflags & AREA_VM_HUGEPAGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+/*
+ * From now on every page of it that is touched is the pager's business. Nothing may be put there
+ * before: where pages are huge, one byte makes 2 MiB of zeros that look as if they were the program's.
+ */
+static void give_to_pager(struct build *b, const struct rec_area *a)
+{
+	const struct uffdio_register reg = {
+		.range = { a->start, a->end - a->start }, .mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	build_ptr(b, build_sys(&b->ops, 0, SYS_ioctl, b->lazy.uffd, UFFDIO_REGISTER, 0), 2, &reg,
+		  sizeof(reg));
+}
+
 static void private_anonymous(struct build *b, const struct rec_area *a)
 {
 	struct fill f = { b, a, b->t->image->fd, 0, 0 };
-	size_t before = b->ops.n;
+	size_t mapped = b->ops.n, filled;
 
 	map_anon(b, a->start, a->end, (int)a->prot | PROT_WRITE, a->vmflags);
-	each_run(b->t->image, a, read_run, &f);
-	if (b->ops.n == before + 1)
-		b->ops.ops[before].op.arg[2] = a->prot;	/* nothing to read: final at once */
+	page_size(b, a);
+	filled = b->ops.n;
+	if (lazy_area(b->t, b->lazy.mode, a))
+		give_to_pager(b, a);
+	else
+		extents_runs(b->t->image, a, read_run, &f);
+	if (b->ops.n == filled)
+		b->ops.ops[mapped].op.arg[2] = a->prot;	/* nothing to read: final at once */
 	else if (!(a->prot & PROT_WRITE))
 		build_sys(&b->ops, 0, SYS_mprotect, a->start, a->end - a->start, a->prot);
 }
@@ -206,7 +153,7 @@ static int private_file(struct build *b, const struct rec_area *a, struct err *e
 		return err_set(err, E_CORRUPT, 0,
 			       "an area refers to %s, which is not part of the checkpoint",
 			       a->image);
-	each_run(img, a, map_run, &f);
+	extents_runs(img, a, map_run, &f);
 	if (f.at < a->end)
 		map_anon(b, f.at, a->end, (int)a->prot, 0);
 	return 0;
@@ -249,8 +196,7 @@ static void attributes(struct build *b, const struct rec_area *a)
 {
 	static const struct { uint32_t flag; int advice; } advice[] = {
 		{ AREA_VM_DONTFORK, MADV_DONTFORK }, { AREA_VM_DONTDUMP, MADV_DONTDUMP },
-		{ AREA_VM_WIPEONFORK, MADV_WIPEONFORK }, { AREA_VM_HUGEPAGE, MADV_HUGEPAGE },
-		{ AREA_VM_NOHUGEPAGE, MADV_NOHUGEPAGE }, { AREA_VM_MERGEABLE, MADV_MERGEABLE },
+		{ AREA_VM_WIPEONFORK, MADV_WIPEONFORK }, { AREA_VM_MERGEABLE, MADV_MERGEABLE },
 		{ AREA_VM_SEQ_READ, MADV_SEQUENTIAL }, { AREA_VM_RAND_READ, MADV_RANDOM },
 	};
 	uint64_t len = a->end - a->start;
@@ -305,6 +251,8 @@ static int map_areas(struct build *b, struct err *err)
 			ret = err_set(err, E_VERSION, 0, "%s: area of unknown kind %u",
 				      b->t->image->name, a->kind);
 		}
+		if (!ret && a->kind != AREA_KIND_ANON)
+			page_size(b, a);
 		if (!ret)
 			attributes(b, a);
 	}
@@ -389,13 +337,31 @@ static int patch_self(struct build *b, struct err *err)
 	return 0;
 }
 
+/*
+ * The pager is told that it can begin. In the one mode it answers with a byte when all is there: until
+ * then the kernel could not even write the number of the processor to where the thread wants it.
+ */
+static void wait_for_pager(struct build *b)
+{
+	const struct lazy_msg msg = { .pid = b->t->task->pid, .ready = 1 };
+	struct build_op *op;
+
+	op = build_sys(&b->ops, 0, SYS_sendto, b->t->r->pager_sock, 0, sizeof(msg), MSG_NOSIGNAL);
+	build_ptr(b, op, 1, &msg, sizeof(msg));
+	if (b->lazy.mode == MEMORY_LOAD)
+		build_ptr(b, build_sys(&b->ops, 0, SYS_read, b->lazy.answer_fd, 0, 1), 1, "", 1);
+}
+
 int build_memory(struct build *b, struct err *err)
 {
 	b->mm = rec_first(mm, &b->t->image->recs);
 	if (!b->mm)
 		return err_set(err, E_CORRUPT, 0, "%s: no mm record", b->t->image->name);
-	if (map_areas(b, err) || build_vdso(b, err) || patch_self(b, err))
+	if (lazy_begin(b->t, &b->lazy, err) || map_areas(b, err) || build_vdso(b, err) ||
+	    patch_self(b, err))
 		return -1;
+	if (b->lazy.mode != MEMORY_READ)
+		wait_for_pager(b);
 	mm_fields(b);
 	return 0;
 }

@@ -47,6 +47,7 @@ struct plan_sync {
 	uint64_t failed_nr, failed_arg0, failed_arg1;
 	char failed_text[512];		/* set by ordinary code before the stub */
 	uint32_t stage[16];		/* counters of the stages before the stub, restart/sync.c */
+	uint32_t pager_done;		/* 1: the pager may end, restart/pager.c */
 };
 
 /* At the start of the region, right behind the stub's code. */

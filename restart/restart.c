@@ -11,6 +11,7 @@
  *	  tree		tree_make.c	the processes, by their true parents
  *	  task		task.c		in each of them: descriptors, directories, limits, signals
  *	  memory	memory.c, stub/	then memory and threads; all wait for each other
+ *	pager		pager.c		beside all that: what they need of their memory, verified
  *	go		sync.c		released, when every one of them is ready
  *	front		front.c		signals, terminal, exit status
  *
@@ -32,6 +33,8 @@
 #include "../common/log.h"
 #include "../common/paths.h"
 #include "../resource/object.h"
+#include "lazy.h"
+#include "pager.h"
 #include "sync.h"
 
 #define NS_PER_S	1000000000LL
@@ -51,7 +54,8 @@ static int fill_object(struct rset *set, uint32_t owner, uint64_t object, int fd
 	for (size_t i = 0; i < r->ntasks; i++)
 		if (r->tasks[i].pid == owner && r->images[i].fd >= 0)
 			return object_fill_from_image(&r->images[i], object, fd, err);
-	return err_set(err, E_CORRUPT, 0, "shared memory was process %u's, which has no image", owner);
+	return err_set(err, E_CORRUPT, 0, "shared memory was process %u's, which has no image",
+		       owner);
 }
 
 static int load(struct restart *r, struct err *err)
@@ -64,15 +68,22 @@ static int load(struct restart *r, struct err *err)
 	r->rset.arg = r;
 	r->rset.own_net = (r->o.namespaces & CLONE_NEWNET) != 0;
 	r->rset.tcp = r->o.tcp;
+	r->memory_mode = lazy_wanted(r);
+	r->thp_always = lazy_thp_always();
 	return rset_init(&r->rset, &r->manifest, err);
 }
 
-/* Where the checkpoints of the restored job go: a folder of its own only if the job had chosen one. */
+/*
+ * Where the checkpoints of the restored job go: a folder of its own only if the job had chosen
+ * one.
+ */
 static const char *chosen_directory(const struct restart *r)
 {
-	cleanup_free char *root = paths_store_root(), *usual = xasprintf("%s/%s", root, r->job->name);
+	cleanup_free char *root = paths_store_root(),
+			  *usual = xasprintf("%s/%s", root, r->job->name);
 
-	return !r->job->directory[0] || !strcmp(usual, r->job->directory) ? NULL : r->job->directory;
+	return !r->job->directory[0] || !strcmp(usual, r->job->directory) ? NULL
+									  : r->job->directory;
 }
 
 static int start_job(struct restart *r, struct err *err)
@@ -92,11 +103,16 @@ static int start_job(struct restart *r, struct err *err)
 	if (job_start(&o, &r->run, err) == 0)
 		return 0;
 	if (err->code == E_EXISTS && !r->o.name)
-		err_set(err, E_EXISTS, 0, "job %s is running; give the restored one another name with --name=JOB", o.name);
+		err_set(err, E_EXISTS, 0,
+			"job %s is running; give the restored one another name with --name=JOB",
+			o.name);
 	return -1;
 }
 
-/* Init sees that somebody failed, and ends the container with itself; unless it hangs in a system call. */
+/*
+ * Init sees that somebody failed, and ends the container with itself; unless it hangs in a system
+ * call.
+ */
 static void end_container(pid_t init)
 {
 	const struct timespec nap = { 0, 10000000L };
@@ -109,28 +125,39 @@ static void end_container(pid_t init)
 	}
 }
 
-/* Everything from the first process to the release. *ret_sock: socket to the keeper. Return: init's pid, or -1. */
+/*
+ * Everything from the first process to the release. *ret_sock: socket to the keeper. Return:
+ * init's pid, or -1.
+ */
 static pid_t restore(struct restart *r, int *ret_sock, struct err *err)
 {
-	int pair[2], std[3], on = 1;
+	int tell[2], pages[2], std[3], on = 1;
 	pid_t init, keeper;
 
 	r->sync = sync_make(err);
 	if (!r->sync)
 		return -1;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, tell) ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pages))
 		return err_set(err, E_LIMIT, errno, "a pair of sockets");
-	setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
-	r->tell = pair[1];
+	setsockopt(tell[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	r->tell = tell[1];
+	r->pager_sock = rset_move(&r->rset, pages[1]);
+	if (r->pager_sock < 0)
+		return err_set(err, E_LIMIT, errno, "too many open files");
 	keeper_block_signals(NULL);
 	init = init_start(r, err);
-	close(pair[1]);
-	*ret_sock = pair[0];
+	close(r->pager_sock);
+	if (init >= 0)
+		r->pager = pager_start(r, pages[0], init, err);
+	close(pages[0]);
+	close(tell[1]);
+	*ret_sock = tell[0];
 	if (init < 0)
 		return -1;
 	for (int n = 0; n < 3; n++)
 		std[n] = r->rset.std_override[n] >= 0 ? r->rset.std_override[n] : r->rset.std[n];
-	if (front_restore(r, pair[0], init, &keeper, err) == 0 &&
+	if (r->pager > 0 && front_restore(r, tell[0], init, &keeper, err) == 0 &&
 	    job_register(&r->run, keeper, r->job->command, std, "running", r->dir, err) == 0) {
 		if (sync_go(r->sync) == 0)
 			return init;
@@ -138,6 +165,8 @@ static pid_t restore(struct restart *r, int *ret_sock, struct err *err)
 	}
 	sync_fail(r->sync, 0, err);
 	end_container(init);
+	if (r->pager > 0)
+		waitpid(r->pager, NULL, 0);
 	return -1;
 }
 
@@ -195,8 +224,10 @@ int restart_run(const struct restart_options *o, int std_closed)
 	pid_t init;
 
 	r = (struct restart){ .o = *o, .dir_fd = -1, .tell = -1, .std_closed = std_closed };
-	if (load(&r, &err))
-		return fail(&err);
+	if (load(&r, &err)) {
+		fail(&err);
+		return o->check && err.code != E_NO_CHECKPOINT ? 1 : RESTART_EXIT_FAILED;
+	}
 	reasons = check_restart(&r, say, NULL);
 	if (o->check && !reasons)
 		printf("%s can be restored here\n", r.dir);

@@ -78,6 +78,10 @@ struct restart {
 	int own_proc;			/* 1: /proc shows the container */
 	int tell;			/* init's and keeper's end of the socket to the front, -1 none */
 	pid_t init;			/* as seen in the container */
+	int memory_mode;		/* lazy.h: the most that is wanted */
+	int thp_always;			/* 1: the kernel makes huge pages without being asked to */
+	int pager_sock;			/* to the pager, at fd_base or above */
+	pid_t pager;			/* 0: none */
 };
 
 /*
@@ -155,7 +159,11 @@ int path_check_fds(const struct restart *r, struct err *err);
  * the rest over r->tell (common/keeper.h, and INIT_READY). Return: its pid, or -1.
  */
 pid_t init_start(struct restart *r, struct err *err);
-enum { INIT_READY = 100 };	/* keeper_msg.event from init: all processes wait to be released */
+/* keeper_msg.event */
+enum {
+	INIT_READY = 100,		/* from init: all processes wait to be released */
+	MEMORY_READY,			/* from the pager: what they need of their memory is there */
+};
 
 /*
  * tree_make.c: executes r->tree. @payload is what each process of the job does when the tree

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int fds_reserve_stdio(void)
@@ -74,4 +75,11 @@ void fds_close_from(int from, const int *keep, size_t n)
 		first = next + 1;
 	}
 	close_between(first, UINT_MAX);
+}
+
+int fds_shared_with_program(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !(fcntl(fd, F_GETFL) & O_APPEND);
 }

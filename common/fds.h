@@ -22,4 +22,10 @@ int fds_null(int fd);
 /* fds_close_from() - close every descriptor >= @from but those of @keep (@n of them, in any order). */
 void fds_close_from(int from, const int *keep, size_t n);
 
+/*
+ * fds_shared_with_program() - 1 if @fd is a regular file without O_APPEND. What we write there when the
+ * job has been checkpointed stands where the restored program goes on writing: say nothing then.
+ */
+int fds_shared_with_program(int fd);
+
 #endif

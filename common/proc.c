@@ -228,6 +228,7 @@ int proc_status(pid_t pid, pid_t tid, struct proc_status *ret)
 	ret->umask = (uint32_t)field_or_0(text, "Umask", 8);
 	ret->no_new_privs = (uint32_t)field_or_0(text, "NoNewPrivs", 10);
 	ret->seccomp = (uint32_t)field_or_0(text, "Seccomp", 10);
+	ret->seccomp_filters = (uint32_t)field_or_0(text, "Seccomp_filters", 10);
 	ret->tracer_pid = (uint32_t)field_or_0(text, "TracerPid", 10);
 	ret->threads = (uint32_t)field_or_0(text, "Threads", 10);
 	ret->ns_depth = list_u32(text, "NSpid", ret->nspid, ARRAY_SIZE(ret->nspid));

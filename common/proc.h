@@ -32,7 +32,7 @@ struct proc_status {			/* proc_pid_status(5) */
 	uint64_t sig_pnd, shd_pnd, sig_blk, sig_ign, sig_cgt;
 	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
 	uint32_t ruid, euid, suid, fsuid, rgid, egid, sgid, fsgid;
-	uint32_t umask, no_new_privs, seccomp, tracer_pid, threads;
+	uint32_t umask, no_new_privs, seccomp, seccomp_filters, tracer_pid, threads;
 	uint32_t nspid[8], nspgid[8], nssid[8];	/* outermost (our) namespace first */
 	int ns_depth;			/* entries in the three above */
 	uint32_t groups[256];

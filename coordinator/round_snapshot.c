@@ -277,7 +277,8 @@ static int read_proc(struct rproc *p, struct err *err)
 	return 0;
 }
 
-static int refuse_process(const struct rproc *p, struct err *err)
+static int refuse_process(const struct rproc *p, const struct proc_status *keeper,
+			  struct err *err)
 {
 	int has_main = 0;
 
@@ -286,7 +287,8 @@ static int refuse_process(const struct rproc *p, struct err *err)
 	if (!has_main)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "the main thread of %s has ended",
 			       round_who(p));
-	if (p->status.seccomp)
+	/* Those of the container that the job was launched in are the container's business. */
+	if (p->status.seccomp != keeper->seccomp || p->status.seccomp_filters != keeper->seccomp_filters)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 			       "%s has seccomp filters, which cannot be read back", round_who(p));
 	if (p->process->shadow_stack)
@@ -319,7 +321,7 @@ int round_snapshot(struct round *r, struct err *err)
 		return -1;
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie &&
-		    (read_proc(r->procs[i], err) || refuse_process(r->procs[i], err)))
+		    (read_proc(r->procs[i], err) || refuse_process(r->procs[i], &keeper, err)))
 			return -1;
 	describe_tasks(r);
 	return 0;

@@ -50,7 +50,7 @@ static void NORETURN end(struct state *s)
 	ask_settle(&s->ask, killed);
 	if (s->ask.directory) {
 		stdio_hold_back(&s->hold);
-		if (!s->f->quiet)
+		if (!s->f->quiet && !fds_shared_with_program(2))
 			log_error("job %s was checkpointed to %s and ended; continue it with: ckpt_restart %s",
 				  s->f->job->name, s->ask.directory, s->f->job->name);
 		/* Its signal was not the program's fault: no "Killed" from the shell. */

@@ -4,6 +4,7 @@
 #include "server.h"
 
 #include "../common/io.h"
+#include "../common/loading.h"
 #include "../common/log.h"
 
 #define START_LIMIT_NS	30000000000LL	/* a job that has not registered by then never will */
@@ -108,6 +109,8 @@ static enum verdict req_wait(struct coordinator *c, struct client *cl, const jso
 		return FAIL;
 	if (c->state != JOB_RUNNING)
 		return not_up(c, cl, err);
+	if (loading_now(c->run_dir))
+		return PARK;
 	*ret_reply = json_pack("{s:O?}", "last", c->last);
 	return REPLY;
 }

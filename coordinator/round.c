@@ -6,8 +6,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/loading.h"
 #include "../common/tree.h"
 #include "round_internal.h"
+
+#define LOADING_LOOK_US	10000
 
 static void progress(struct round *r, const char *phase, uint64_t done, uint64_t total)
 {
@@ -141,6 +144,20 @@ static void round_free(struct round *r)
 	free(r->socket_path);
 }
 
+/* Of a job that was restored a moment ago, memory may still be in the images it came from only. */
+static int await_memory(struct round *r, struct err *err)
+{
+	while (loading_now(r->p->run_dir)) {
+		progress(r, "loading", 0, 0);
+		if (!round_ms_left(r, 0))
+			return err_set(err, E_TIMEOUT, 0,
+				       "the time given was over before the restored job's memory was "
+				       "all read");
+		usleep(LOADING_LOOK_US);
+	}
+	return 0;
+}
+
 int round_run(const struct round_params *params, struct round_result *ret, struct err *err)
 {
 	struct round r = { .p = params, .listener = -1, .nameless = -1, .tmp_fd = -1, .manifest_fd = -1 };
@@ -154,10 +171,12 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	r.set.tcp = params->tcp;
 	for (int i = 0; i < 3; i++)
 		r.set.std[i] = params->std[i];
+	r.set.inherited = params->inherited;
+	r.set.ninherited = params->ninherited;
 	raise_fd_limit();
 	signal(SIGPIPE, SIG_IGN);
 
-	ok = round_prepare(&r, err) == 0;
+	ok = await_memory(&r, err) == 0 && round_prepare(&r, err) == 0;
 	progress(&r, "stopping", 0, 0);
 	ok = ok && round_stop(&r, err) == 0 && round_snapshot(&r, err) == 0 && refuse(&r, err) == 0;
 	progress(&r, "saving", 0, 0);

@@ -40,10 +40,21 @@ static void NORETURN finish(struct pager *g)
 	_exit(0);
 }
 
+/* The container, with everything in it. */
+static void end_container(const struct pager *g)
+{
+	struct pollfd p = { .fd = g->init_fd, .events = POLLIN };
+
+	syscall(SYS_pidfd_send_signal, g->init_fd, SIGKILL, NULL, 0);
+	while (poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
+}
+
 void pager_fail(struct pager *g, const struct err *err)
 {
 	sync_fail(g->r->sync, 0, err);
-	_exit(1);
+	end_container(g);
+	finish(g);
 }
 
 /*
@@ -63,10 +74,7 @@ static void NORETURN be_guard(struct pager *g, int pager_fd)
 	err_set(&err, E_PROCESS_DIED, 0, "the process that reads the job's memory was ended before it was "
 		"done; what is left of the job cannot go on");
 	sync_fail(g->r->sync, 0, &err);
-	syscall(SYS_pidfd_send_signal, g->init_fd, SIGKILL, NULL, 0);
-	p.fd = g->init_fd;
-	while (poll(&p, 1, -1) < 0 && errno == EINTR)
-		;
+	end_container(g);
 	loading_end(g->run_dir_fd);
 	_exit(0);
 }

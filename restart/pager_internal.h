@@ -87,7 +87,7 @@ struct ploader {
 };
 
 /* pager.c */
-/* pager_fail() - the job cannot go on. Does not return; the guard does the rest. */
+/* pager_fail() - the job cannot go on: ends the container, and us. */
 void pager_fail(struct pager *g, const struct err *err) NORETURN;
 /* pager_wake() - the server shall look whether something is ready or over. */
 void pager_wake(struct pager *g);

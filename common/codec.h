@@ -35,7 +35,7 @@ int codec_parse(const char *s, struct codec *ret, struct err *err);
 /*
  * codec_finish_image() - what image_finish() is for a raw image: write a complete compressed image.
  * @src: file with the page data, as for image_finish() but without header and records.
- * @dst: empty file; written, synced, not closed.
+ * @dst: empty file; written, not synced, not closed.
  * @records: as they would stand in the raw image.
  */
 int codec_finish_image(int src, int dst, const char *name, const struct codec *codec,

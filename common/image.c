@@ -56,13 +56,24 @@ int image_finish(int fd, const char *name, const struct rec_buf *records, uint64
 	h.hash = htole64(XXH3_64bits(&h, offsetof(struct header, hash)));
 	if (ftruncate(fd, start + records->len) < 0 ||
 	    io_pwrite_full(fd, records->data, records->len, start) < 0 ||
-	    io_pwrite_full(fd, &h, sizeof(h), 0) < 0 || fsync(fd) < 0)
+	    io_pwrite_full(fd, &h, sizeof(h), 0) < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot write %s", name);
+	image_start_sync(fd);
 	if (ret_size)
 		*ret_size = start + records->len;
 	if (ret_meta_hash)
 		*ret_meta_hash = meta_hash;
 	return 0;
+}
+
+void image_start_sync(int fd)
+{
+	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+int image_sync(int fd, const char *name, struct err *err)
+{
+	return fsync(fd) < 0 ? err_set(err, err_code_of_errno(errno), errno, "cannot write %s", name) : 0;
 }
 
 /* ---- reading ---- */

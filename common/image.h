@@ -20,7 +20,8 @@
 #define IMAGE_MINOR		0
 
 /*
- * image_finish() - write the records behind the page data, then the header; fsync().
+ * image_finish() - write the records behind the page data, then the header. Durable is what
+ * image_sync() was called for.
  * @fd: opened for writing, page data already in it; not closed.
  * @data_end: first byte behind the page data (rounded up to 8 here).
  * @ret_size, @ret_meta_hash: of the whole file, for the manifest's rec_image. May be NULL.
@@ -28,6 +29,14 @@
  */
 int image_finish(int fd, const char *name, const struct rec_buf *records, uint64_t data_end,
 		 uint64_t *ret_size, uint64_t *ret_meta_hash, struct err *err);
+
+/*
+ * image_start_sync() - have what was written so far go to the disk, without waiting for it.
+ * image_sync() - wait until all is there. With several files: finish all, then sync all, so that
+ * the file system makes one transaction of them.
+ */
+void image_start_sync(int fd);
+int image_sync(int fd, const char *name, struct err *err);
 
 /*
  * An open image. @recs point into @meta. The fd stays open for the page data. Every table of

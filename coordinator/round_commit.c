@@ -46,8 +46,11 @@ static int finish_raw(int fd, const char *name, const struct rec_buf *recs, uint
 	return image_finish(fd, name, recs, end, &ret->size, &ret->meta_hash, err);
 }
 
-/* The raw file keeps its pages until the compressed one is complete; then that takes its name. */
-static int finish_compressed(struct round *r, int fd, const char *name, const struct codec *codec,
+/*
+ * The raw file keeps its pages until the compressed one is complete; then that takes its name, and
+ * its place in *@fd.
+ */
+static int finish_compressed(struct round *r, int *fd, const char *name, const struct codec *codec,
 			     const struct rec_buf *recs, uint64_t end, struct rec_image *ret,
 			     struct err *err)
 {
@@ -58,22 +61,26 @@ static int finish_compressed(struct round *r, int fd, const char *name, const st
 		failed = err_set(err, err_code_of_errno(errno), errno, "cannot create %s/%s",
 				 r->p->tmp, packed);
 	else
-		failed = codec_finish_image(fd, out, name, codec, recs, end, &ret->size,
+		failed = codec_finish_image(*fd, out, name, codec, recs, end, &ret->size,
 					    &ret->meta_hash, err);
 	if (!failed && renameat(r->tmp_fd, packed, r->tmp_fd, name))
 		failed = err_set(err, E_FAILED, errno, "cannot rename %s/%s", r->p->tmp, packed);
-	if (out >= 0)
+	if (!failed) {
+		close(*fd);
+		*fd = out;
+	} else if (out >= 0) {
 		close(out);
+	}
 	free(packed);
 	return failed;
 }
 
-static int finish(struct round *r, int fd, const char *name, const struct codec *codec,
+static int finish(struct round *r, int *fd, const char *name, const struct codec *codec,
 		  const struct rec_buf *recs, uint64_t end, struct rec_image *ret, struct err *err)
 {
 	ret->name = name;
 	if (codec->kind == CODEC_NONE)
-		return finish_raw(fd, name, recs, end, ret, err);
+		return finish_raw(*fd, name, recs, end, ret, err);
 	return finish_compressed(r, fd, name, codec, recs, end, ret, err);
 }
 
@@ -103,6 +110,15 @@ static int put_in_place(struct round *r, struct err *err)
 	return ret;
 }
 
+static int sync_all(struct round *r, struct err *err)
+{
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (!r->procs[i]->zombie &&
+		    image_sync(r->procs[i]->image_fd, r->procs[i]->image_name, err))
+			return -1;
+	return image_sync(r->manifest_fd, "checkpoint.img", err);
+}
+
 int round_commit(struct round *r, uint64_t *ret_bytes, struct err *err)
 {
 	struct rec_image manifest = { 0 };
@@ -124,17 +140,17 @@ int round_commit(struct round *r, uint64_t *ret_bytes, struct err *err)
 				&(struct rec_extents){
 					.table = {p->extents, p->nextents * sizeof(*p->extents)},
 					.codec = "none"});
-		if (finish(r, p->image_fd, p->image_name, &codec, &p->recs, p->saved.end,
+		if (finish(r, &p->image_fd, p->image_name, &codec, &p->recs, p->saved.end,
 			   &p->image_rec, err))
 			return -1;
 		rec_put_image(&r->manifest, &p->image_rec);
 		*ret_bytes += p->image_rec.size;
 	}
-	if (finish(r, r->manifest_fd, "checkpoint.img", &codec, &r->manifest, r->manifest_end,
+	if (finish(r, &r->manifest_fd, "checkpoint.img", &codec, &r->manifest, r->manifest_end,
 		   &manifest, err))
 		return -1;
 	*ret_bytes += manifest.size;
-	return put_in_place(r, err);
+	return sync_all(r, err) ? -1 : put_in_place(r, err);
 }
 
 void round_discard(struct round *r)

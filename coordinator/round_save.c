@@ -15,6 +15,7 @@
 #include "../common/io.h"
 #include "round_internal.h"
 
+#define TICK_MS 100u			/* progress is told, and the disk */
 #define AREAS_PER_MESSAGE (AGENT_BODY_MAX / sizeof(struct agent_area))
 
 static int open_image(struct round *r, const char *name, struct err *err)
@@ -116,6 +117,21 @@ static void report(struct round *r)
 		r->p->progress(r->p->progress_arg, "writing", bytes, 0, (uint32_t)r->nprocs);
 }
 
+/*
+ * The disk shall not wait for the last page; but no program for the disk. A raw image that a
+ * compressed one replaces need not get there.
+ */
+static void start_sync(struct round *r)
+{
+	if (r->p->leave_running && !r->resumed_ns)
+		return;
+	if (r->p->compression && strcmp(r->p->compression, "none") && *r->p->compression)
+		return;
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (r->procs[i]->image_fd >= 0)
+			image_start_sync(r->procs[i]->image_fd);
+}
+
 /* Hear all of them until each has said SAVED, or (@or_forked) FORKED. */
 static int hear_all(struct round *r, int or_forked, struct err *err)
 {
@@ -137,7 +153,7 @@ static int hear_all(struct round *r, int or_forked, struct err *err)
 		}
 		if (!n)
 			break;
-		if (poll(fds, n, MIN((unsigned)round_ms_left(r, 0), 500u)) < 0 && errno != EINTR)
+		if (poll(fds, n, MIN((unsigned)round_ms_left(r, 0), TICK_MS)) < 0 && errno != EINTR)
 			ret = err_set(err, E_FAILED, errno, "poll");
 		if (!round_ms_left(r, 0))
 			ret = err_set(err, E_TIMEOUT, 0,
@@ -145,9 +161,10 @@ static int hear_all(struct round *r, int or_forked, struct err *err)
 		for (nfds_t i = 0; i < n && !ret; i++)
 			if (fds[i].revents)
 				ret = hear(r, who[i], err);
-		if (io_monotonic_ns() - told > 200000000) {
+		if (io_monotonic_ns() - told > TICK_MS * 1000000) {
 			told = io_monotonic_ns();
 			report(r);
+			start_sync(r);
 		}
 	}
 	free(fds);

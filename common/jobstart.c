@@ -19,6 +19,7 @@
 #include "io.h"
 #include "keeper.h"
 #include "paths.h"
+#include "proc.h"
 
 #define AUTO_NAMES	100
 
@@ -255,14 +256,44 @@ void job_leave(struct job *j, int64_t patience_ns)
 	claim_tidy(j->run_dir);
 }
 
+static json_t *describe_stat(const struct stat *st)
+{
+	return json_pack("{s:i, s:I, s:I, s:I, s:I}", "valid", 1, "mode", (json_int_t)st->st_mode,
+			 "dev", (json_int_t)st->st_dev, "ino", (json_int_t)st->st_ino,
+			 "rdev", (json_int_t)st->st_rdev);
+}
+
 static json_t *describe_std(int fd)
 {
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return json_pack("{s:i, s:i, s:i, s:i, s:i}", "valid", 0, "mode", 0, "dev", 0, "ino", 0, "rdev", 0);
-	return json_pack("{s:i, s:I, s:I, s:I, s:I}", "valid", 1, "mode", (json_int_t)st.st_mode,
-			 "dev", (json_int_t)st.st_dev, "ino", (json_int_t)st.st_ino, "rdev", (json_int_t)st.st_rdev);
+	return describe_stat(&st);
+}
+
+#define INHERITED_MAX 64
+static struct stat inherited[INHERITED_MAX];
+static size_t ninherited;
+
+void job_note_inherited(void)
+{
+	pid_t *fds = NULL;
+	ssize_t n = proc_list(getpid(), "fd", &fds);
+
+	for (ssize_t i = 0; i < n && ninherited < INHERITED_MAX; i++)	/* the list's own is closed by now */
+		if (fds[i] > 2 && fstat(fds[i], &inherited[ninherited]) == 0)
+			ninherited++;
+	free(fds);
+}
+
+static json_t *describe_inherited(void)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ninherited; i++)
+		json_array_append_new(list, describe_stat(&inherited[i]));
+	return list;
 }
 
 int job_register(const struct job *j, pid_t keeper, const char *command, const int std_fds[3],
@@ -271,9 +302,9 @@ int job_register(const struct job *j, pid_t keeper, const char *command, const i
 	json_t *msg;
 	int r;
 
-	msg = json_pack("{s:s, s:i, s:o, s:[o, o, o], s:s, s:o}", "request", "register", "keeper", (int)keeper,
+	msg = json_pack("{s:s, s:i, s:o, s:[o, o, o], s:o, s:s, s:o}", "request", "register", "keeper", (int)keeper,
 			"command", control_text(command), "std", describe_std(std_fds[0]), describe_std(std_fds[1]),
-			describe_std(std_fds[2]), "state", state, "last", last ? control_text(last) : json_null());
+			describe_std(std_fds[2]), "inherited", describe_inherited(), "state", state, "last", last ? control_text(last) : json_null());
 	r = control_send(j->owner_fd, msg, err);
 	json_decref(msg);
 	return r;

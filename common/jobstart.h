@@ -33,6 +33,13 @@ struct job {
 int job_start(const struct job_options *o, struct job *ret, struct err *err);
 
 /*
+ * job_note_inherited() - remember which descriptors above 2 the caller was started with. To be called
+ * before it opens any. job_register() tells them: a pipe of the user's shell, of make or of a CI runner that
+ * a program merely inherited is no reason to refuse its checkpoint.
+ */
+void job_note_inherited(void);
+
+/*
  * job_register() - tell the coordinator the tree's root. The message is sent, the answer not waited for.
  * @keeper: pid as the *coordinator* sees it. @command: for people. @std_fds: the launcher's 0, 1, 2:
  * only their identity (fstat) is sent. @state: "running" or "restoring".

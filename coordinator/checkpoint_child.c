@@ -112,6 +112,7 @@ void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const 
 		.compression = r->compression ? r->compression : c->compression,
 		.leave_running = cp->leave_running, .deadline_ns = deadline_ns,
 		.std = { c->std[0], c->std[1], c->std[2] },
+		.inherited = c->inherited, .ninherited = c->ninherited,
 		.interval_ns = c->interval_ns, .keep = c->keep, .periodic = cp->periodic,
 		.directory = c->directory, .tcp = r->tcp, .progress = report, .progress_arg = &reporter,
 	};

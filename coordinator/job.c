@@ -14,20 +14,36 @@
 /* The keeper gets this long to reap the program and pass its status on, before it is killed too. */
 #define KEEPER_GRACE_NS		500000000LL
 
+static int read_stream(const json_t *s, struct std_stream *ret)
+{
+	if (!json_is_object(s))
+		return -1;
+	ret->valid = (uint32_t)json_integer_value(json_object_get(s, "valid"));
+	ret->mode = (uint32_t)json_integer_value(json_object_get(s, "mode"));
+	ret->dev = (uint64_t)json_integer_value(json_object_get(s, "dev"));
+	ret->ino = (uint64_t)json_integer_value(json_object_get(s, "ino"));
+	ret->rdev = (uint64_t)json_integer_value(json_object_get(s, "rdev"));
+	return 0;
+}
+
 static int read_std(const json_t *array, struct std_stream std[3])
 {
-	for (size_t i = 0; i < 3; i++) {
-		const json_t *s = json_array_get(array, i);
-
-		if (!json_is_object(s))
+	for (size_t i = 0; i < 3; i++)
+		if (read_stream(json_array_get(array, i), &std[i]) < 0)
 			return -1;
-		std[i].valid = (uint32_t)json_integer_value(json_object_get(s, "valid"));
-		std[i].mode = (uint32_t)json_integer_value(json_object_get(s, "mode"));
-		std[i].dev = (uint64_t)json_integer_value(json_object_get(s, "dev"));
-		std[i].ino = (uint64_t)json_integer_value(json_object_get(s, "ino"));
-		std[i].rdev = (uint64_t)json_integer_value(json_object_get(s, "rdev"));
-	}
 	return 0;
+}
+
+static void read_inherited(struct coordinator *c, const json_t *array)
+{
+	size_t n = MIN(json_array_size(array), 1024u);
+
+	free(c->inherited);
+	c->inherited = xcalloc(n + 1, sizeof(*c->inherited));
+	c->ninherited = 0;
+	for (size_t i = 0; i < n; i++)
+		if (read_stream(json_array_get(array, i), &c->inherited[c->ninherited]) == 0)
+			c->ninherited++;
 }
 
 int job_register_msg(struct coordinator *c, const json_t *msg, struct err *err)
@@ -46,6 +62,7 @@ int job_register_msg(struct coordinator *c, const json_t *msg, struct err *err)
 		return err_set(err, E_NO_JOB, 0, "job %s is being ended", c->name);
 	c->keeper = (pid_t)keeper;
 	memcpy(c->std, std, sizeof(c->std));
+	read_inherited(c, json_object_get(msg, "inherited"));
 	free(c->command);
 	c->command = xstrdup(command ? command : "");
 	c->state = state && strcmp(state, "restoring") == 0 ? JOB_RESTORING : JOB_RUNNING;

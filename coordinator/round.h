@@ -23,6 +23,8 @@ struct round_params {
 	int leave_running;		/* 0: the job's processes are killed after the commit */
 	int64_t deadline_ns;		/* CLOCK_MONOTONIC; 0 none */
 	struct std_stream std[3];	/* the launcher's standard streams */
+	const struct std_stream *inherited; /* its other descriptors, see resource.h */
+	size_t ninherited;
 	int64_t interval_ns;		/* recorded, so that a restart goes on with it */
 	int keep;
 	int periodic; /* recorded: made because the interval was over, so it may be pruned */

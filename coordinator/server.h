@@ -67,6 +67,8 @@ struct coordinator {
 	pid_t keeper;
 	char *command;
 	struct std_stream std[3];
+	struct std_stream *inherited;	/* what else the launcher was started with, malloc'ed */
+	size_t ninherited;
 	int64_t interval_ns;		/* 0 none */
 	int64_t next_due;		/* CLOCK_MONOTONIC of the next interval checkpoint, 0 none */
 	int64_t kill_since;		/* JOB_ENDING: CLOCK_MONOTONIC of its begin, */

@@ -181,6 +181,7 @@ int main(int argc, char **argv)
 	struct err err;
 	struct job job;
 
+	job_note_inherited();
 	log_init("ckpt_launch");
 	if (options_parse(argc, argv, &o, &err) < 0)
 		return fail(&err);

@@ -87,7 +87,7 @@ static int pipe_check(struct res_set *set, struct desc *d, struct err *err)
 		return 0;
 	}
 	if (other_end_open(d)) {
-		if (d->std >= 0)
+		if (d->std >= 0 || res_inherited(set, d))
 			return 0;
 		return res_refuse(set, d, E_OUTSIDE, err, "its %s end is held by a process outside of the job; start "
 				  "both ends under ckpt_launch (as sh -c 'a | b')", reads ? "write" : "read");

@@ -133,6 +133,14 @@ static int same_stream(const struct desc *d, const struct std_stream *s)
 	return d->st.st_dev == s->dev && d->st.st_ino == s->ino;
 }
 
+int res_inherited(const struct res_set *set, const struct desc *d)
+{
+	for (size_t i = 0; i < set->ninherited; i++)
+		if (same_stream(d, &set->inherited[i]))
+			return 1;
+	return 0;
+}
+
 static int held_as(const struct desc *d, int number)
 {
 	for (size_t i = 0; i < d->nholders; i++)

@@ -52,6 +52,13 @@ struct res_set {
 	struct desc *descs;
 	size_t ndescs;
 	struct std_stream std[3];
+	/*
+	 * What the launcher was started with besides: pipes and sockets of the user's shell, of make, of a CI
+	 * runner. They lead out of the job and no program asked for them: in a checkpoint their other end
+	 * is closed, which is no reason to refuse it.
+	 */
+	const struct std_stream *inherited;
+	size_t ninherited;
 	int image_fd;			/* checkpoint.img, for contents; -1 during check */
 	uint64_t *data_end;
 	struct rec_buf *recs;		/* the manifest's records */
@@ -151,6 +158,8 @@ struct desc *res_desc_of(const struct res_set *set, uint32_t pid, int fd);
 /* res_refuse() - "process 12 (name) has fd 3 open on OBJECT: why". Returns -1. */
 int res_refuse(const struct res_set *set, const struct desc *d, enum err_code code, struct err *err,
 	       const char *why, ...) PRINTF(5, 6);
+/* res_inherited() - 1 if @d is one of set->inherited. */
+int res_inherited(const struct res_set *set, const struct desc *d);
 /* res_inside() - @pid of our namespace as the job sees it; the same number where nobody knows better. */
 uint32_t res_inside(const struct res_set *set, pid_t pid);
 

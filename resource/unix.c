@@ -119,7 +119,8 @@ static int check_connected(struct res_set *set, struct desc *d, const struct uni
 
 	if (info->peer) {
 		if (!socket_of(set, info->peer))
-			return d->std >= 0 ? 0 : refuse_outside(set, d, "its peer is outside of the job", err);
+			return d->std >= 0 || res_inherited(set, d) ? 0 :
+			       refuse_outside(set, d, "its peer is outside of the job", err);
 		d->std = -1;
 		return 0;
 	}
@@ -150,7 +151,8 @@ static int unix_check(struct res_set *set, struct desc *d, struct err *err)
 		return info->state == ESTABLISHED ? check_connected(set, d, info, err) : 0;
 	/* Datagrams to a name, as those to syslog, find whoever is there later. */
 	if (info->peer && !socket_of(set, info->peer) && !address(d->fd, getpeername, &remote).len)
-		return d->std >= 0 ? 0 : refuse_outside(set, d, "its peer is outside of the job", err);
+		return d->std >= 0 || res_inherited(set, d) ? 0 :
+		       refuse_outside(set, d, "its peer is outside of the job", err);
 	if (!info->peer || socket_of(set, info->peer))
 		d->std = -1;
 	return 0;

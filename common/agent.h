@@ -14,6 +14,8 @@
  *                                        <- HELLO
  *   SNAPSHOT (what is wanted)            ->
  *                                        <- PROCESS, THREAD*, PENDING*, FDS* (with SCM_RIGHTS), END
+ *   SEMS, only if there are any          ->
+ *                                        <- UNDO
  *   SAVE (image fd by SCM_RIGHTS, areas) ->
  *                                        <- EXTENTS*, SAVED       (from a copy-on-write child if asked)
  *   RESUME                               ->   or end of file, which means the same: go on as if
@@ -27,7 +29,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		1
+#define AGENT_VERSION		2
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -133,7 +135,9 @@ struct agent_msg {
 	X(12,	SAVED,		TO_ROUND,	"struct agent_saved") \
 	X(13,	RESUME,		TO_AGENT,	"nothing; count 1: stop (SIGSTOP) before going on") \
 	X(14,	FAILED,		TO_ROUND,	"struct agent_failed") \
-	X(15,	FORKED,		TO_ROUND,	"nothing: the copy-on-write child exists, SAVED will come from it")
+	X(15,	FORKED,		TO_ROUND,	"nothing: the copy-on-write child exists, SAVED will come from it") \
+	X(16,	SEMS,		TO_AGENT,	"struct agent_sem[count]: does the process owe these an undo?") \
+	X(17,	UNDO,		TO_ROUND,	"struct agent_undo[count]: the answer, one for each SEMS")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,
@@ -195,6 +199,19 @@ struct agent_saved {
 	uint64_t bytes;			/* page data written */
 	uint64_t end;			/* first unused byte of the image */
 	uint64_t error_addr;
+};
+
+/* A System V semaphore and its value, while everything is parked. Those of a set stand together. */
+struct agent_sem {
+	int32_t id;
+	uint16_t num, value;
+};
+
+/* What the kernel will add to a semaphore when the process ends (SEM_UNDO); never 0. */
+struct agent_undo {
+	int32_t id;
+	uint16_t num;
+	int16_t adjust;
 };
 
 struct agent_failed {

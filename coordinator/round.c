@@ -66,6 +66,8 @@ static int refuse(struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie && round_memory(r, r->procs[i], err))
 			goto out;
+	if (round_sysv_check(r, err))
+		goto out;
 	if (proc_status(r->p->keeper, 0, &keeper)) {
 		err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
 		goto out;
@@ -107,6 +109,7 @@ static void blame_the_dead(const struct round *r, struct err *err)
 
 static void round_free(struct round *r)
 {
+	round_sysv_free(r);
 	for (size_t i = 0; i < r->nprocs; i++) {
 		struct rproc *p = r->procs[i];
 

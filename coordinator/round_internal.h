@@ -41,6 +41,8 @@ struct rproc {
 	size_t npending;
 	struct agent_timer *timers;
 	size_t ntimers, ntimers_heard;
+	struct agent_undo *undo;	/* what it owes to semaphores */
+	size_t nundo;
 	struct rec_timer *timer_recs;	/* kinds, from /proc/PID/timers */
 
 	struct proc_maps maps;
@@ -78,6 +80,7 @@ struct round {
 	int64_t job_clock_delta;	/* the job's CLOCK_MONOTONIC minus ours */
 	int64_t job_boot_delta;
 	int64_t stopped_ns, resumed_ns, begun_ns;
+	struct round_sysv *sysv;	/* System V objects that were found; NULL not yet looked */
 	struct shared_file *shared; /* file mappings that an image of this checkpoint holds */
 	size_t nshared;
 };
@@ -102,6 +105,14 @@ int round_snapshot(struct round *r, struct err *err);
 int round_memory(struct round *r, struct rproc *p, struct err *err);
 /* round_memory_ask() - the list of areas that the leader is to write. malloc'ed; count in *n. */
 struct agent_area *round_memory_ask(struct round *r, struct rproc *p, size_t *n);
+
+/* round_sysv.c: System V objects. */
+/* round_sysv_check() - find them, when all mappings are known; refuse what cannot be saved. */
+int round_sysv_check(struct round *r, struct err *err);
+int round_sysv_save(struct round *r, struct err *err);
+/* round_sysv_records() - what @p owes to semaphores. */
+void round_sysv_records(struct rproc *p);
+void round_sysv_free(struct round *r);
 
 /* round_records.c: what is known of a process, as records. */
 int round_records(struct round *r, struct rproc *p, struct err *err);

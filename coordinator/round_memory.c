@@ -5,7 +5,7 @@
  *   private anonymous     pages that exist (PAGEMAP_SCAN), the leader leaves out those that are zero
  *   private file          all of it: a restart needs none of the program's files. Clean mappings of one
  *                         file in several processes are written once and referred to.
- *   shared object         (anonymous, memfd, deleted, /dev/shm): pages in the page cache, once per object
+ *   shared object         (anonymous, memfd, deleted, /dev/shm, System V): pages in the page cache, once per object
  *   shared file           nothing: the file is the user's data; mapped again by path
  */
 #include <errno.h>
@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../resource/object.h"
+#include "../resource/sysv.h"
 #include "pagemap.h"
 #include "round_internal.h"
 
@@ -186,12 +187,14 @@ static int shared_object(struct round *r, struct rproc *p, struct rarea *a, uint
 static int shared(struct round *r, struct rproc *p, struct rarea *a, const struct proc_map *m,
 		  struct err *err)
 {
-	if (starts(m->path, "/SYSV"))
-		return refuse(p, m, "System V shared memory", err);
 	if (starts(m->path, "anon_inode:") || starts(m->path, "/[aio]"))
 		return refuse(p, m, "the kernel's own object", err);
 	if (has_flag(m, "ht"))
 		return refuse(p, m, "huge pages", err);
+	if (starts(m->path, "/SYSV") && m->deleted) {
+		a->rec.dev = SYSV_DEV;
+		return shared_object(r, p, a, OBJECT_SYSV, m->path + 1, err);
+	}
 	if (starts(m->path, "/dev/zero") || starts(m->path, "[anon_shmem") || !*m->path)
 		return shared_object(r, p, a, OBJECT_ANON, "", err);
 	if (starts(m->path, "/memfd:"))

@@ -273,6 +273,7 @@ int round_records(struct round *r, struct rproc *p, struct err *err)
 	put_fds(r, p);
 	if (lock_save(&r->set, p->host_pid, p->pid, &p->recs, err))
 		return -1;
+	round_sysv_records(p);
 	put_memory(p);
 	return 0;
 }

@@ -27,6 +27,7 @@ static const char *const kinds[] = {
 	[RES_DIRECTORY] = "directory",
 	[RES_PIDFD] = "pidfd",
 	[RES_PROC] = "proc",
+	[RES_MQUEUE] = "mqueue",
 };
 
 static void put_str(json_t *o, const char *key, const char *s)

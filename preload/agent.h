@@ -108,6 +108,13 @@ extern HIDDEN const char retry_call[], retry_after[];
 struct arena { unsigned char *base; size_t size, used; };
 HIDDEN void *arena_get(struct arena *a, size_t n);
 
+/*
+ * undo.c: what the process owes to semaphores (SEM_UNDO). @ret: room for @n; *nret is set. LEADER.
+ * 0 or -errno.
+ */
+HIDDEN int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t n, struct agent_undo *ret,
+		     uint32_t *nret);
+
 /* scout.c: stop all other threads. LEADER. Return 0, or the tid that would not stop. */
 HIDDEN uint32_t scout_stop_threads(struct park *leader, struct arena *arena);
 HIDDEN int64_t scout_wait_began(const char *sched_text, int64_t now_exec, int64_t now);

@@ -248,6 +248,19 @@ static int save_in_background(struct leader *l, struct save *s, const struct age
 	return b.pid < 0 ? (int)b.pid : 1;
 }
 
+/* @sems is in l->body, which is not used for anything else meanwhile. */
+static int tell_undo(struct leader *l, const struct agent_sem *sems, uint32_t n)
+{
+	size_t mark = l->arena.used;
+	struct agent_undo *undo = arena_get(&l->arena, n * sizeof(*undo));
+	uint32_t found = 0;
+	int r = undo ? undo_find(&l->arena, sems, n, undo, &found) : -ENOMEM;
+
+	r = r ? fail(l, r, "semaphores") : leader_tell(l, AGENT_UNDO, undo, found * sizeof(*undo), found);
+	l->arena.used = mark;
+	return r;
+}
+
 static int save(struct leader *l, const struct agent_save *want, int image)
 {
 	size_t mark = l->arena.used, n = 0;
@@ -323,6 +336,8 @@ static void converse(struct leader *l, uint32_t stuck)
 			if (m.len < sizeof(*want) + want->ntimers * sizeof(int32_t))
 				return;
 			r = snapshot(l, want, (int32_t *)(want + 1), h.nthreads);
+		} else if (m.type == AGENT_SEMS && m.len == m.count * sizeof(struct agent_sem)) {
+			r = tell_undo(l, (const struct agent_sem *)l->body, m.count);
 		} else if (m.type == AGENT_SAVE && m.len == sizeof(struct agent_save) && fd >= 0) {
 			struct agent_save want;
 

@@ -233,7 +233,7 @@ int object_restore_all(struct rset *set, struct err *err)
 	size_t pos = 0;
 
 	while ((o = rec_next_object(&set->manifest->recs, &pos)))
-		if (object_restore_fd(set, o->id, err) < 0)
+		if (o->kind != OBJECT_SYSV && object_restore_fd(set, o->id, err) < 0)
 			return -1;
 	return 0;
 }

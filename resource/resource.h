@@ -103,12 +103,15 @@ struct rset {
 	int own_shm;			/* 1: /dev/shm is the container's own */
 	int own_net;			/* 1: its network is (or will be) the container's own */
 	enum tcp_policy tcp;		/* of connections that lead out of the job; UNSET: as the checkpoint says */
+	int own_ipc;			/* 1: its ipc namespace is */
 	int fd_base;			/* everything is opened at this number or above */
 	int (*object_fd)(struct rset *, uint64_t object, struct err *); /* shared memory object, opened O_RDWR */
 	void *objects;
 	int (*path)(struct rset *, const char *saved, char *ret, size_t len); /* --bind and the like: where a saved path is now */
 	/* object_fill() - write the pages of @object, which stand in the image of process @owner, into @fd. */
 	int (*object_fill)(struct rset *, uint32_t owner, uint64_t object, int fd, struct err *);
+	/* image_of() - the image of process @pid, NULL none. */
+	const struct image *(*image_of)(struct rset *, uint32_t pid);
 	void *arg;			/* the caller's own */
 	void *kind[RES_KIND_END];	/* one malloc'ed block for each kind that wants it */
 };
@@ -167,7 +170,7 @@ uint32_t res_inside(const struct res_set *set, pid_t pid);
 
 /*
  * rset_init() - zero @set but for what the caller has put into std, std_override, pty_slave, own_shm, own_net,
- * tcp, fd_base, path, object_fill and arg, and list the descriptions of @manifest.
+ * own_ipc, tcp, fd_base, path, object_fill, image_of and arg, and list the descriptions of @manifest.
  */
 int rset_init(struct rset *set, const struct image *manifest, struct err *err);
 /* rset_verify_each() - call @why for every description that could not be opened here. Returns how many. */

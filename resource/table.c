@@ -5,14 +5,16 @@
 #include <string.h>
 
 extern const struct res_ops res_file, res_directory, res_device, res_memfd, res_pipe, res_eventfd,
-	res_timerfd, res_signalfd, res_tty, res_unix, res_inet, res_inotify, res_pidfd, res_proc, res_epoll;
+	res_timerfd, res_signalfd, res_tty, res_unix, res_inet, res_inotify, res_pidfd, res_proc, res_mqueue,
+	res_epoll;
 
 /*
- * A probe may rely on those before it having said no. memfd before file: both are regular files. epoll
+ * A probe may rely on those before it having said no. memfd and mqueue before file: all are regular files. epoll
  * last: what it watches must exist, and in attach() stand at its number.
  */
 const struct res_ops *const res_table[] = {
 	&res_memfd,
+	&res_mqueue,
 	&res_pidfd,
 	&res_proc,
 	&res_file,

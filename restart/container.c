@@ -231,6 +231,14 @@ static int enter_rootfs(const char *dir, struct err *err)
 	return 0;
 }
 
+/* The queues of another ipc namespace are of no use to the job; most systems mount them here. */
+static void own_mqueue(const struct restart *r)
+{
+	if (r->namespaces & CLONE_NEWIPC && access("/dev/mqueue", F_OK) == 0 &&
+	    mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
+		log_info("/dev/mqueue goes on showing the queues outside: %s", strerror(errno));
+}
+
 /*
  * A /dev/shm of the job's own if it has shared memory there, so that many can be restored at once;
  * unless it lives there itself, or has files there that nobody saved.
@@ -284,6 +292,7 @@ static int setup_mounts(struct restart *r, struct err *err)
 		log_info("going on with the /dev/shm that is there: %s", strerror(errno));
 		r->rset.own_shm = 0;
 	}
+	own_mqueue(r);
 	return 0;
 }
 

@@ -21,7 +21,8 @@
 #include "../common/io.h"
 #include "../common/keeper.h"
 #include "../common/proc.h"
-#include "../resource/object.h"
+#include "../resource/mqueue.h"
+#include "../resource/sysv.h"
 #include "sync.h"
 
 #define WATCH_MS	100 /* how often init looks for processes that died while being restored */
@@ -31,15 +32,8 @@
 /* Objects must exist before the processes that map them: made by two, there would be two. */
 static int open_all(struct restart *r, struct err *err)
 {
-	const struct rec_object *o;
-	size_t pos = 0;
-
-	if (rset_open(&r->rset, err))
-		return -1;
-	while ((o = rec_next_object(&r->manifest.recs, &pos)))
-		if (object_restore_fd(&r->rset, o->id, err) < 0)
-			return -1;
-	return 0;
+	r->rset.own_ipc = (r->namespaces & CLONE_NEWIPC) != 0;
+	return rset_open(&r->rset, err) || sysv_restore(&r->rset, err) ? -1 : 0;
 }
 
 /* Has a process that is being restored come to its end? */
@@ -88,6 +82,8 @@ static int watch(struct restart *r, struct err *err)
 		if (exist && kill((pid_t)r->job->keeper_pid, 0) && errno == ESRCH)
 			return err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
 	}
+	if (state > 0 && sysv_finish(&r->rset, err))
+		return -1;
 	if (state > 0)
 		keeper_tell(r->tell, (enum keeper_event)INIT_READY, 0);
 	while (state >= 0 && (state = sync_released(r->sync, WATCH_MS)) == 0)
@@ -155,6 +151,8 @@ static void NORETURN serve(const struct restart *r)
 static void NORETURN failed(struct restart *r, const struct err *err)
 {
 	sync_fail(r->sync, 0, err);
+	sysv_forget(&r->rset);
+	mqueue_forget(&r->rset);
 	clear_away(r);
 }
 

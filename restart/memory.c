@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,6 +28,7 @@
 #include "../common/io.h"
 #include "../common/proc.h"
 #include "../resource/object.h"
+#include "../resource/sysv.h"
 #include "build.h"
 #include "extents.h"
 
@@ -159,9 +161,32 @@ static int private_file(struct build *b, const struct rec_area *a, struct err *e
 	return 0;
 }
 
+/*
+ * All of a segment is attached in one go, where its first page is; pages further on may have been given
+ * other rights since.
+ */
+static int attach_segment(struct build *b, const struct rec_area *a)
+{
+	uint32_t id = 0;
+	int flags = sysv_attach_flags(&b->t->r->rset, a, &id);
+
+	if (flags < 0)
+		return 0;
+	if (!a->offset)
+		build_sys(&b->ops, 0, SYS_shmat, id, a->start, flags);
+	if (a->offset || a->prot != (uint32_t)(PROT_READ | (flags & SHM_RDONLY ? 0 : PROT_WRITE) |
+					       (flags & SHM_EXEC ? PROT_EXEC : 0)))
+		build_sys(&b->ops, 0, SYS_mprotect, a->start, a->end - a->start, a->prot);
+	return 1;
+}
+
 static int shared_object(struct build *b, const struct rec_area *a, struct err *err)
 {
-	int fd = object_restore_fd(&b->t->r->rset, a->object, err);
+	int fd;
+
+	if (attach_segment(b, a))
+		return 0;
+	fd = object_restore_fd(&b->t->r->rset, a->object, err);
 
 	if (fd < 0)
 		return -1;

@@ -46,16 +46,24 @@ static void say(void *arg, const struct err *err)
 	log_err(err);
 }
 
-/* The pages of a shared object that no description leads to stand in a process' image. */
-static int fill_object(struct rset *set, uint32_t owner, uint64_t object, int fd, struct err *err)
+static const struct image *image_of(struct rset *set, uint32_t pid)
 {
 	const struct restart *r = set->arg;
 
 	for (size_t i = 0; i < r->ntasks; i++)
-		if (r->tasks[i].pid == owner && r->images[i].fd >= 0)
-			return object_fill_from_image(&r->images[i], object, fd, err);
-	return err_set(err, E_CORRUPT, 0, "shared memory was process %u's, which has no image",
-		       owner);
+		if (r->tasks[i].pid == pid && r->images[i].fd >= 0)
+			return &r->images[i];
+	return NULL;
+}
+
+/* The pages of a shared object that no description leads to stand in a process' image. */
+static int fill_object(struct rset *set, uint32_t owner, uint64_t object, int fd, struct err *err)
+{
+	const struct image *img = image_of(set, owner);
+
+	if (img)
+		return object_fill_from_image(img, object, fd, err);
+	return err_set(err, E_CORRUPT, 0, "shared memory was process %u's, which has no image", owner);
 }
 
 static int load(struct restart *r, struct err *err)
@@ -65,6 +73,7 @@ static int load(struct restart *r, struct err *err)
 	r->rset.fd_base = r->fd_base;
 	r->rset.path = path_map;
 	r->rset.object_fill = fill_object;
+	r->rset.image_of = image_of;
 	r->rset.arg = r;
 	r->rset.own_net = (r->o.namespaces & CLONE_NEWNET) != 0;
 	r->rset.tcp = r->o.tcp;

@@ -24,6 +24,7 @@
 #include "../common/keeper.h"
 #include "../resource/lock.h"
 #include "../resource/object.h"
+#include "../resource/sysv.h"
 #include "sync.h"
 
 /* As the kernel has it for rt_sigaction(2); glibc's struct is another. */
@@ -276,6 +277,8 @@ static int restore(struct restart_task *t, struct err *err)
 
 	if (tty_foreground(r, t->task, err) || place_fds(t, err) || take_locks(t, err) ||
 	    set_dirs(t, err))
+		return -1;
+	if (sysv_restore_undo(&t->image->recs, err))
 		return -1;
 	set_attributes(t);
 	/*

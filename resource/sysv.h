@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sysv.h - System V shared memory, semaphores and message queues.
+ *
+ * They belong to an ipc namespace, have a number and a key, and outlive whoever made them; no
+ * descriptor leads to them, and but for attached memory the kernel does not tell who uses them.
+ * So this is the rule which of them are the job's:
+ *
+ *   - A job with a namespace of its own (every restored one has): all that are in it.
+ *   - Else, in the namespace that the job shares with the rest of the system:
+ *	  - what a process of the job has attached,
+ *	  - what a process of the job was the last to use, or made, as far as the kernel tells,
+ *	  - what was made or set since the job began and is owned by a user that the job has, unless
+ *	    it is attached, or was made or last used, by a process outside that is still alive.
+ *     Not found is what was made before the job began and was used last by somebody else.
+ *
+ * Saving: sysv_collect(), in the job's namespaces, gives the records; round_sysv.c in coordinator/
+ * joins them with the mappings. Restoring: sysv_restore() in the container's first process, before
+ * any other exists; sysv_attach_flags() when a process maps its memory; sysv_restore_undo() in each
+ * process; sysv_finish() when all of them have done so. Context: HOST.
+ */
+#ifndef CKPT_SYSV_H
+#define CKPT_SYSV_H
+
+#include "resource.h"
+
+/*
+ * The inode number of a mapping is the shmid, which may also be that of an anonymous object on the same
+ * device: this stands in the place of the device's number.
+ */
+#define SYSV_DEV	UINT64_MAX
+
+/* What the rule needs to know of the job; process ids as the job sees them. */
+struct sysv_job {
+	int all;			/* the namespace is the job's own */
+	int64_t since;			/* CLOCK_REALTIME when the job began, s */
+	const uint32_t *pids;		/* its processes, the keeper too */
+	size_t npids;
+	const uint32_t *uids;		/* its users */
+	size_t nuids;
+	const uint32_t *attached;	/* shmids that are mapped by its processes */
+	size_t nattached;
+};
+
+/*
+ * sysv_collect() - the job's objects as records, and the limits of its own namespace. Nothing is changed.
+ * The caller is in the job's ipc, user and pid namespaces.
+ * @ret_fds: memfds with the bytes of segments that nobody has attached; N is that of the record with
+ * content N + 1. malloc'ed.
+ */
+int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds, size_t *ret_nfds, struct err *err);
+
+/* sysv_any() - 0: there is nothing at all in this namespace. */
+int sysv_any(void);
+
+/*
+ * sysv_restore() - make everything that set->manifest lists, with its number and key.
+ * Where set->own_ipc is 0 an object that is there already under both, with the same owner, and not
+ * in use, is taken for the job's own, left behind when the job was ended.
+ */
+int sysv_restore(struct rset *set, struct err *err);
+/* sysv_attach_flags() - how @area, the first of an attachment, was attached. *ret_id: shmid. -1: no such segment. */
+int sysv_attach_flags(const struct rset *set, const struct rec_area *area, uint32_t *ret_id);
+/* sysv_restore_undo() - in a process of the job: owe again what its image @recs says. */
+int sysv_restore_undo(const struct rec_list *recs, struct err *err);
+/* sysv_finish() - when every process has attached its memory: owners, permissions, marks. */
+int sysv_finish(struct rset *set, struct err *err);
+/* sysv_forget() - the restart failed: remove what was made, if it would stay. */
+void sysv_forget(struct rset *set);
+
+#endif

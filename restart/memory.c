@@ -187,7 +187,6 @@ static int shared_object(struct build *b, const struct rec_area *a, struct err *
 	if (attach_segment(b, a))
 		return 0;
 	fd = object_restore_fd(&b->t->r->rset, a->object, err);
-
 	if (fd < 0)
 		return -1;
 	build_sys(&b->ops, 0, SYS_mmap, a->start, a->end - a->start, a->prot,

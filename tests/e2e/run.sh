@@ -59,6 +59,7 @@ finish() {	# RESULT STATUS [TEXT]
 		for pid in $(ours); do kill -9 "$pid" 2>/dev/null; done
 		within 1 nobody_left && break
 	done
+	if [ -e "$work/ipc" ]; then (cd "$work" && "$program" clean); fi	# what a job that was ended leaves
 	if [ -n "${E2E_KEEP:-}" ] && [ "$2" = 1 ]; then echo "    kept: $dir"; else rm -rf "$dir"; fi
 	exit "$2"
 }

@@ -92,6 +92,8 @@ struct inet_sock *inet_table_find(struct res_set *set, const struct desc *d);
  * -1 + errno. inet_diag_get() - 1 found, 0 no such socket, -1 + errno.
  */
 int inet_diag_open(int fd);
+/* inet_diag_listens() - 1: somebody listens at @a, in our own network namespace. */
+int inet_diag_listens(const struct inet_addr *a);
 int inet_diag_get(int nl, int protocol, const struct inet_addr *local, const struct inet_addr *remote,
 		  struct inet_diag *ret);
 
@@ -132,6 +134,7 @@ struct inet_made {
 /* set->kind[RES_INET] */
 struct inet_restart {
 	int64_t deadline;		/* until when a port in use may become free; 0: not asked yet */
+	int told;			/* that it may take long */
 	int begun;
 	int temp, temp_family, temp_protocol; /* a listener that is kept from one connection to the next, -1 none */
 	struct inet_addr temp_addr;
@@ -151,10 +154,12 @@ int inet_is_outside(const struct rec_socket *r);
 /* inet_socket() - a new one, with the options that it must have before it is bound. -1 + err. */
 int inet_socket(struct rset *set, const struct rdesc *d, const struct rec_socket *r, struct err *err);
 /*
- * inet_bind() - TCP: with SO_REUSEADDR for now. @wait: for a port in use, until the deadline. In a network of
- * its own an address that is not there is made. 0, or -1 + errno.
+ * inet_bind() - TCP: with SO_REUSEADDR for now. In a network of its own an address that is not there is made.
+ * @wait: for a port in use not at all, until the deadline, or as long as nobody listens there: connections that
+ * ended occupy it for a minute. 0, or -1 + errno.
  */
-int inet_bind(struct rset *set, int fd, int family, const struct inet_addr *a, int wait);
+enum inet_bind { INET_BIND_ONCE, INET_BIND_SOON, INET_BIND_PATIENT };
+int inet_bind(struct rset *set, int fd, int family, const struct inet_addr *a, enum inet_bind wait);
 /* inet_bind_error() - what inet_bind() failed with, of a socket that @does what ("listens"). Returns -1. */
 int inet_bind_error(int errnum, const struct inet_addr *a, const char *does, struct err *err);
 /* inet_add_address() - give @a to the loopback interface. 0, or -1 + errno. */

@@ -15,8 +15,10 @@
 #include "../common/log.h"
 #include "sockopt.h"
 
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE	51
+#endif
 #define LIMIT_MS	5000
-#define RETRY_NS	3000000000LL	/* addresses that are occupied by a connection that has ended */
 #define NAP_NS		20000000L
 
 static struct inet_addr name_of(int fd)
@@ -55,7 +57,7 @@ static int plain(const struct inet_made *m)
 }
 
 /* 0, or -1 + errno: nothing can listen at @a, for a socket like that of @m to be accepted. */
-static int listen_at(struct rset *set, const struct inet_made *m, const struct inet_addr *a, int wait)
+static int listen_at(struct rset *set, const struct inet_made *m, const struct inet_addr *a, enum inet_bind wait)
 {
 	struct inet_restart *all = inet_restart(set);
 	int fd;
@@ -115,8 +117,8 @@ static int start_connect(int fd, int family, const struct inet_addr *to)
 	return connect(fd, &u.any, len);
 }
 
-/* 0, or -1 + errno. @until: for addresses that are occupied. */
-static int connect_to(int fd, int family, const struct inet_addr *to, int64_t until)
+/* 0, or -1 + errno. Addresses of a connection that has ended may be occupied for a while. */
+static int connect_to(struct rset *set, int fd, int family, const struct inet_addr *to)
 {
 	const struct timespec nap = { .tv_nsec = NAP_NS };
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
@@ -125,7 +127,7 @@ static int connect_to(int fd, int family, const struct inet_addr *to, int64_t un
 	while (start_connect(fd, family, to) < 0) {
 		if (errno == EINPROGRESS)
 			break;
-		if (errno != EADDRNOTAVAIL || io_monotonic_ns() > until)
+		if (errno != EADDRNOTAVAIL || io_monotonic_ns() > inet_restart(set)->deadline)
 			return -1;
 		nanosleep(&nap, NULL);
 	}
@@ -138,29 +140,70 @@ static int connect_to(int fd, int family, const struct inet_addr *to, int64_t un
 	return error ? -1 : 0;
 }
 
-/* A client like @m, connected to the momentary listener; from its own address unless that cannot be had. */
-static int client(struct rset *set, const struct inet_made *m, const struct inet_addr *from, int options, struct err *err)
-{
-	const struct inet_addr *to = &inet_restart(set)->temp_addr;
-	char text[INET_TEXT];
+/*
+ * How a client comes to its port. NARROW: the kernel chooses it when it connects, out of a range of one; so
+ * it may be shared with connections to elsewhere, even ended ones, as it was. FIXED: by bind(), which
+ * ports outside of the system's range need, and kernels before 6.3. ANY: another one.
+ */
+enum way { NARROW, FIXED, ANY_PORT, WAYS };
 
-	for (int own = from->port != 0; own >= 0; own--) {
-		int fd = options ? inet_socket(set, m->desc, m->rec, err) : plain(m);
+static int take_port(struct rset *set, int fd, int family, const struct inet_addr *from, enum way way)
+{
+	struct inet_addr a = *from;
+	uint32_t range = (uint32_t)a.port << 16 | a.port;
+
+	if (way == ANY_PORT)
+		return 0;
+	if (way == FIXED)
+		return inet_bind(set, fd, family, from, INET_BIND_ONCE);
+	a.port = 0;
+	if (inet_set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) < 0 ||
+	    setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range)) < 0)
+		return -1;
+	return inet_bind(set, fd, family, &a, INET_BIND_ONCE);
+}
+
+static int connect_in_way(struct rset *set, int fd, int family, const struct inet_addr *from, const struct inet_addr *to,
+			  enum way way)
+{
+	int late = inet_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT), r;
+
+	r = take_port(set, fd, family, from, way);
+	if (r == 0)
+		r = connect_to(set, fd, family, to);
+	if (way != NARROW || r < 0)
+		return r;
+	inet_set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, late);
+	inet_set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, 0);
+	errno = EADDRNOTAVAIL;
+	return name_of(fd).port == from->port ? 0 : -1;
+}
+
+/*
+ * A socket like that of @m, connected @from there @to there. @own: it is the program's, with its options,
+ * and if it must have another port, that is worth a word.
+ */
+static int client(struct rset *set, const struct inet_made *m, const struct inet_addr *from, const struct inet_addr *to,
+		  int own, struct err *err)
+{
+	char text[INET_TEXT];
+	int why = 0;
+
+	for (enum way way = from->port ? NARROW : ANY_PORT; way < WAYS; way++) {
+		int fd = own ? inet_socket(set, m->desc, m->rec, err) : plain(m);
 
 		if (fd < 0)
-			return options ? -1 : err_set(err, E_LIMIT, errno, "cannot make a socket");
-		if ((!own || inet_bind(set, fd, (int)m->rec->family, from, 0) == 0) &&
-		    connect_to(fd, (int)m->rec->family, to, own ? io_monotonic_ns() + RETRY_NS : 0) == 0) {
-			if (!own && from->port && options)
-				log_warn("%s is not to be had here; the connection from there has another port",
-					 inet_text(from, text, sizeof(text)));
+			return own ? -1 : err_set(err, E_LIMIT, errno, "cannot make a socket");
+		if (connect_in_way(set, fd, (int)m->rec->family, from, to, way) == 0) {
+			if (own && way == ANY_PORT)
+				log_warn("the connection from %s has another port now: %s",
+					 inet_text(from, text, sizeof(text)), strerror(why));
 			return fd;
 		}
-		if (!own)
-			err_set(err, E_FAILED, errno, "cannot connect to %s again", inet_text(to, text, sizeof(text)));
+		why = errno;
 		close(fd);
 	}
-	return -1;
+	return err_set(err, E_FAILED, why, "cannot connect to %s again", inet_text(to, text, sizeof(text)));
 }
 
 /* ---- pairs ---- */
@@ -180,9 +223,9 @@ static int connect_self(struct rset *set, struct inet_made *m, struct err *err)
 	m->fd = inet_socket(set, m->desc, m->rec, err);
 	if (m->fd < 0)
 		return -1;
-	if (inet_bind(set, m->fd, (int)m->rec->family, &m->local, 1) < 0)
+	if (inet_bind(set, m->fd, (int)m->rec->family, &m->local, INET_BIND_SOON) < 0)
 		return inet_bind_error(errno, &m->local, "is connected", err);
-	if (connect_to(m->fd, (int)m->rec->family, &m->local, io_monotonic_ns() + RETRY_NS) < 0)
+	if (connect_to(set, m->fd, (int)m->rec->family, &m->local) < 0)
 		return err_set(err, E_FAILED, errno, "cannot connect %s to itself", m->desc->rec->name);
 	return 0;
 }
@@ -197,7 +240,7 @@ int inet_connect_pair(struct rset *set, struct inet_made *a, struct inet_made *b
 
 	if (a == b)
 		return connect_self(set, a, err);
-	if (listen_at(set, server, &server->local, 1) < 0) {
+	if (listen_at(set, server, &server->local, INET_BIND_SOON) < 0) {
 		/* Another program listens there now: then it is the other end that is accepted. */
 		struct inet_made *m = server;
 
@@ -205,16 +248,16 @@ int inet_connect_pair(struct rset *set, struct inet_made *a, struct inet_made *b
 			server = other;
 			other = m;
 		}
-		if (listen_at(set, server, &server->local, 0) < 0) {
+		if (listen_at(set, server, &server->local, INET_BIND_ONCE) < 0) {
 			if (errno != EADDRNOTAVAIL)
 				return inet_bind_error(errno, &server->local, "is connected", err);
 			log_warn("%s is not to be had here; connections there have another address",
 				 inet_text(&server->local, text, sizeof(text)));
-			if (listen_at(set, server, &any, 0) < 0)
+			if (listen_at(set, server, &any, INET_BIND_ONCE) < 0)
 				return err_set(err, E_FAILED, errno, "cannot listen on the loopback interface");
 		}
 	}
-	other->fd = client(set, other, &other->local, 1, err);
+	other->fd = client(set, other, &other->local, &inet_restart(set)->temp_addr, 1, err);
 	if (other->fd < 0)
 		return -1;
 	server->fd = accept_from(inet_restart(set)->temp, other->fd);
@@ -236,7 +279,7 @@ static int refused(struct rset *set, struct inet_made *m, struct err *err)
 	m->fd = inet_socket(set, m->desc, m->rec, err);
 	if (m->fd < 0)
 		return -1;
-	if (closed < 0 || inet_bind(set, closed, (int)m->rec->family, &a, 0) < 0)
+	if (closed < 0 || inet_bind(set, closed, (int)m->rec->family, &a, INET_BIND_ONCE) < 0)
 		return err_set(err, E_FAILED, errno, "cannot bind a socket to the loopback interface");
 	a = name_of(closed);
 	start_connect(m->fd, (int)m->rec->family, &a);
@@ -254,14 +297,14 @@ int inet_connect_nowhere(struct rset *set, struct inet_made *m, struct err *err)
 
 	if (m->rec->state == RES_SOCKET_CLOSED && !m->rec->shutdown)
 		return refused(set, m, err);
-	if ((!half && m->rec->state == RES_SOCKET_CLOSED) || listen_at(set, m, &m->local, 0) < 0) {
-		if (listen_at(set, m, &any, 0) < 0)
+	if ((!half && m->rec->state == RES_SOCKET_CLOSED) || listen_at(set, m, &m->local, INET_BIND_ONCE) < 0) {
+		if (listen_at(set, m, &any, INET_BIND_ONCE) < 0)
 			return err_set(err, E_FAILED, errno, "cannot listen on the loopback interface");
 	}
 	/* Of a peer that was on this machine even its address. */
 	if (half)
 		from = m->remote;
-	m->partner = client(set, m, &from, 0, err);
+	m->partner = client(set, m, &from, &inet_restart(set)->temp_addr, 0, err);
 	if (m->partner < 0)
 		return -1;
 	m->fd = accept_from(inet_restart(set)->temp, m->partner);
@@ -276,19 +319,19 @@ int inet_connect_again(struct rset *set, struct inet_made *m, struct err *err)
 {
 	char text[INET_TEXT];
 
+	if (m->rec->state == RES_SOCKET_CONNECTED) {
+		m->fd = client(set, m, &m->local, &m->remote, 1, err);
+		return m->fd < 0 ? -1 : 0;
+	}
+	/* How that ends the program will see. */
 	m->fd = inet_socket(set, m->desc, m->rec, err);
 	if (m->fd < 0)
 		return -1;
-	if (m->local.port && inet_bind(set, m->fd, (int)m->rec->family, &m->local, 0) < 0)
-		log_warn("%s is not to be had here; the connection from there has another port",
-			 inet_text(&m->local, text, sizeof(text)));
-	/* How it ends the program will see. */
-	if (m->rec->state == RES_SOCKET_CONNECTING) {
-		start_connect(m->fd, (int)m->rec->family, &m->remote);
-		return 0;
-	}
-	if (connect_to(m->fd, (int)m->rec->family, &m->remote, io_monotonic_ns() + RETRY_NS) < 0)
-		return err_set(err, E_FAILED, errno, "cannot connect to %s again, where it waited to be accepted",
-			       inet_text(&m->remote, text, sizeof(text)));
+	if (m->local.port && take_port(set, m->fd, (int)m->rec->family, &m->local, NARROW) < 0 &&
+	    take_port(set, m->fd, (int)m->rec->family, &m->local, FIXED) < 0)
+		log_warn("the connection from %s has another port now: %s", inet_text(&m->local, text, sizeof(text)),
+			 strerror(errno));
+	start_connect(m->fd, (int)m->rec->family, &m->remote);
+	inet_set_option(m->fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, 0);
 	return 0;
 }

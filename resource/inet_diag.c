@@ -140,6 +140,15 @@ int inet_diag_get(int nl, int protocol, const struct inet_addr *local, const str
 	return ask(nl, inet_addr_is_v4(local) ? AF_INET : AF_INET6, protocol, local, remote, ret);
 }
 
+int inet_diag_listens(const struct inet_addr *a)
+{
+	const struct inet_addr any = { .port = 0 };
+	struct inet_diag d = { 0 };
+	cleanup_close int nl = diag_socket();
+
+	return nl >= 0 && inet_diag_get(nl, IPPROTO_TCP, a, &any, &d) == 1 && d.state == INET_LISTEN;
+}
+
 /* One message of a list. 1: the end of it. */
 static int look_for(const char *buf, int left, uint32_t ino, struct inet_addr *ret, int *found)
 {

@@ -18,6 +18,8 @@
 
 /* Sockets of a job that was just ended may take that long to go. */
 #define WAIT_NS		3000000000LL
+/* What is left of a connection that was closed: TIME_WAIT. */
+#define LONG_NS		62000000000LL
 #define NAP_NS		20000000L
 
 const struct rec_socket *inet_rec(const struct rset *set, const struct rdesc *d, struct err *err)
@@ -84,26 +86,50 @@ int inet_socket(struct rset *set, const struct rdesc *d, const struct rec_socket
 	return fd;
 }
 
-int inet_bind(struct rset *set, int fd, int family, const struct inet_addr *a, int wait)
+/* Is it worth while to try again? */
+static int may_become_free(struct inet_restart *all, const struct inet_addr *a, enum inet_bind wait)
 {
 	const struct timespec nap = { .tv_nsec = NAP_NS };
+	int64_t now = io_monotonic_ns();
+	char text[INET_TEXT];
+
+	if (wait == INET_BIND_ONCE || now > all->deadline + LONG_NS)
+		return 0;
+	if (now > all->deadline && (wait != INET_BIND_PATIENT || inet_diag_listens(a)))
+		return 0;
+	if (now > all->deadline && !all->told) {
+		all->told = 1;
+		log_warn("waiting for %s, which connections that have ended occupy for up to a minute",
+			 inet_text(a, text, sizeof(text)));
+	}
+	nanosleep(&nap, NULL);
+	return 1;
+}
+
+int inet_bind(struct rset *set, int fd, int family, const struct inet_addr *a, enum inet_bind wait)
+{
 	struct inet_restart *all = inet_restart(set);
 	union inet_sockaddr u;
 	socklen_t len = inet_sockaddr_of(a, family, &u);
+	int made = 0;
 
 	if (!all->deadline)
 		all->deadline = io_monotonic_ns() + WAIT_NS;
 	if (inet_option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM)
 		inet_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	for (int tries = 0;; tries++) {
-		if (bind(fd, &u.any, len) == 0)
-			return 0;
-		if (errno == EADDRNOTAVAIL && set->own_net && !tries && inet_add_address(a) == 0)
+	while (bind(fd, &u.any, len) < 0) {
+		if (errno == EADDRNOTAVAIL && set->own_net && !made && inet_add_address(a) == 0) {
+			made = 1;
 			continue;
-		if (errno != EADDRINUSE || !wait || io_monotonic_ns() > all->deadline)
+		}
+		if (errno != EADDRINUSE)
 			return -1;
-		nanosleep(&nap, NULL);
+		if (!may_become_free(all, a, wait)) {
+			errno = EADDRINUSE;
+			return -1;
+		}
 	}
+	return 0;
 }
 
 int inet_bind_error(int errnum, const struct inet_addr *a, const char *does, struct err *err)
@@ -145,12 +171,13 @@ static int may_move(const struct rec_socket *r)
 	return r->type == SOCK_DGRAM && r->state == RES_SOCKET_CONNECTED;
 }
 
-static int bind_name(struct rset *set, int fd, const struct rec_socket *r, const char *what, struct err *err)
+static int bind_name(struct rset *set, int fd, const struct rec_socket *r, const char *what,
+		     enum inet_bind wait, struct err *err)
 {
 	struct inet_addr a = inet_addr_of(r->local);
 	char text[INET_TEXT];
 
-	if (inet_bind(set, fd, (int)r->family, &a, !may_move(r)) == 0)
+	if (inet_bind(set, fd, (int)r->family, &a, may_move(r) ? INET_BIND_ONCE : wait) == 0)
 		return 0;
 	if (!may_move(r))
 		return inet_bind_error(errno, &a, what, err);
@@ -170,8 +197,8 @@ int inet_verify(struct rset *set, const struct rdesc *d, struct err *err)
 		return -1;
 	if (d->rec->std >= 0)
 		return 0;
+	local = inet_addr_of(r->local);
 	if (inet_is_outside(r) && inet_policy(set) != TCP_POLICY_RESET && inet_policy(set) != TCP_POLICY_CLOSE) {
-		local = inet_addr_of(r->local);
 		remote = inet_addr_of(r->remote);
 		return err_set(err, E_OUTSIDE, 0, "the program was connected from %s to %s, outside of the job, which cannot be "
 			       "kept; with --tcp=reset or --tcp=close it will find that ended",
@@ -180,7 +207,12 @@ int inet_verify(struct rset *set, const struct rdesc *d, struct err *err)
 	if (!does(r) || set->own_net)
 		return 0;
 	fd = inet_socket(set, d, r, err);
-	return fd < 0 ? -1 : bind_name(set, fd, r, does(r), err);
+	if (fd < 0)
+		return -1;
+	if (bind_name(set, fd, r, does(r), INET_BIND_SOON, err) == 0)
+		return 0;
+	/* What connections that have ended leave behind goes away. */
+	return err->code == E_BUSY && inet_is_stream(r) && !inet_diag_listens(&local) ? 0 : -1;
 }
 
 /* ---- the order of things ---- */
@@ -194,7 +226,7 @@ static int make_named(struct rset *set, struct inet_made *m, struct err *err)
 	m->fd = inet_socket(set, m->desc, r, err);
 	if (m->fd < 0)
 		return -1;
-	return does(r) ? bind_name(set, m->fd, r, does(r), err) : 0;
+	return does(r) ? bind_name(set, m->fd, r, does(r), INET_BIND_PATIENT, err) : 0;
 }
 
 static int connect_one(struct rset *set, struct inet_made *m, struct err *err)

@@ -55,7 +55,7 @@ static int send_again(struct rset *set, struct inet_made *m, const struct rec_so
 
 	if (!sender) {
 		temp = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, (int)m->rec->protocol);
-		if (temp < 0 || inet_bind(set, temp, family, &from, 0) < 0)
+		if (temp < 0 || inet_bind(set, temp, family, &from, INET_BIND_ONCE) < 0)
 			return -1;
 	}
 	/* A socket for both families reaches those of IPv4 by mapped addresses; one of IPv4 cannot send to the others. */

@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "children.h"
 #include "round_internal.h"
 
 #define ANSWER_LIMIT_NS		15000000000LL	/* longer than the scout's own limit */
@@ -222,72 +223,81 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 	return 1;
 }
 
+/* One more process of the job, as @st has it. Returns 1 if it has not answered yet, 0, -1 on error. */
+static int meet(struct round *r, pid_t parent, const struct proc_stat *st, struct err *err)
+{
+	struct rproc *p = find(r, st->pid);
+
+	if (p && p->stat.start_time && p->stat.start_time != st->start_time) {
+		drop(r, p);
+		p = NULL;
+	}
+	if (!p)
+		p = add(r, st->pid);
+	p->stat = *st;
+	p->host_ppid = parent;
+	p->zombie = st->state == 'Z';
+	if (!p->zombie)
+		return p->sock < 0 ? attend(r, p, err) : 0;
+	free(p->comm);
+	p->comm = xstrdup(st->comm);
+	return 0;
+}
+
 /*
  * One walk. Adds processes that are new, drops those that are gone, refreshes stat of all, and signals
- * those that have not answered. Returns how many that were, -1 on error.
+ * those that have not answered. Returns how many that were, -1 on error. *@ret_unsure: a process
+ * ended meanwhile, and others may have been overlooked because of that (children.h).
  */
-static int walk(struct round *r, struct err *err)
+static int walk(struct round *r, int *ret_unsure, struct err *err)
 {
-	struct proc_stat *all;
-	pid_t *pids, *todo;
-	ssize_t n = proc_list(0, "", &pids);
-	size_t nall = 0, ntodo = 0, at = 0, order = 0;
+	struct { pid_t pid; int threads; } *todo = xcalloc(1, sizeof(*todo));
+	size_t ntodo = 1, at = 0, order = 0;
+	struct children children = { 0 };
 	int waiting = 0;
 
-	if (n < 0)
-		return err_set(err, E_FAILED, errno, "cannot list /proc");
-	all = xcalloc((size_t)n + 1, sizeof(*all));
-	todo = xcalloc((size_t)n + 2, sizeof(*todo));
-	for (ssize_t i = 0; i < n; i++)
-		if (proc_stat(pids[i], 0, &all[nall]) == 0)
-			nall++;
-	free(pids);
+	*ret_unsure = 0;
 	for (size_t i = 0; i < r->nprocs; i++)
 		r->procs[i]->stat.pid = 0;
-	todo[ntodo++] = r->p->keeper;
+	todo[0].pid = r->p->keeper;
 	/* breadth first: parents come before children */
 	while (at < ntodo && waiting >= 0) {
-		pid_t parent = todo[at++];
+		pid_t parent = todo[at].pid, *pids;
+		ssize_t n = children_of(&children, parent, todo[at++].threads, &pids);
 
-		for (size_t i = 0; i < nall; i++) {
-			struct rproc *p;
-			int got = 0;
-
-			if (all[i].ppid != parent || all[i].state == 'X')
-				continue;
-			/* The keeper is not stopped and reaps at once: this one will be gone. */
-			if (all[i].state == 'Z' && parent == r->p->keeper)
-				continue;
-			todo[ntodo++] = all[i].pid;
-			p = find(r, all[i].pid);
-			if (p && p->stat.start_time && p->stat.start_time != all[i].start_time) {
-				drop(r, p);
-				p = NULL;
-			}
-			if (!p)
-				p = add(r, all[i].pid);
-			p->stat = all[i];
-			p->host_ppid = parent;
-			p->zombie = all[i].state == 'Z';
-			if (p->zombie) {
-				free(p->comm);
-				p->comm = xstrdup(all[i].comm);
-			} else if (p->sock < 0) {
-				got = attend(r, p, err);
-			}
-			waiting = got < 0 ? -1 : waiting + got;
-			if (waiting < 0)
-				break;
+		if (n < 0 && parent == r->p->keeper)
+			waiting = err_set(err, E_PROCESS_DIED, 0, "the job has ended");
+		if (n < 0) {
+			*ret_unsure = 1;
+			continue;
 		}
+		todo = xrealloc(todo, (ntodo + (size_t)n) * sizeof(*todo));
+		for (ssize_t i = 0; i < n && waiting >= 0; i++) {
+			struct proc_stat st;
+			int got;
+
+			if (proc_stat(pids[i], 0, &st) || st.ppid != parent || st.state == 'X') {
+				*ret_unsure = 1;
+				continue;
+			}
+			/* The keeper is not stopped and reaps at once: this one will be gone. */
+			if (st.state == 'Z' && parent == r->p->keeper)
+				continue;
+			todo[ntodo].pid = pids[i];
+			todo[ntodo++].threads = st.num_threads;
+			got = meet(r, parent, &st, err);
+			waiting = got < 0 ? -1 : waiting + got;
+		}
+		free(pids);
 	}
-	free(all);
+	children_free(&children);
 	/* who was not met is gone; keep the order of the walk */
 	for (size_t i = r->nprocs; waiting >= 0 && i-- > 0;)
 		if (!r->procs[i]->stat.pid)
 			drop(r, r->procs[i]);
 	for (at = 1; waiting >= 0 && at < ntodo; at++)
 		for (size_t i = order; i < r->nprocs; i++)
-			if (r->procs[i]->host_pid == todo[at]) {
+			if (r->procs[i]->host_pid == todo[at].pid) {
 				struct rproc *p = r->procs[i];
 
 				memmove(&r->procs[order + 1], &r->procs[order],
@@ -439,22 +449,27 @@ static void read_clock_delta(struct round *r)
 
 int round_stop(struct round *r, struct err *err)
 {
-	int waiting;
+	int64_t begun = io_monotonic_ns();
+	int waiting, unsure;
 
 	read_clock_delta(r);
 	if (listen_for_leaders(r, err))
 		return -1;
 	for (;;) {
-		waiting = walk(r, err);
+		waiting = walk(r, &unsure, err);
 		if (waiting < 0)
 			return -1;
-		if (waiting == 0)
+		if (waiting == 0 && !unsure)
 			break;
 		if (!round_ms_left(r, 0))
 			return err_set(err, E_TIMEOUT, 0,
 				       "the time given was over before all processes had stopped");
 		if (!r->stopped_ns)
 			r->stopped_ns = io_monotonic_ns();
+		if (waiting == 0 && io_monotonic_ns() - begun > ANSWER_LIMIT_NS)
+			return err_set(err, E_NO_ANSWER, 0,
+				       "a process of the job cannot be looked at in /proc (hidepid?), or they "
+				       "keep ending");
 		if (accept_leaders(r, 2, err))
 			return -1;
 	}

@@ -106,18 +106,14 @@ static void want(struct pager *g, struct pimage *image, size_t i)
 	g->wanted[g->nwanted++] = (struct pextent){ image, i };
 }
 
-/* Of what the pager copies of an extent, @range, the part that is to come first. */
-static void plan_first(struct pproc *p, const struct lazy_spans *first, uint64_t addr, uint64_t end,
-		       const struct image_extent *e)
+/* [from, to) of an area, which stands in the extent @e. */
+static struct range part(const struct rec_area *a, const struct image_extent *e, uint64_t from,
+			 uint64_t to)
 {
-	const struct lazy_span *s;
-
-	for (uint64_t at = addr; at < end && (s = lazy_next_span(first, at)) && s->start < end;) {
-		uint64_t from = MAX(s->start, at), to = MIN(s->end, end);
-
-		ranges_add(&p->first, from, to - from, e->offset + (from - e->addr), e);
-		at = to;
-	}
+	return (struct range){
+		.addr = from, .len = to - from, .offset = e->offset + (from - e->addr), .extent = e,
+		.dontfork = !!(a->vmflags & AREA_VM_DONTFORK),
+	};
 }
 
 static void plan_area(struct pproc *p, const struct rec_area *a, const struct lazy_spans *first)
@@ -127,9 +123,14 @@ static void plan_area(struct pproc *p, const struct rec_area *a, const struct la
 	for (size_t i = extents_first(x, a->start); i < x->n && x->e[i].addr < a->end; i++) {
 		const struct image_extent *e = &x->e[i];
 		uint64_t from = MAX(e->addr, a->start), to = MIN(e->addr + e->len, a->end);
+		const struct lazy_span *s;
+		struct range r = part(a, e, from, to);
 
-		ranges_add(&p->table, from, to - from, e->offset + (from - e->addr), e);
-		plan_first(p, first, from, to, e);
+		ranges_add(&p->table, &r);
+		for (; from < to && (s = lazy_next_span(first, from)) && s->start < to; from = s->end) {
+			r = part(a, e, MAX(s->start, from), MIN(s->end, to));
+			ranges_add(&p->first, &r);
+		}
 	}
 }
 

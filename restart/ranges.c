@@ -21,13 +21,12 @@ static void insert(struct ranges *t, size_t at, const struct range *r)
 	t->n++;
 }
 
-void ranges_add(struct ranges *t, uint64_t addr, uint64_t len, uint64_t offset,
-		const struct image_extent *extent)
+void ranges_add(struct ranges *t, const struct range *r)
 {
-	if (!len)
+	if (!r->len)
 		return;
-	insert(t, t->n, &(struct range){ addr, len, offset, extent });
-	t->left += len;
+	insert(t, t->n, r);
+	t->left += r->len;
 }
 
 /*
@@ -109,12 +108,15 @@ void ranges_move(struct ranges *t, uint64_t from, uint64_t to, uint64_t len)
 	struct ranges moved = { 0 };
 
 	for (size_t i = first_behind(t, from); i < t->n && t->r[i].addr < from + len; i++) {
-		const struct range *r = &t->r[i];
-		uint64_t start = MAX(r->addr, from), end = MIN(r->addr + r->len, from + len);
+		struct range r = t->r[i];
+		uint64_t start = MAX(r.addr, from), end = MIN(r.addr + r.len, from + len);
 
-		if (start < end)
-			ranges_add(&moved, start - from + to, end - start,
-				   r->offset + (start - r->addr), r->extent);
+		if (start >= end)
+			continue;
+		r.offset += start - r.addr;
+		r.addr = start - from + to;
+		r.len = end - start;
+		ranges_add(&moved, &r);
 	}
 	ranges_drop(t, from, from + len);
 	ranges_drop(t, to, to + len);
@@ -133,7 +135,8 @@ void ranges_move(struct ranges *t, uint64_t from, uint64_t to, uint64_t len)
 void ranges_copy(struct ranges *ret, const struct ranges *t)
 {
 	for (size_t i = 0; i < t->n; i++)
-		ranges_add(ret, t->r[i].addr, t->r[i].len, t->r[i].offset, t->r[i].extent);
+		if (!t->r[i].dontfork)
+			ranges_add(ret, &t->r[i]);
 }
 
 int ranges_next(struct ranges *t, struct range *ret)

@@ -16,6 +16,7 @@ struct range {
 	uint64_t addr, len;		/* in the process; len 0: nothing is left of it */
 	uint64_t offset;		/* of @addr's page in the image */
 	const struct image_extent *extent; /* what it is (a part of): verified as a whole */
+	int dontfork;			/* MADV_DONTFORK: no child has it */
 };
 
 struct ranges {
@@ -28,8 +29,7 @@ struct ranges {
 void ranges_free(struct ranges *t);
 
 /* ranges_add() - behind all that are there; the caller adds them in ascending order. */
-void ranges_add(struct ranges *t, uint64_t addr, uint64_t len, uint64_t offset,
-		const struct image_extent *extent);
+void ranges_add(struct ranges *t, const struct range *r);
 
 /* ranges_find() - the range that holds @addr, NULL none. Valid until the table is changed. */
 const struct range *ranges_find(const struct ranges *t, uint64_t addr);
@@ -43,7 +43,7 @@ void ranges_drop(struct ranges *t, uint64_t start, uint64_t end);
 /* ranges_move() - as mremap(2) did: what was in [from, from+len) is now at @to, nothing else is there. */
 void ranges_move(struct ranges *t, uint64_t from, uint64_t to, uint64_t len);
 
-/* ranges_copy() - of a process that forked. @ret: empty. */
+/* ranges_copy() - what a child of the process that @t is of will want. @ret: empty. */
 void ranges_copy(struct ranges *ret, const struct ranges *t);
 
 /*

@@ -28,6 +28,7 @@ static const char *const kinds[] = {
 	[RES_PIDFD] = "pidfd",
 	[RES_PROC] = "proc",
 	[RES_MQUEUE] = "mqueue",
+	[RES_NETLINK] = "netlink",
 };
 
 static void put_str(json_t *o, const char *key, const char *s)

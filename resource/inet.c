@@ -181,7 +181,7 @@ static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 		return -1;
 	if (s->listener && check_queued(set, d, s, err) < 0)
 		return -1;
-	if (check_ulp(set, d, s, err) < 0 || check_settled(set, d, s, err) < 0)
+	if (sockopt_check(set, d, err) < 0 || check_ulp(set, d, s, err) < 0 || check_settled(set, d, s, err) < 0)
 		return -1;
 	return keep_queue(set, d, s, err);
 }

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -17,6 +19,9 @@
 #endif
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP	262
+#endif
+#ifndef SO_GET_FILTER
+#define SO_GET_FILTER	SO_ATTACH_FILTER
 #endif
 #ifndef SO_PASSPIDFD
 #define SO_PASSPIDFD	76
@@ -82,6 +87,13 @@ static const struct option { int level, name, flags; } options[] = {
 	{ IPPROTO_IP, IP_FREEBIND, HINT },
 	{ IPPROTO_IP, IP_TRANSPARENT, HINT },
 	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HINT },
+	{ SOL_NETLINK, NETLINK_PKTINFO, 0 },
+	{ SOL_NETLINK, NETLINK_BROADCAST_ERROR, 0 },
+	{ SOL_NETLINK, NETLINK_NO_ENOBUFS, 0 },
+	{ SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, HINT },
+	{ SOL_NETLINK, NETLINK_CAP_ACK, 0 },
+	{ SOL_NETLINK, NETLINK_EXT_ACK, 0 },
+	{ SOL_NETLINK, NETLINK_GET_STRICT_CHK, 0 },
 	{ IPPROTO_TCP, TCP_NODELAY, 0 },
 	{ IPPROTO_TCP, TCP_CORK, LAST },
 	{ IPPROTO_TCP, TCP_KEEPIDLE, 0 },
@@ -128,13 +140,68 @@ static int sized_by_kernel(int fd, int name)
 
 static int has_level(int domain, int protocol, int level)
 {
+	int inet = domain == AF_INET || domain == AF_INET6;
+
 	switch (level) {
 	case IPPROTO_IPV6: return domain == AF_INET6;
-	case IPPROTO_IP: return domain == AF_INET || domain == AF_INET6;
-	case IPPROTO_TCP: return (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP) && domain != AF_UNIX;
-	case IPPROTO_UDP: return protocol == IPPROTO_UDP && domain != AF_UNIX;
+	case IPPROTO_IP: return inet;
+	case IPPROTO_TCP: return inet && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+	case IPPROTO_UDP: return inet && protocol == IPPROTO_UDP;
+	case SOL_NETLINK: return domain == AF_NETLINK;
 	default: return 1;
 	}
+}
+
+/* The filter of a socket: its instructions, malloc'ed; none: *ret_len 0. -1: there is one that cannot be read. */
+static int get_filter(int fd, struct sock_filter **ret, size_t *ret_len)
+{
+	socklen_t n = 0;
+
+	*ret = NULL;
+	*ret_len = 0;
+	/* The kernel counts instructions here, not bytes. */
+	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &n) < 0)
+		return errno == EACCES ? -1 : 0;
+	if (!n)
+		return 0;
+	*ret = xcalloc(n, sizeof(**ret));
+	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, *ret, &n) < 0)
+		return -1;
+	*ret_len = n;
+	return 0;
+}
+
+int sockopt_check(const struct res_set *set, const struct desc *d, struct err *err)
+{
+	cleanup_free struct sock_filter *filter = NULL;
+	size_t n;
+
+	if (get_filter(d->fd, &filter, &n) < 0)
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "a BPF program filters what it receives, which cannot be read");
+	return 0;
+}
+
+static void save_filter(struct res_set *set, const struct desc *d)
+{
+	cleanup_free struct sock_filter *filter = NULL;
+	size_t n;
+
+	if (get_filter(d->fd, &filter, &n) == 0 && n)
+		rec_put_sockopt(set->recs, &(struct rec_sockopt){
+			.ino = d->st.st_ino,
+			.level = SOL_SOCKET,
+			.name = SO_ATTACH_FILTER,
+			.value = { filter, n * sizeof(*filter) },
+		});
+}
+
+static int set_filter(int fd, struct bytes value)
+{
+	struct sock_fprog prog = {
+		.len = (unsigned short)(value.len / sizeof(struct sock_filter)), .filter = (void *)value.data,
+	};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog));
 }
 
 void sockopt_save(struct res_set *set, const struct desc *d)
@@ -161,6 +228,7 @@ void sockopt_save(struct res_set *set, const struct desc *d)
 			.value = { now, len },
 		});
 	}
+	save_filter(set, d);
 }
 
 static int set_one(int fd, const struct option *o, const struct rec_sockopt *r)
@@ -190,6 +258,11 @@ int sockopt_restore(const struct rset *set, const struct rdesc *d, int fd, enum 
 	while ((r = rset_next(set, d, REC_TAG_sockopt, &pos))) {
 		const struct option *o = find(r->level, r->name);
 
+		/* It may drop what is put back into queues. */
+		if (r->level == SOL_SOCKET && r->name == SO_ATTACH_FILTER && when == SOCKOPT_LAST &&
+		    set_filter(fd, r->value) < 0)
+			return err_set(err, err_code_of_errno(errno), errno, "cannot attach the filter of %s again",
+				       d->rec->name);
 		if (!o || !(o->flags & LAST) != (when == SOCKOPT_BEFORE_BIND))
 			continue;
 		if (set_one(fd, o, r) < 0 && !(o->flags & HINT))

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Internet sockets: inet*.c, sockopt.c. */
+/* Internet and netlink sockets: inet*.c, netlink.c, sockopt.c. */
 #include "res_fixture.h"
 
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -629,6 +631,68 @@ static void test_udp(void **state UNUSED)
 	fix_free(f);
 }
 
+static void test_netlink(void **state UNUSED)
+{
+	struct fix *f = fix_new();
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = 0x7654321, .nl_groups = 1 << (RTNLGRP_LINK - 1) }, b = { 0 };
+	struct { struct nlmsghdr h; struct rtgenmsg m; } ask = {
+		{ sizeof(ask), RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0 }, { AF_UNSPEC },
+	};
+	int nl = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE), nf = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+	socklen_t len = sizeof(b);
+	char buf[8192];
+
+	assert_int_equal(bind(nl, (void *)&a, sizeof(a)), 0);
+	set(nl, SOL_NETLINK, NETLINK_EXT_ACK, 1);
+	fix_add(f, nl);
+	fix_save(f);
+	close(nl);
+	fix_restore(f);
+	assert_int_equal(getsockname(fix_fd(f, nl), (void *)&b, &len), 0);
+	assert_memory_equal(&a, &b, sizeof(a));
+	assert_int_equal(get(fix_fd(f, nl), SOL_NETLINK, NETLINK_EXT_ACK), 1);
+	assert_int_equal(send(fix_fd(f, nl), &ask, sizeof(ask), 0), sizeof(ask));
+	assert_true(recv(fix_fd(f, nl), buf, sizeof(buf), 0) > 0);
+	fix_free(f);
+
+	f = fix_new();
+	nl = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	assert_int_equal(send(nl, &ask, sizeof(ask), 0), sizeof(ask));
+	fix_add(f, nl);
+	assert_int_equal(fix_check(f), -1);
+	assert_int_equal(f->set.again, 1);
+	close(nl);
+	fix_free(f);
+
+	f = fix_new();
+	fix_add(f, nf);
+	assert_int_equal(fix_check(f), -1);
+	assert_non_null(strstr(f->err.msg, "netlink"));
+	close(nf);
+	fix_free(f);
+}
+
+static void test_filter(void **state UNUSED)
+{
+	struct sock_filter none[] = { { BPF_RET | BPF_K, 0, 0, 0 } };	/* drops all */
+	struct sock_fprog prog = { 1, none };
+	struct fix *f = fix_new();
+	int r = bound(AF_INET, SOCK_DGRAM), s = socket(AF_INET, SOCK_DGRAM, 0);
+	union addr a = name(r, 0);
+
+	connect(s, &a.any, sizeof(a));
+	send(s, "kept", 4, 0);
+	assert_int_equal(setsockopt(r, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)), 0);
+	fix_add(f, r), fix_add(f, s);
+	fix_save(f);
+	close(r), close(s);
+	fix_restore(f);
+	expect(fix_fd(f, r), "kept");
+	send(fix_fd(f, s), "lost", 4, 0);
+	expect_error(fix_fd(f, r), EAGAIN);
+	fix_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -647,6 +711,8 @@ int main(void)
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_ended),
 		cmocka_unit_test(test_udp),
+		cmocka_unit_test(test_netlink),
+		cmocka_unit_test(test_filter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

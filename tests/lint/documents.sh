@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # documents.sh - every record is described in doc/image-format.md, every reason code in a man page,
-# every message to and from the library in doc/protocol.md, every option of a program in its man page.
+# every kind of open file in doc/SUPPORT.md, every message to and from the library in doc/protocol.md, every option of a program in its man page.
 set -eu
 : "${srcdir:=.}" "${builddir:=.}"
 cd "$srcdir"
@@ -18,6 +18,12 @@ fi
 if [ -e doc/protocol.md ]; then
 	for name in $(sed -n 's/^[[:space:]]*X([0-9]*,[[:space:]]*\([A-Z_]*\),.*TO_.*/\1/p' common/agent.h); do
 		grep -q -w -e "$name" doc/protocol.md || missing doc/protocol.md "the message $name"
+	done
+fi
+
+if [ -e doc/SUPPORT.md ]; then
+	for name in $(sed -n 's/^[[:space:]]*\.name = "\([a-z0-9_]*\)",$/\1/p' resource/*.c | grep -v -x unknown); do
+		grep -q -w -e "$name" doc/SUPPORT.md || missing doc/SUPPORT.md "the kind $name"
 	done
 fi
 

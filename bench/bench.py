@@ -5,12 +5,14 @@
 Runs are in pairs, A B A B ..., so that what else the machine does meets both; a line shows the
 medians, the median of the pairs' ratios, and the smallest and the largest of these. Nothing here
 passes or fails. NAME (or BENCH_FILTER, words) are shell patterns of benchmarks; --list shows them.
+DMTCP and CRIU are measured beside ckpt where they are installed, and usable.
 """
 import argparse
 import fnmatch
 import glob
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -75,7 +77,7 @@ def compare(name, unit, native, others, pairs):
         for _ in range(pairs):
             a.append(native())
             b.append(other())
-        show(name, unit, a, b, [y / x for x, y in zip(a, b)], who)
+        show(name, unit, a, b, quotients(a, b), who)
 
 
 # ---- programs as they run, and as they start ----
@@ -101,25 +103,28 @@ def bench_launch(_):
         for _ in range(args.pairs * 10):
             a.append(1000 * seconds([true]))
             b.append(1000 * seconds(launch + [true]))
-        show("launch", "ms", a, b, [y / x for x, y in zip(a, b)], who)
+        show("launch", "ms", a, b, quotients(a, b), who)
         show("launch, added", "ms", [], [y - x for x, y in zip(a, b)], [], who)
 
 
 # ---- checkpoints ----
 
 class Job:
-    """bench/job under ckpt_launch."""
+    """bench/job, and what it has said."""
     count = 0
 
     def __init__(self, mib, processes):
         Job.count += 1
         self.name = "bench-%d-%d" % (os.getpid(), Job.count)
         self.dir = os.path.join(store, self.name)
+        self.image = os.path.join(self.dir, "c")
         self.log = os.path.join(work, self.name + ".log")
-        self.front = subprocess.Popen([program("ckpt_launch"), "--quiet", "--name=" + self.name,
-                                       "--checkpoint-dir=" + self.dir, helper("job"), str(mib), str(processes),
-                                       self.log], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        self.until(lambda line: line == "ready")
+        self.front = self.spawn([helper("job"), str(mib), str(processes), self.log])
+        end = time.monotonic() + LIMIT
+        while "ready" not in self.lines():
+            if time.monotonic() > end or self.front.poll() is not None:
+                raise RuntimeError("job %s does not start" % self.name)
+            time.sleep(0.01)
         time.sleep(0.05)
 
     def lines(self):
@@ -129,57 +134,120 @@ class Job:
         except FileNotFoundError:
             return []
 
-    def until(self, wanted):
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:
-            for line in self.lines():
-                if wanted(line):
-                    return line
-            time.sleep(0.01)
-        raise RuntimeError("job %s says nothing" % self.name)
-
     def gaps(self, since):
         """[ns, before, after] of each time it stood still, after CLOCK_REALTIME @since."""
         all_gaps = [[int(n) for n in line.split()[1:]] for line in self.lines() if line.startswith("gap")]
         return [g for g in all_gaps if g[2] > since]
 
-    def command(self, *argv):
-        begun = time.perf_counter()
-        subprocess.run([program("ckpt_command"), "--quiet", *argv], check=True, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.DEVNULL)
-        return time.perf_counter() - begun
-
-    def checkpoint(self, running):
-        return self.command("--checkpoint", "--leave-running=%s" % ("true" if running else "false"),
-                            "--id=c", self.name)
-
-    def remove_image(self):
-        shutil.rmtree(os.path.join(self.dir, "c"))
-
-    def image_size(self):
-        return sum(os.path.getsize(p) for p in glob.glob(os.path.join(self.dir, "c", "*")))
-
-    def restart(self):
-        """Seconds from the start of ckpt_restart to the program's first own instruction."""
+    def restart(self, eager=False):
+        """Seconds from the start of the restart to the program's first own instruction."""
         begun = time.time_ns()
-        self.front = subprocess.Popen([program("ckpt_restart"), "--image-path=" + os.path.join(self.dir, "c"),
-                                       "--name=" + self.name], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.front = self.respawn(eager)
         end = time.monotonic() + LIMIT
-        while time.monotonic() < end and self.front.poll() is None:
+        while time.monotonic() < end and self.front.poll() in (None, 0):
             back = [g for g in self.gaps(begun) if g[1] < begun]
             if back:
                 return (back[0][2] - begun) / 1e9
             time.sleep(0.005)
         raise RuntimeError("job %s did not come back" % self.name)
 
-    def end(self):
-        self.command("--kill", self.name)
-        self.front.wait()
+    def image_files(self):
+        return glob.glob(os.path.join(self.image, "*"))
 
     def drop(self):
-        if self.front.poll() is None:
-            self.end()
+        self.end()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def run(*argv):
+    """Seconds that a program takes, which has to succeed."""
+    begun = time.perf_counter()
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def background(*argv):
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            start_new_session=True)
+
+
+class CkptJob(Job):
+    who = "ckpt"
+
+    def spawn(self, argv):
+        return background(program("ckpt_launch"), "--quiet", "--name=" + self.name, "--checkpoint-dir=" + self.dir,
+                          *argv)
+
+    def checkpoint(self, running):
+        ret = run(program("ckpt_command"), "--quiet", "--checkpoint", "--id=c",
+                  "--leave-running=%s" % ("true" if running else "false"), self.name)
+        if not running:
+            self.front.wait()
+        return ret
+
+    def respawn(self, eager):
+        return background(program("ckpt_restart"), "--image-path=" + self.image, "--name=" + self.name,
+                          *(["--eager"] if eager else []))
+
+    def end(self):
+        if self.front.poll() is None:
+            run(program("ckpt_command"), "--quiet", "--kill", self.name)
+            self.front.wait()
+
+
+class CriuJob(Job):
+    who = "criu"
+
+    def spawn(self, argv):
+        self.pid = None
+        ret = background(*argv)
+        self.pid = ret.pid
+        return ret
+
+    def checkpoint(self, running):
+        os.makedirs(self.image)
+        ret = run(criu(), "dump", "--tree=%d" % self.pid, "--images-dir=" + self.image, "--log-file=dump.log",
+                  *(["--leave-running"] if running else []))
+        if not running:
+            self.front.wait()
+        return ret
+
+    def respawn(self, _):
+        return background(criu(), "restore", "--restore-detached", "--images-dir=" + self.image,
+                          "--log-file=restore.log")
+
+    def end(self):
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        if self.front.pid == self.pid:
+            self.front.wait()
+        while os.path.exists("/proc/%d" % self.pid) and self.front.pid != self.pid:
+            time.sleep(0.001)
+
+
+def criu():
+    return shutil.which("criu", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def kinds():
+    """Jobs of ours, and of CRIU where that is there, works, and may be used."""
+    usable = criu() and os.geteuid() == 0 and \
+        subprocess.run([criu(), "check"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    return [CkptJob, CriuJob] if usable else [CkptJob]
+
+
+def rounds():
+    return range(args.pairs // 2 or 1)
+
+
+def ms(values):
+    return [1000 * v for v in values]
+
+
+def quotients(a, b):
+    return [y / x for x, y in zip(a, b)]
 
 
 def plain(*argv):
@@ -196,72 +264,73 @@ def plain_write(mib):
 def bench_stop(name):
     """Default checkpoint: blocking, the job ends after it."""
     mib = int(name.split("-")[1])
-    a, b = [], []
-    for _ in range(args.pairs // 2 or 1):
-        a.append(plain_write(mib))
-        job = Job(mib, 1)
-        b.append(job.checkpoint(False))
-        job.front.wait()
-        job.drop()
-    show("%s, time" % name, "ms", [1000 * t for t in a], [1000 * t for t in b], [])
-    show("%s, speed" % name, "MiB/s", [mib / t for t in a], [mib / t for t in b], [x / y for x, y in zip(a, b)])
+    for kind in kinds():
+        a, b = [], []
+        for _ in rounds():
+            a.append(plain_write(mib))
+            job = kind(mib, 1)
+            b.append(job.checkpoint(False))
+            job.drop()
+        show("%s, time" % name, "ms", ms(a), ms(b), [], job.who)
+        show("%s, speed" % name, "MiB/s", [mib / t for t in a], [mib / t for t in b], quotients(b, a), job.who)
 
 
 def bench_running(name):
     mib = int(name.split("-")[1])
-    job = Job(mib, 1)
-    fork, write, pause, total = [], [], [], []
-    for _ in range(args.pairs // 2 or 1):
-        fork.append(plain("fork", mib))
-        write.append(plain_write(mib))
-        begun = time.time_ns()
-        total.append(job.checkpoint(True))
-        time.sleep(0.1)
-        pause.append(max(g[0] for g in job.gaps(begun)) / 1e9)
-        job.remove_image()
-    job.end()
-    job.drop()
-    show("%s, pause" % name, "ms", [1000 * t for t in fork], [1000 * t for t in pause],
-         [y / x for x, y in zip(fork, pause)])
-    show("%s, total" % name, "ms", [1000 * t for t in write], [1000 * t for t in total],
-         [y / x for x, y in zip(write, total)])
+    for kind in kinds():
+        job = kind(mib, 1)
+        fork, write, pause, total = [], [], [], []
+        for _ in rounds():
+            fork.append(plain("fork", mib))
+            write.append(plain_write(mib))
+            begun = time.time_ns()
+            total.append(job.checkpoint(True))
+            time.sleep(0.1)
+            pause.append(max(g[0] for g in job.gaps(begun)) / 1e9)
+            shutil.rmtree(job.image)
+        job.drop()
+        show("%s, pause" % name, "ms", ms(fork), ms(pause), quotients(fork, pause), job.who)
+        show("%s, total" % name, "ms", ms(write), ms(total), quotients(write, total), job.who)
 
 
 def bench_restart(name):
     mib = int(name.split("-")[1])
-    job = Job(mib, 1)
-    job.checkpoint(False)
-    job.front.wait()
-    a, b = [], []
-    for _ in range(args.pairs // 2 or 1):
-        a.append(plain("read", mib, max(glob.glob(job.dir + "/c/*"), key=os.path.getsize)))
-        b.append(job.restart())
-        job.end()
-    job.drop()
-    show(name, "ms", [1000 * t for t in a], [1000 * t for t in b], [y / x for x, y in zip(a, b)])
+    for kind in kinds():
+        job = kind(mib, 1)
+        job.checkpoint(False)
+        read, lazy, eager = [], [], []
+        for _ in rounds():
+            read.append(plain("read", mib, max(job.image_files(), key=os.path.getsize)))
+            for times, at_once in ((lazy, False), (eager, True)):
+                times.append(job.restart(at_once))
+                job.end()
+        job.drop()
+        show(name, "ms", ms(read), ms(lazy), quotients(read, lazy), job.who)
+        if kind is CkptJob:
+            show("%s, --eager" % name, "ms", ms(read), ms(eager), quotients(read, eager), job.who)
 
 
 def bench_processes(name):
     count = int(name.split("-")[1])
-    stop, running, back = [], [], []
-    for _ in range(args.pairs // 2 or 1):
-        job = Job(0, count)
-        running.append(job.checkpoint(True))
-        job.remove_image()
-        stop.append(job.checkpoint(False))
-        job.front.wait()
-        back.append(job.restart())
-        job.drop()
-    for what, times in (("checkpoint", stop), ("left running", running), ("restart", back)):
-        show("%s, %s" % (name, what), "ms", [], [1000 * t for t in times], [])
+    for kind in kinds():
+        stop, running, back = [], [], []
+        for _ in rounds():
+            job = kind(0, count)
+            running.append(job.checkpoint(True))
+            shutil.rmtree(job.image)
+            stop.append(job.checkpoint(False))
+            back.append(job.restart())
+            job.drop()
+        for what, times in (("checkpoint", stop), ("left running", running), ("restart", back)):
+            show("%s, %s" % (name, what), "ms", [], ms(times), [], job.who)
 
 
 def bench_size(_):
-    job = Job(0, 1)
-    job.checkpoint(False)
-    job.front.wait()
-    show("image of one process", "KiB", [], [job.image_size() / 1024], [])
-    job.drop()
+    for kind in kinds():
+        job = kind(0, 1)
+        job.checkpoint(False)
+        show("image of one process", "KiB", [], [sum(map(os.path.getsize, job.image_files())) / 1024], [], job.who)
+        job.drop()
 
 
 def memory_enough(mib):

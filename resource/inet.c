@@ -223,6 +223,8 @@ static int inet_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 		set->recs->len += q->len;
 	}
 	sockopt_save(set, d);
+	if (!s->state)
+		inet_group_save(set, s);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
  *   inet_connect.c	connections
  *   inet_fill.c	queues filled, sides shut down, connections that lead nowhere any more
  *   inet_udp.c		datagrams
+ *   inet_group.c	multicast groups
  *   inet_lo.c		addresses that are not here
  *
  * Context: HOST.
@@ -111,6 +112,9 @@ int inet_queue_settle(const struct inet_sock *to, const struct inet_sock *from);
 int inet_queue_tcp(struct res_set *set, struct desc *d, const struct inet_sock *s, struct rec_buf *out, struct err *err);
 int inet_queue_udp(struct res_set *set, struct desc *d, struct rec_buf *out, struct err *err);
 
+/* inet_group_save() - a sockopt record for every multicast group that it has joined. */
+void inet_group_save(struct res_set *set, const struct inet_sock *s);
+
 /* ---- both ---- */
 
 /* How large a queue may grow. inet_window_open() - make room for @room bytes; inet_window_put() - as it was. */
@@ -181,5 +185,7 @@ int inet_end(struct rset *set, struct inet_made *m, struct err *err);
 /* When all datagram sockets are bound: inet_udp_fill(), then inet_udp_connect(). */
 int inet_udp_fill(struct rset *set, struct inet_made *m, struct err *err);
 int inet_udp_connect(struct rset *set, struct inet_made *m, struct err *err);
+/* inet_group_restore() - join again; a group that cannot be joined here is worth a warning. */
+void inet_group_restore(struct rset *set, const struct inet_made *m);
 
 #endif

@@ -88,11 +88,12 @@ int inet_udp_fill(struct rset *set, struct inet_made *m, struct err *err UNUSED)
 	return 0;
 }
 
-int inet_udp_connect(struct rset *set UNUSED, struct inet_made *m, struct err *err UNUSED)
+int inet_udp_connect(struct rset *set, struct inet_made *m, struct err *err UNUSED)
 {
 	union inet_sockaddr u;
 	char text[INET_TEXT];
 
+	inet_group_restore(set, m);
 	if (m->rec->state != RES_SOCKET_CONNECTED)
 		return 0;
 	if (connect(m->fd, &u.any, inet_sockaddr_of(&m->remote, (int)m->rec->family, &u)) < 0)

@@ -631,6 +631,31 @@ static void test_udp(void **state UNUSED)
 	fix_free(f);
 }
 
+static void test_group(void **state UNUSED)
+{
+	struct fix *f = fix_new();
+	int four = bound(AF_INET, SOCK_DGRAM), six = socket(AF_INET6, SOCK_DGRAM, 0);
+	struct ip_mreqn m = { .imr_multiaddr.s_addr = inet_addr("239.1.2.3"), .imr_address.s_addr = htonl(INADDR_LOOPBACK) };
+	struct ip_mreq_source only = { .imr_multiaddr.s_addr = inet_addr("239.9.9.9"), .imr_interface.s_addr = htonl(INADDR_LOOPBACK),
+				       .imr_sourceaddr.s_addr = inet_addr("127.0.0.9") };
+	struct ipv6_mreq m6 = { .ipv6mr_interface = 1 };
+
+	inet_pton(AF_INET6, "ff02::77", &m6.ipv6mr_multiaddr);
+	assert_int_equal(setsockopt(four, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof(m)), 0);
+	assert_int_equal(setsockopt(four, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &only, sizeof(only)), 0);
+	assert_int_equal(setsockopt(six, IPPROTO_IPV6, IPV6_JOIN_GROUP, &m6, sizeof(m6)), 0);
+	fix_add(f, four), fix_add(f, six);
+	fix_save(f);
+	close(four), close(six);
+	fix_restore(f);
+	/* Only what was joined can be left. */
+	assert_int_equal(setsockopt(fix_fd(f, four), IPPROTO_IP, IP_DROP_MEMBERSHIP, &m, sizeof(m)), 0);
+	assert_int_equal(setsockopt(fix_fd(f, four), IPPROTO_IP, IP_DROP_MEMBERSHIP, &m, sizeof(m)), -1);
+	assert_int_equal(setsockopt(fix_fd(f, four), IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP, &only, sizeof(only)), 0);
+	assert_int_equal(setsockopt(fix_fd(f, six), IPPROTO_IPV6, IPV6_LEAVE_GROUP, &m6, sizeof(m6)), 0);
+	fix_free(f);
+}
+
 static void test_netlink(void **state UNUSED)
 {
 	struct fix *f = fix_new();
@@ -711,6 +736,7 @@ int main(void)
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_ended),
 		cmocka_unit_test(test_udp),
+		cmocka_unit_test(test_group),
 		cmocka_unit_test(test_netlink),
 		cmocka_unit_test(test_filter),
 	};

@@ -53,7 +53,7 @@ char *proc_link(pid_t pid, const char *name)
 enum {
 	STAT_PPID = 4, STAT_PGRP, STAT_SESSION, STAT_TTY_NR, STAT_TPGID, STAT_NICE = 19, STAT_THREADS,
 	STAT_START_TIME = 22, STAT_START_CODE = 26, STAT_END_CODE, STAT_START_STACK,
-	STAT_EXIT_SIGNAL = 38, STAT_RT_PRIORITY = 40, STAT_POLICY, STAT_START_DATA = 45, STAT_END_DATA,
+	STAT_EXIT_SIGNAL = 38, STAT_PROCESSOR, STAT_RT_PRIORITY, STAT_POLICY, STAT_START_DATA = 45, STAT_END_DATA,
 	STAT_START_BRK, STAT_ARG_START, STAT_ARG_END, STAT_ENV_START, STAT_ENV_END, STAT_EXIT_CODE,
 	STAT_FIELDS
 };
@@ -95,6 +95,7 @@ static int parse_stat(const char *text, struct proc_stat *ret)
 	ret->end_code = f[STAT_END_CODE];
 	ret->start_stack = f[STAT_START_STACK];
 	ret->exit_signal = (int)f[STAT_EXIT_SIGNAL];
+	ret->processor = (int)f[STAT_PROCESSOR];
 	ret->rt_priority = f[STAT_RT_PRIORITY];
 	ret->policy = f[STAT_POLICY];
 	ret->start_data = f[STAT_START_DATA];

@@ -20,7 +20,7 @@ struct proc_stat {			/* proc_pid_stat(5); numbers as our namespace sees them */
 	pid_t pid, ppid, pgrp, session, tpgid;
 	char comm[64];
 	char state;
-	int tty_nr, nice, num_threads, exit_signal, exit_code;
+	int tty_nr, nice, num_threads, exit_signal, processor, exit_code;
 	uint64_t start_time, rt_priority, policy;
 	uint64_t start_code, end_code, start_stack, start_data, end_data, start_brk;
 	uint64_t arg_start, arg_end, env_start, env_end;

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -89,13 +90,39 @@ static int64_t exec_start(pid_t pid, pid_t tid)
 	return ret;
 }
 
+/*
+ * CLOCK_MONOTONIC minus the scheduler's clock of processor @cpu, 0 not known. Each has its own, which
+ * leaves out interrupts or stolen time: they are seconds apart after a while. So we go there to read it;
+ * asking for our CPU time brings our exec_start up to date. CLOCK_MONOTONIC is read after it, so that what
+ * comes in between makes a time-out longer, never shorter.
+ */
+static int64_t clock_of(int cpu)
+{
+	static int64_t known[CPU_SETSIZE];
+	cpu_set_t before, one;
+	struct timespec ts;
+	int64_t exec;
+
+	if (cpu < 0 || cpu >= CPU_SETSIZE || known[cpu])
+		return cpu < 0 || cpu >= CPU_SETSIZE ? 0 : known[cpu];
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (sched_getaffinity(0, sizeof(before), &before) || sched_setaffinity(0, sizeof(one), &one))
+		return 0;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	exec = exec_start(getpid(), getpid());
+	if (exec)
+		known[cpu] = io_monotonic_ns() - exec;
+	sched_setaffinity(0, sizeof(before), &before);
+	return known[cpu];
+}
+
 /* What the thread is blocked in, and for how long; it cannot be told any more once our signal has woken it. */
 static void look_at_call(struct rproc *p)
 {
 	char *text = proc_readf(NULL, "/proc/%d/task/%d/syscall", (int)p->host_pid,
 				(int)p->host_pid),
 	     *at = text;
-	struct timespec ts;
 
 	p->leader_call[0] = -2;
 	p->leader_age_ns = -1;
@@ -106,13 +133,11 @@ static void look_at_call(struct rproc *p)
 		p->leader_call[i + 1] = (int64_t)strtoull(at, &at, 16);
 	free(text);
 	if (p->leader_call[0] >= 0) {
-		int64_t began = exec_start(p->host_pid, p->host_pid), now;
+		int64_t began = exec_start(p->host_pid, p->host_pid);
+		int64_t offset = began ? clock_of(p->stat.processor) : 0;
 
-		clock_gettime(CLOCK_THREAD_CPUTIME_ID,
-			      &ts); /* brings our own exec_start up to date */
-		now = exec_start(getpid(), getpid());
-		if (began && now >= began)
-			p->leader_age_ns = now - began;
+		if (offset)
+			p->leader_age_ns = MAX(0, io_monotonic_ns() - began - offset);
 	}
 }
 

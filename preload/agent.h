@@ -44,13 +44,24 @@ struct retry_note {
 	uint8_t arg, unit;
 	uint32_t magic;
 };
+#define RETRY_IOV 8
 struct retry_frame {
 	uint64_t regs[6];		/* the program's rdi rsi rdx r10 r8 r9 */
 	struct retry_note note;
 	uint64_t rip, rsp;		/* and where it goes on */
+	int64_t done;			/* bytes that were transferred before */
+	int64_t late;			/* not 0: a poll for the sake of @call; the result when time is over */
+	int64_t call;
+	uint64_t call_rip;
+	uint64_t call_regs[6];
+	struct { int32_t fd; int16_t events, revents; } pollfd;
+	struct { uint64_t base, len; } iov[RETRY_IOV];
+	uint64_t msghdr[7];
 };
 _Static_assert(sizeof(struct retry_note) == 32, "park_x86_64.S");
 _Static_assert(offsetof(struct retry_frame, rip) == 80, "park_x86_64.S");
+_Static_assert(offsetof(struct retry_frame, done) == 96, "park_x86_64.S");
+_Static_assert(offsetof(struct retry_frame, call_regs) == 128, "park_x86_64.S");
 
 /* What a follower is asked to do while it is parked: value of park.word. */
 enum { PARK_WAIT, PARK_DEQUEUE, PARK_GO };
@@ -103,6 +114,8 @@ HIDDEN void agent_restorer(void);
 /* clone_on() - run fn(arg) on @stack in a clone made with @flags; its pid or -errno. fn's return ends it. */
 HIDDEN long clone_on(unsigned long flags, void *stack, int (*fn)(void *), void *arg);
 extern HIDDEN const char retry_call[], retry_after[];
+/* syscall.S: behind the instruction in syscall(2), whose number is just below the stack pointer */
+extern HIDDEN const char syscall_after[];
 
 /* Scratch memory of the leader. */
 struct arena { unsigned char *base; size_t size, used; };
@@ -117,7 +130,6 @@ HIDDEN int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t
 
 /* scout.c: stop all other threads. LEADER. Return 0, or the tid that would not stop. */
 HIDDEN uint32_t scout_stop_threads(struct park *leader, struct arena *arena);
-HIDDEN int64_t scout_wait_began(const char *sched_text, int64_t now_exec, int64_t now);
 
 /* leader.c: the conversation with the round. LEADER. */
 HIDDEN void leader_run(struct park *leader);

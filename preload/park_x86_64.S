@@ -93,6 +93,10 @@ clone_on:
  *	48..79	struct retry_note
  *	80	address to return to
  *	88	stack pointer of the program
+ *	96	bytes that went before: to be added to the result, or the result if it is an error
+ *	104	not 0: this is a poll for another call's sake; its result when the time is over
+ *	112	that call's number, and 120 its address: to be made if there was something; address 0:
+ *	128	to be made from here with these arguments
  */
 	.hidden	retry_call
 	.globl	retry_call
@@ -113,7 +117,42 @@ retry_call:
 	.cfi_escape 0x10, 0x09, 0x02, 0x77, 0x28
 	syscall
 retry_after:
-	mov	0(%rsp), %rdi
+	mov	104(%rsp), %rcx
+	jrcxz	3f
+	/* a poll: 0 too late, positive: make the call, else an error */
+	mov	%rax, %rcx
+	jrcxz	1f
+	bswap	%rcx
+	movzbl	%cl, %ecx
+	jrcxz	2f
+	jmp	5f
+1:	mov	104(%rsp), %rax
+	jmp	5f
+2:	mov	112(%rsp), %rax
+	mov	120(%rsp), %rcx
+	jrcxz	6f
+	mov	%rcx, 80(%rsp)
+	jmp	5f
+6:	mov	%rcx, 104(%rsp)
+	mov	128(%rsp), %rdi
+	mov	136(%rsp), %rsi
+	mov	144(%rsp), %rdx
+	mov	152(%rsp), %r10
+	mov	160(%rsp), %r8
+	mov	168(%rsp), %r9
+	jmp	retry_call
+	/* the rest of a transfer */
+3:	mov	%rax, %rcx
+	bswap	%rcx
+	movzbl	%cl, %ecx
+	jrcxz	4f
+	mov	96(%rsp), %rcx
+	jrcxz	5f
+	mov	%rcx, %rax
+	jmp	5f
+4:	mov	96(%rsp), %rcx
+	lea	(%rax, %rcx), %rax
+5:	mov	0(%rsp), %rdi
 	mov	8(%rsp), %rsi
 	mov	16(%rsp), %rdx
 	mov	24(%rsp), %r10

@@ -8,37 +8,38 @@
  * (signal(7)): the frame then says rax = -EINTR with rip behind a `syscall` instruction. Putting the
  * call's number back and rip on the instruction issues it again; its arguments are still there. Where
  * a relative time-out would begin anew, the call is issued from a small frame of ours on the
- * thread's stack (retry_call in park_x86_64.S) with the rest of the time instead.
+ * thread's stack (retry_call in park_x86_64.S) with the rest of the time instead. From such a frame,
+ * too, a transfer of which a part was done goes on with the rest, and a socket with a time-out of its
+ * own is first waited for (its calls would take all of that time again).
  */
 #include <errno.h>
 #include <linux/futex.h>
 #include <linux/time_types.h>
 #include "agent.h"
 #include "mem.h"
+#include "retry.h"
 #include "sys.h"
 
 #undef errno
 
-/* How a call is given its time-out. In select, pselect6 and ppoll the kernel itself leaves the rest. */
-enum unit { UNIT_MS, UNIT_TIMESPEC, UNIT_NANOSLEEP };
-
+/* In select, pselect6 and ppoll the kernel itself leaves the rest. */
 static const struct timed {
 	uint16_t nr;
 	uint8_t arg;			/* which argument, from 0 */
 	uint8_t unit;
 } timed[] = {
-	{__NR_poll, 2, UNIT_MS},
-	{__NR_epoll_wait, 3, UNIT_MS},
-	{__NR_epoll_pwait, 3, UNIT_MS},
-	{441 /* epoll_pwait2 */, 3, UNIT_TIMESPEC},
-	{__NR_nanosleep, 0, UNIT_NANOSLEEP},
-	{__NR_clock_nanosleep, 2, UNIT_NANOSLEEP}, /* unless TIMER_ABSTIME */
-	{__NR_futex, 3, UNIT_TIMESPEC}, /* FUTEX_WAIT only: the others take absolute times */
-	{__NR_semtimedop, 3, UNIT_TIMESPEC},
-	{__NR_rt_sigtimedwait, 2, UNIT_TIMESPEC},
-	{__NR_io_getevents, 4, UNIT_TIMESPEC},
-	{333 /* io_pgetevents */, 4, UNIT_TIMESPEC},
-	{__NR_recvmmsg, 4, UNIT_TIMESPEC},
+	{__NR_poll, 2, RETRY_MS},
+	{__NR_epoll_wait, 3, RETRY_MS},
+	{__NR_epoll_pwait, 3, RETRY_MS},
+	{441 /* epoll_pwait2 */, 3, RETRY_TIMESPEC},
+	{__NR_nanosleep, 0, RETRY_NANOSLEEP},
+	{__NR_clock_nanosleep, 2, RETRY_NANOSLEEP}, /* unless TIMER_ABSTIME */
+	{__NR_futex, 3, RETRY_TIMESPEC}, /* FUTEX_WAIT only: the others take absolute times */
+	{__NR_semtimedop, 3, RETRY_TIMESPEC},
+	{__NR_rt_sigtimedwait, 2, RETRY_TIMESPEC},
+	{__NR_io_getevents, 4, RETRY_TIMESPEC},
+	{333 /* io_pgetevents */, 4, RETRY_TIMESPEC},
+	{__NR_recvmmsg, 4, RETRY_TIMESPEC},
 };
 
 #define RETRY_MAGIC	0x79727472u
@@ -48,13 +49,18 @@ static const struct timed {
 _Static_assert(sizeof(struct retry_note) == 32, "park_x86_64.S");
 _Static_assert(offsetof(struct retry_frame, rip) == 80, "park_x86_64.S");
 
-static const int arg_reg[6] = { REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9 };
+const int retry_arg_reg[6] = { REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9 };
 
-/* The number of the call in front of @rip, from the `mov $nr, %eax` that libc puts before it; -1 unknown. */
-static int64_t decode_nr(const unsigned char *rip)
+/*
+ * The number of the call in front of @rip, from the `mov $nr, %eax` that libc puts before it, or from
+ * where our syscall() has kept it; -1 unknown.
+ */
+static int64_t decode_nr(const unsigned char *rip, greg_t *regs)
 {
 	uint32_t nr;
 
+	if (rip == (const unsigned char *)syscall_after)
+		return ((int64_t *)regs[REG_RSP])[-1];
 	if (rip[-7] != 0xb8)
 		return -1;
 	memcpy(&nr, rip - 6, sizeof(nr));
@@ -78,11 +84,11 @@ static const struct timed *find_timed(int64_t nr, greg_t *regs)
 /* The time-out of a call in ns; 0 for none (infinite). */
 static int64_t timeout_of(const struct timed *t, greg_t *regs)
 {
-	const struct __kernel_timespec *ts = (void *)regs[arg_reg[t->arg]];
+	const struct __kernel_timespec *ts = (void *)regs[retry_arg_reg[t->arg]];
 
-	if (t->unit == UNIT_MS)
-		return (int)regs[arg_reg[t->arg]] > 0
-			       ? (int64_t)(int)regs[arg_reg[t->arg]] * 1000000
+	if (t->unit == RETRY_MS)
+		return (int)regs[retry_arg_reg[t->arg]] > 0
+			       ? (int64_t)(int)regs[retry_arg_reg[t->arg]] * 1000000
 			       : 0;
 	if (!ts)
 		return 0;
@@ -100,8 +106,8 @@ static int64_t deadline_of(const struct park *p, const struct timed *t, int64_t 
 {
 	const struct __kernel_timespec *left = NULL;
 
-	if (t->unit == UNIT_NANOSLEEP)
-		left = (void *)regs[arg_reg[t->arg + 1]];
+	if (t->unit == RETRY_NANOSLEEP)
+		left = (void *)regs[retry_arg_reg[t->arg + 1]];
 	if (left)
 		return p->stopped_ns + left->tv_sec * 1000000000 + left->tv_nsec;
 	return (p->call.since_ns ? p->call.since_ns : p->stopped_ns) + timeout;
@@ -116,17 +122,17 @@ static void set_rest(struct retry_frame *f, greg_t *regs)
 		rest = 0;
 	f->note.rest.tv_sec = rest / 1000000000;
 	f->note.rest.tv_nsec = rest % 1000000000;
-	if (f->note.unit == UNIT_MS)
-		regs[arg_reg[f->note.arg]] = (rest + 999999) / 1000000;
+	if (f->note.unit == RETRY_MS)
+		regs[retry_arg_reg[f->note.arg]] = (rest + 999999) / 1000000;
 	else
-		regs[arg_reg[f->note.arg]] = (greg_t)&f->note.rest;
+		regs[retry_arg_reg[f->note.arg]] = (greg_t)&f->note.rest;
 }
 
 /*
  * Is a signal waiting that the program will handle as soon as we leave? Then EINTR is the truth. It must
  * not be hidden: pause() would wait for a second one.
  */
-static int handled_signal_pending(const struct park *p)
+int retry_handled_signal_pending(const struct park *p)
 {
 	unsigned long set = 0;
 
@@ -152,31 +158,68 @@ static struct retry_frame *ours(greg_t *regs)
 	return f->note.magic == RETRY_MAGIC ? f : NULL;
 }
 
-static void reissue_timed(struct park *p, const struct timed *t, int64_t timeout, greg_t *regs)
+/*
+ * The signal frame lies below the program's stack pointer, and the handler's frame with @p below
+ * that: what is in @p stays untouched as long as the stack pointer is on it. When the handler
+ * runs on an alternate stack there is nothing below the program's own red zone.
+ */
+struct retry_frame *retry_make_frame(struct park *p, greg_t *regs)
 {
 	uint64_t rsp = (uint64_t)regs[REG_RSP];
 	struct retry_frame *f = &p->retry;
 
-	/*
-	 * The signal frame lies below the program's stack pointer, and the handler's frame with @p below
-	 * that: what is in @p stays untouched as long as the stack pointer is on it. When the handler
-	 * runs on an alternate stack there is nothing below the program's own red zone.
-	 */
 	if (rsp - (uint64_t)p >= SAME_STACK)
 		f = (struct retry_frame *)((rsp - RED_ZONE - sizeof(*f)) & ~15UL);
+	memset(f, 0, sizeof(*f));
 	for (int i = 0; i < 6; i++)
-		f->regs[i] = (uint64_t)regs[arg_reg[i]];
+		f->regs[i] = (uint64_t)regs[retry_arg_reg[i]];
 	f->rip = (uint64_t)regs[REG_RIP];
 	f->rsp = rsp;
 	f->note.magic = RETRY_MAGIC;
-	f->note.nr = t->nr;
-	f->note.arg = t->arg;
-	f->note.unit = t->unit;
-	f->note.deadline = deadline_of(p, t, timeout, regs);
+	return f;
+}
+
+void retry_enter_frame(struct retry_frame *f, greg_t *regs, int64_t nr, unsigned arg,
+		       enum retry_unit unit)
+{
+	f->note.nr = (uint16_t)nr;
+	f->note.arg = (uint8_t)arg;
+	f->note.unit = (uint8_t)unit;
 	regs[REG_RSP] = (greg_t)f;
 	regs[REG_RIP] = (greg_t)retry_call;
-	regs[REG_RAX] = t->nr;
-	set_rest(f, regs);
+	regs[REG_RAX] = nr;
+	if (unit != RETRY_NONE)
+		set_rest(f, regs);
+}
+
+static void reissue_timed(struct park *p, const struct timed *t, int64_t timeout, greg_t *regs)
+{
+	struct retry_frame *f = retry_make_frame(p, regs);
+
+	f->note.deadline = deadline_of(p, t, timeout, regs);
+	retry_enter_frame(f, regs, t->nr, t->arg, t->unit);
+}
+
+/* A call that was issued from a frame of ours is interrupted again. */
+static void go_on(struct park *p, struct retry_frame *f, greg_t *regs)
+{
+	if (f->call && !f->late) {	/* the poll is over, it was in the call itself */
+		f->note.nr = (uint16_t)f->call;
+		f->note.unit = RETRY_NONE;
+	}
+	if (regs[REG_RIP] == (greg_t)retry_after) {
+		int64_t r = regs[REG_RAX];
+		int part = f->note.unit == RETRY_NONE && r > 0 && r < retry_bytes_wanted(f->note.nr, regs);
+
+		if ((r != -EINTR && !part) || retry_handled_signal_pending(p))
+			return;
+		if (part && !retry_advance(f, f->note.nr, (uint64_t)r, regs))
+			return;
+		regs[REG_RIP] = (greg_t)retry_call;
+		regs[REG_RAX] = f->note.nr;
+	}
+	if (f->note.unit != RETRY_NONE)
+		set_rest(f, regs);
 }
 
 void retry_call_setup(struct park *p)
@@ -186,32 +229,37 @@ void retry_call_setup(struct park *p)
 	struct retry_frame *f = ours(regs);
 	const struct timed *t;
 	int64_t nr = p->call.nr, timeout;
+	short events = 0;
 
 	if (f) {
-		if (regs[REG_RIP] == (greg_t)retry_after) {
-			if (regs[REG_RAX] != -EINTR || handled_signal_pending(p))
-				return;
-			regs[REG_RIP] = (greg_t)retry_call;
-			regs[REG_RAX] = f->note.nr;
-		}
-		set_rest(f, regs);
+		go_on(p, f, regs);
 		return;
 	}
-	if (regs[REG_RAX] != -EINTR || rip[-2] != 0x0f || rip[-1] != 0x05)
+	if ((regs[REG_RAX] != -EINTR && regs[REG_RAX] <= 0) || rip[-2] != 0x0f || rip[-1] != 0x05)
 		return;
 	/* Seen elsewhere: the thread went on before our signal came. restart_syscall: a stop came first. */
-	if (p->call.pc != (uint64_t)rip || p->call.sp != (uint64_t)regs[REG_RSP] || nr == __NR_restart_syscall) {
+	if (p->call.pc != (uint64_t)rip || p->call.sp != (uint64_t)regs[REG_RSP] ||
+	    nr == __NR_restart_syscall) {
 		p->call.since_ns = 0;
 		nr = -1;
 	}
 	if (nr < 0)
-		nr = decode_nr(rip);
-	if (nr < 0 || nr == __NR_close || handled_signal_pending(p))
+		nr = decode_nr(rip, regs);
+	if (regs[REG_RAX] > 0) {
+		retry_part(p, nr, regs);
+		return;
+	}
+	if (nr < 0 || nr == __NR_close || retry_handled_signal_pending(p))
 		return;
 	t = find_timed(nr, regs);
 	timeout = t ? timeout_of(t, regs) : 0;
 	if (timeout > 0) {
 		reissue_timed(p, t, timeout, regs);
+		return;
+	}
+	timeout = retry_socket_timeout(nr, regs, &events);
+	if (timeout > 0) {
+		retry_poll_first(p, retry_make_frame(p, regs), nr, timeout, events, regs);
 		return;
 	}
 	regs[REG_RAX] = nr;

@@ -32,12 +32,22 @@ struct seen {
 	struct call call;
 };
 
+/* A processor's clock, see clock_of(). */
+#define CPU_CLOCKS 64
+struct cpu_clock {
+	int cpu;			/* + 1, 0 none */
+	int64_t offset;
+};
+
 struct scout {
 	uint32_t pid, leader;
 	struct arena *arena;
 	struct seen *seen;
 	size_t nseen, max;
 	uint32_t stuck;
+	struct cpu_clock clocks[CPU_CLOCKS];
+	long affinity_len;		/* bytes of it; 0 not asked for, -1 not known */
+	unsigned long affinity[128];	/* as it was before clock_of() */
 	char text[4096];
 };
 
@@ -54,48 +64,86 @@ static void task_path(char *path, size_t size, uint32_t pid, uint32_t tid, const
 	str_cat(path, size, file);
 }
 
-/*
- * scout_wait_began() - when a thread last ran, as CLOCK_MONOTONIC, from its /proc sched file.
- * @now_exec: the scheduler's clock (exec_start of a running thread), @now: CLOCK_MONOTONIC, both of one instant.
- */
-int64_t scout_wait_began(const char *sched_text, int64_t now_exec, int64_t now)
+/* exec_start of a sched file in ns: when the task last ran, by the clock of the processor it ran on; 0 not known. */
+static int64_t exec_start(const char *sched_text)
 {
 	const char *at = str_after(sched_text, "se.exec_start");
-	int64_t ms, us;
+	int64_t ms;
 
-	if (!at || !now_exec)
-		return 0;
-	while (*at == ' ' || *at == ':')
-		at++;
-	ms = (int64_t)str_u64(at, &at);
-	us = *at == '.' ? (int64_t)str_u64(at + 1, NULL) : 0;
-	ms = ms * 1000000 + us;		/* "729532.639085": milliseconds and nanoseconds */
-	return ms > now_exec ? now : now - (now_exec - ms);
-}
-
-/* The scheduler's clock now. Asking for the thread's CPU time makes the kernel bring exec_start up to date. */
-static int64_t sched_clock_now(struct scout *s, int64_t *now)
-{
-	const char *at;
-
-	clock_ns(3 /* CLOCK_THREAD_CPUTIME_ID */);
-	*now = clock_ns(1 /* CLOCK_MONOTONIC */);
-	if (read_file("/proc/thread-self/sched", s->text, sizeof(s->text)) < 0)
-		return 0;
-	at = str_after(s->text, "se.exec_start");
 	if (!at)
 		return 0;
 	while (*at == ' ' || *at == ':')
 		at++;
-	return (int64_t)str_u64(at, &at) * 1000000 +
-	       (*at == '.' ? (int64_t)str_u64(at + 1, NULL) : 0);
+	ms = (int64_t)str_u64(at, &at);		/* "729532.639085": milliseconds and nanoseconds */
+	return ms * 1000000 + (*at == '.' ? (int64_t)str_u64(at + 1, NULL) : 0);
+}
+
+/* The processor that a thread last ran on, from its stat file; -1 not known. */
+static int processor_of(const char *stat_text)
+{
+	const char *at = NULL;
+	int field;
+
+	for (; *stat_text; stat_text++)
+		if (*stat_text == ')')
+			at = stat_text + 1;
+	for (field = 2; at && *at && field < 39; at++)
+		field += *at == ' ';
+	return at && *at ? (int)str_u64(at, NULL) : -1;
+}
+
+/*
+ * CLOCK_MONOTONIC minus the scheduler's clock of processor @cpu, 0 not known. Each has its own, which leaves
+ * out interrupts or stolen time: they are seconds apart after a while. So we go there to read it. Asking
+ * for our CPU time brings our exec_start up to date; CLOCK_MONOTONIC is read after it, so that what comes in between
+ * makes a time-out longer, never shorter.
+ */
+static int64_t clock_of(struct scout *s, int cpu)
+{
+	struct cpu_clock *c = &s->clocks[cpu % CPU_CLOCKS];
+	unsigned long one[128] = { 0 };
+	int64_t exec;
+
+	if (cpu < 0 || cpu >= (int)sizeof(one) * 8)
+		return 0;
+	if (c->cpu == cpu + 1)
+		return c->offset;
+	if (!s->affinity_len) {
+		s->affinity_len = SYS(sched_getaffinity, 0, sizeof(s->affinity), s->affinity);
+		if (s->affinity_len <= 0)
+			s->affinity_len = -1;
+	}
+	one[cpu / 64] = 1UL << (cpu % 64);
+	if (s->affinity_len < 0 || SYS(sched_setaffinity, 0, sizeof(one), one) < 0)
+		return 0;
+	clock_ns(3 /* CLOCK_THREAD_CPUTIME_ID */);
+	exec = read_file("/proc/thread-self/sched", s->text, sizeof(s->text)) > 0
+		       ? exec_start(s->text)
+		       : 0;
+	c->cpu = cpu + 1;
+	c->offset = exec ? clock_ns(1 /* CLOCK_MONOTONIC */) - exec : 0;
+	return c->offset;
+}
+
+/* When a thread began to wait, as the program's clock has it; 0 not known. */
+static int64_t wait_began(struct scout *s, uint32_t tid)
+{
+	int64_t exec = 0, offset = 0;
+	char path[64];
+
+	task_path(path, sizeof(path), s->pid, tid, "/sched");
+	if (read_file(path, s->text, sizeof(s->text)) > 0)
+		exec = exec_start(s->text);
+	task_path(path, sizeof(path), s->pid, tid, "/stat");
+	if (exec && read_file(path, s->text, sizeof(s->text)) > 0)
+		offset = clock_of(s, processor_of(s->text));
+	return offset ? exec + offset - agent_self.clock_delta : 0;
 }
 
 static void read_call(struct scout *s, uint32_t tid, struct call *c)
 {
 	char path[64];
 	const char *at;
-	int64_t now, now_exec;
 
 	memset(c, 0, sizeof(*c));
 	c->nr = -2;
@@ -110,12 +158,7 @@ static void read_call(struct scout *s, uint32_t tid, struct call *c)
 		c->arg[i] = str_u64(at + 1, &at);
 	c->sp = *at == ' ' ? str_u64(at + 1, &at) : 0;
 	c->pc = *at == ' ' ? str_u64(at + 1, &at) : 0;
-	now_exec = sched_clock_now(s, &now);
-	task_path(path, sizeof(path), s->pid, tid, "/sched");
-	if (read_file(path, s->text, sizeof(s->text)) > 0)
-		c->since_ns = scout_wait_began(s->text, now_exec, now);
-	if (c->since_ns)
-		c->since_ns -= agent_self.clock_delta;
+	c->since_ns = wait_began(s, tid);
 }
 
 static int parked(uint32_t tid)
@@ -205,13 +248,16 @@ static int scout_main(void *arg)
 			break;
 		now = clock_ns(1);
 		if (now - begun > STOP_LIMIT_NS)
-			return 0;
+			break;
 		repeat = now - sent > REPEAT_NS;
 		if (repeat)
 			sent = now;
 		futex_wait(&round_state.parked, before, 1000000);
 	}
-	s->stuck = waiting < 0 ? s->leader : 0;
+	if (s->affinity_len > 0)	/* we may be the leader itself */
+		SYS(sched_setaffinity, 0, s->affinity_len, s->affinity);
+	if (waiting <= 0)
+		s->stuck = waiting < 0 ? s->leader : 0;
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "blocked.h"
 
 #define EARLY_NS	(15 * MS)
+#define BLOCKED_BEFORE_MS 800
 #define LATE_NS		(300 * MS)
 
 static int64_t now(int realtime)
@@ -103,6 +104,8 @@ void blocked_run(struct blocked *rows, size_t n)
 		scn_await_blocked(getpid(), rows[i].tid);
 		scn_check(!rows[i].done, "%s does not block: %ld", rows[i].name, rows[i].got);
 	}
+	/* Enough of the time has gone that one who would begin anew is too late. */
+	scn_sleep_ms(BLOCKED_BEFORE_MS);
 	scn_checkpoint();
 	/* What returned too early shall have the time to do so. */
 	scn_sleep_ms(50);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # run.sh SCENARIO FLAVOR - run a scenario (scn.h) under ckpt_launch and do to it, whenever it is ready:
-#   resume   three checkpoints that leave it running
+#   resume   three checkpoints ($E2E_RESUMES) that leave it running
 #   restart  a checkpoint that ends it; no process may be left; ckpt_restart
 #   again    as restart, and the same once more with what was restored
 #   user     one that leaves it running, then as restart; all of it as nobody (root only)
@@ -96,7 +96,7 @@ act() {
 	restores=0
 	case $flavor in
 	resume)
-		for _ in 1 2 3; do
+		for _ in $(seq "${E2E_RESUMES:-3}"); do
 			command --checkpoint --leave-running "$job" || fail "ckpt_command --leave-running: status $?"
 		done ;;
 	restart) end_and_restart ;;

@@ -28,6 +28,7 @@ enum tree_op {
 	TREE_SETSID,	/* setsid() */
 	TREE_EXIT,	/* (helpers) exit, when all groups are made: children go to the nearest subreaper */
 	TREE_SUBREAPER,	/* become a subreaper until the helpers below have exited */
+	TREE_THREAD,	/* make a thread @pid; only where the restart cannot choose ids, restart/ascend.h */
 };
 
 /* A helper's pid with this bit does not matter: any number that the job does not use will do. */

@@ -14,6 +14,7 @@
 #include "../common/keeper.h"
 #include "../common/log.h"
 #include "../common/paths.h"
+#include "../common/pids.h"
 #include "features.h"
 #include "front.h"
 #include "options.h"
@@ -208,6 +209,7 @@ int main(int argc, char **argv)
 	/* From here on a signal is the program's: it shall end that, and not leave half a job behind. */
 	sigaction(SIGCHLD, NULL, &spawn.sigchld);
 	keeper_block_signals(&spawn.mask);
+	pids_reserve();
 	if ((o.coordinator ? join(o.coordinator, &job, &err) : job_start(&o.job, &job, &err)) < 0)
 		return fail(&err);
 	run(&o, &spawn, library, &job, closed_stdio, &err);

@@ -12,6 +12,7 @@
 #include "../common/agent.h"
 #include "../common/io.h"
 #include "../common/proc.h"
+#include "ascend.h"
 #include "build.h"
 
 #define ADDRESS_END	0x7ffffffff000UL
@@ -226,6 +227,20 @@ static int open_exe(const struct restart_task *t)
 	return fd < 0 ? -1 : rset_move(&t->r->rset, fd);
 }
 
+/* Threads that wait since the tree was made go ahead into the region. */
+static int enter_early(const struct build *b, uint64_t region, const struct layout *l, struct err *err)
+{
+	struct plan *plan = (struct plan *)(region + l->plan);
+	struct plan_thread *threads = (struct plan_thread *)plan->threads;
+
+	plan->early = b->t->r->ascend != 0;
+	for (size_t i = 1; plan->early && i < b->nthreads; i++)
+		if (!ascend_enter(threads[i].tid, region, threads[i].stack_top, (uint64_t)plan,
+				  (uint64_t)&threads[i]))
+			return err_set(err, E_FAILED, 0, "thread %u was not made", threads[i].tid);
+	return 0;
+}
+
 int memory_enter(struct restart_task *t, struct err *err)
 {
 	struct build b = { .t = t, .exe_fd = open_exe(t) };
@@ -249,6 +264,8 @@ int memory_enter(struct restart_task *t, struct err *err)
 	surround(&b, region, &l);
 	if (fill_region(&b, region, &l, err))
 		return -1;
+	if (enter_early(&b, region, &l, err))
+		return -1;
 	drop_rseq();
 	syscall(SYS_set_robust_list, NULL, 24);
 	__asm__ volatile("mov %0, %%rsp\n\t"
@@ -256,7 +273,7 @@ int memory_enter(struct restart_task *t, struct err *err)
 			 "push $0\n\t"
 			 "jmp *%1"
 			 :
-			 : "r"(region + l.stacks + THREAD_STACK), "r"(region), "D"(region + l.plan)
+			 : "r"(region + l.stacks + THREAD_STACK), "r"(region), "D"(region + l.plan), "S"(0UL)
 			 : "memory");
 	__builtin_unreachable();
 }

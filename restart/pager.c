@@ -424,6 +424,7 @@ static void NORETURN run(struct pager *g)
 	if (watch(g, &g->sock, &err) || watch(g, &g->init_fd, &err) || watch(g, &g->wake_fd, &err) ||
 	    make_guard(g, &err) || pager_workers(g, &err))
 		pager_fail(g, &err);
+	sync_arrive(g->r->sync, SYNC_PAGER, 1);
 	serve(g);
 }
 

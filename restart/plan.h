@@ -48,6 +48,7 @@ struct plan_sync {
 	char failed_text[512];		/* set by ordinary code before the stub */
 	uint32_t stage[16];		/* counters of the stages before the stub, restart/sync.c */
 	uint32_t pager_done;		/* 1: the pager may end, restart/pager.c */
+	uint32_t turn, last_pid;	/* restart/ascend.c: whose turn it is, the last id given out */
 };
 
 /* At the start of the region, right behind the stub's code. */
@@ -60,6 +61,9 @@ struct plan {
 	uint64_t late_ops, nlate_ops;	/* whole process, when all threads exist: timers, pending signals */
 	uint32_t threads_ready;		/* futex, counted up by the threads */
 	uint32_t threads_go;		/* futex */
+	uint32_t early;			/* 1: the threads were made before, and come here by themselves: */
+	uint32_t threads_here;		/* futex, counted up by them */
+	uint32_t threads_begin;		/* futex: the memory is there */
 	uint32_t stopped;		/* 1: the process was stopped (SIGSTOP, ^Z) and is to be so again */
 };
 

@@ -74,6 +74,7 @@ struct restart {
 	int pty_master, pty_slave;	/* -1 none; the slave is at fd_base or above */
 	uint32_t tty_sid;		/* session whose controlling terminal the pty is */
 	int has_tty_sid;
+	int ascend;			/* 1: ids cannot be chosen, ascend.h */
 	int inside;			/* 1: in the container, paths are what they will be */
 	int own_proc;			/* 1: /proc shows the container */
 	int tell;			/* init's and keeper's end of the socket to the front, -1 none */

@@ -60,16 +60,16 @@ void sync_arrive(struct plan_sync *s, enum sync_stage stage, uint32_t target)
 		wake(&s->stage[stage]);
 }
 
-int sync_wait(struct plan_sync *s, enum sync_stage stage, uint32_t target)
+static int wait_for(struct plan_sync *s, uint32_t *word, uint32_t target)
 {
 	for (;;) {
-		uint32_t now = __atomic_load_n(&s->stage[stage], __ATOMIC_ACQUIRE);
+		uint32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 
 		if (given_up(s))
 			return -1;
 		if (now >= target)
 			return 0;
-		sleep_on(&s->stage[stage], now, PATIENCE_MS);
+		sleep_on(word, now, PATIENCE_MS);
 		/*
 		 * In a pid namespace we would not live to see it; without one nobody else cleans
 		 * up.
@@ -77,6 +77,22 @@ int sync_wait(struct plan_sync *s, enum sync_stage stage, uint32_t target)
 		if (init_pid && kill(init_pid, 0) && errno == ESRCH)
 			_exit(1);
 	}
+}
+
+int sync_wait(struct plan_sync *s, enum sync_stage stage, uint32_t target)
+{
+	return wait_for(s, &s->stage[stage], target);
+}
+
+int sync_turn(struct plan_sync *s, uint32_t n)
+{
+	return wait_for(s, &s->turn, n);
+}
+
+void sync_pass(struct plan_sync *s, uint32_t n)
+{
+	__atomic_store_n(&s->turn, n, __ATOMIC_RELEASE);
+	wake(&s->turn);
 }
 
 int sync_meet(struct plan_sync *s, enum sync_stage stage, uint32_t target)
@@ -130,6 +146,7 @@ void sync_fail(struct plan_sync *s, uint32_t pid, const struct err *err)
 	__atomic_store_n(&s->go, GO_GIVE_UP, __ATOMIC_RELEASE);
 	wake(&s->go);
 	wake(&s->arrived);
+	wake(&s->turn);
 	for (int i = 0; i < SYNC_STAGES; i++)
 		wake(&s->stage[i]);
 }

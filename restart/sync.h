@@ -18,9 +18,10 @@
  *	JOINED		everybody but the leaders that left their groups is in its group
  *	MOVED		those, too: helpers exit
  *	ALONE		all helpers are gone and zombies are dead: parents are final
+ *	PAGER		(beside these) the pager and its threads have been made
  */
 enum sync_stage {
-	SYNC_EXIST, SYNC_LEADERS, SYNC_JOINED, SYNC_MOVED, SYNC_ALONE, SYNC_STAGES
+	SYNC_EXIST, SYNC_LEADERS, SYNC_JOINED, SYNC_MOVED, SYNC_ALONE, SYNC_PAGER, SYNC_STAGES
 };
 
 struct plan_sync *sync_make(struct err *err);
@@ -34,6 +35,10 @@ void sync_arrive(struct plan_sync *s, enum sync_stage stage, uint32_t target);
 int sync_wait(struct plan_sync *s, enum sync_stage stage, uint32_t target);
 /* sync_meet() - both. */
 int sync_meet(struct plan_sync *s, enum sync_stage stage, uint32_t target);
+
+/* sync_turn() - until it is turn @n. -1: somebody failed. sync_pass() - it is turn @n now. */
+int sync_turn(struct plan_sync *s, uint32_t n);
+void sync_pass(struct plan_sync *s, uint32_t n);
 
 /*
  * sync_ready() - wait at most @ms for all processes to have arrived in the stub.

@@ -10,7 +10,7 @@
  * The leader of the keeper's session was outside of the job: the user's shell. A stand-in with its
  * pid makes the session, and stays while the session has a terminal, which would hang up otherwise.
  */
-#include "restart.h"
+#include "ascend.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +23,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/keeper.h"
+#include "../common/pids.h"
 #include "sync.h"
 
 /* The lowest number given to helpers whose pid does not matter. */
@@ -32,6 +33,7 @@ struct maker {
 	struct restart *r;
 	const struct tree_hooks *hooks;
 	uint32_t *any;			/* pid of helper TREE_ANY_PID | i */
+	uint32_t turns;		/* restart.ascend: those of init and the stand-in, before the steps' */
 	uint32_t made, living; /* how many meet at a stage: with helpers and zombies, and without */
 };
 
@@ -67,23 +69,12 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/*
- * Pids for the nameless helpers: none that any process, thread, group or session of the job will
- * need.
- */
-static void choose_any(struct maker *m)
+/* Every number that a process, thread, group or session of the job will need, ascending. */
+static uint32_t *used_pids(const struct restart *r, size_t *ret_n)
 {
-	const struct restart *r = m->r;
-	size_t nany = 0, n = 0, cap = 4 * r->ntasks + 2, at = 0;
-	uint32_t *used, next = ANY_PID_FIRST;
+	uint32_t *used = xcalloc(2, sizeof(*used));
+	size_t n = 0;
 
-	for (size_t i = 0; i < r->tree.nsteps; i++)
-		nany += r->tree.steps[i].op == TREE_FORK && (r->tree.steps[i].pid & TREE_ANY_PID);
-	m->any = xcalloc(nany + 1, sizeof(*m->any));
-	/* Without a pid namespace of ours the kernel has to choose. */
-	if (!nany || !(r->namespaces & CLONE_NEWPID))
-		return;
-	used = xcalloc(cap, sizeof(*used));
 	used[n++] = r->job->keeper_pid;
 	used[n++] = r->keeper_sid;
 	for (size_t i = 0; i < r->ntasks; i++) {
@@ -102,7 +93,40 @@ static void choose_any(struct maker *m)
 		}
 	}
 	qsort(used, n, sizeof(*used), by_number);
-	for (size_t i = 0; i < nany; i++, next++) {
+	*ret_n = n;
+	return used;
+}
+
+/* Pids for the nameless helpers: any that is not used otherwise. */
+static void choose_any(struct maker *m)
+{
+	const struct restart *r = m->r;
+	uint32_t *used, next = ANY_PID_FIRST;
+	size_t nany = 0, n, at = 0;
+
+	for (size_t i = 0; i < r->tree.nsteps; i++)
+		nany += r->tree.steps[i].op == TREE_FORK && (r->tree.steps[i].pid & TREE_ANY_PID);
+	m->any = xcalloc(nany + 1, sizeof(*m->any));
+	/* Without a pid namespace of ours the kernel has to choose. */
+	if (!nany || (!r->ascend && !(r->namespaces & CLONE_NEWPID)))
+		return;
+	used = used_pids(r, &n);
+	for (size_t i = 0; r->ascend && i < r->tree.nsteps; i++) {
+		const struct tree_step *s = &r->tree.steps[i];
+
+		/* The next that is free behind its maker's is the likeliest to come before its children's. */
+		if (s->op != TREE_FORK || !(s->pid & TREE_ANY_PID))
+			continue;
+		next = real_pid(m, s->maker) + 1;
+		for (at = 0; at < n && used[at] <= next; at++)
+			if (used[at] == next)
+				next++;
+		m->any[s->pid & ~TREE_ANY_PID] = next;
+		used = xrealloc(used, (n + 1) * sizeof(*used));
+		used[n++] = next;
+		qsort(used, n, sizeof(*used), by_number);
+	}
+	for (size_t i = 0; !r->ascend && i < nany; i++, next++) {
 		for (; at < n && used[at] <= next; at++)
 			if (used[at] == next)
 				next++;
@@ -251,7 +275,7 @@ static void begin_session(struct maker *m, uint32_t self)
  */
 static int group_is_here(struct maker *m, const struct tree_step *s)
 {
-	if (m->r->namespaces & CLONE_NEWPID || !s->temp || s->pid & TREE_ANY_PID ||
+	if (s->op != TREE_FORK || m->r->namespaces & CLONE_NEWPID || !s->temp || s->pid & TREE_ANY_PID ||
 	    getpgid((pid_t)s->pid) != (pid_t)s->pid || getsid((pid_t)s->pid) != getsid(0))
 		return 0;
 	for (int stage = SYNC_EXIST; stage <= SYNC_MOVED; stage++)
@@ -259,31 +283,66 @@ static int group_is_here(struct maker *m, const struct tree_step *s)
 	return 1;
 }
 
+/* tree_clone(), or, where pids cannot be chosen, when it is this one's turn. */
+static pid_t make(struct maker *m, uint32_t order, uint32_t pid, int exit_signal, struct err *err)
+{
+	int ascend = m->r->ascend;
+	pid_t got;
+
+	if (ascend && ascend_take(m->r, order, pid, err))
+		return -1;
+	got = tree_clone(ascend ? 0 : pid, 0, exit_signal);
+	if (got == 0 && ascend)
+		ascend_forget();
+	if (got < 0)
+		return tree_clone_failed(pid, errno, err);
+	return got > 0 && ascend && ascend_pass(m->r, order, pid, got, err) ? -1 : got;
+}
+
+static void make_thread(struct maker *m, uint32_t order, uint32_t tid, uint32_t self)
+{
+	struct err err;
+	pid_t got;
+
+	if (ascend_take(m->r, order, tid, &err))
+		give_up(m, self, &err);
+	got = ascend_thread();
+	if (got < 0)
+		err_set(&err, E_LIMIT, errno, "making thread %u", tid);
+	if (got < 0 || ascend_pass(m->r, order, tid, got, &err))
+		give_up(m, self, &err);
+}
+
 /* The life of a process from its birth; a child begins again at the top with another @self. */
 static void NORETURN live(struct maker *m, uint32_t self)
 {
 	int temp = 0, reaper = 0;
+	uint32_t order;
 	struct err err;
 
 again:
+	order = m->turns;
 	for (size_t i = 0; i < m->r->tree.nsteps; i++) {
 		const struct tree_step *s = &m->r->tree.steps[i];
 		const struct rec_task *t;
 		pid_t pid;
 
+		order += s->op == TREE_FORK || s->op == TREE_THREAD;
 		if (s->maker != self)
 			continue;
 		switch (s->op) {
+		case TREE_THREAD:
+			make_thread(m, order - 1, s->pid, self);
+			break;
 		case TREE_FORK:
-			if (group_is_here(m, s))
+			if (!m->r->ascend && group_is_here(m, s))
 				break;
 			t = task_of(m, s->pid);
 			/* A helper's end shall be no news for its parent. */
-			pid = tree_clone(real_pid(m, s->pid), 0, t ? (int)t->exit_signal : 0);
-			if (pid < 0) {
-				tree_clone_failed(real_pid(m, s->pid), errno, &err);
+			pid = make(m, order - 1, real_pid(m, s->pid), t ? (int)t->exit_signal : 0,
+				   &err);
+			if (pid < 0)
 				give_up(m, self, &err);
-			}
 			if (pid == 0) {
 				self = s->pid;
 				temp = s->temp;
@@ -324,11 +383,11 @@ static void NORETURN be_keeper(struct maker *m)
 
 static pid_t make_keeper(struct maker *m, struct err *err)
 {
-	pid_t pid = tree_clone(m->r->job->keeper_pid, 0, SIGCHLD);
+	pid_t pid = make(m, m->turns - 1, m->r->job->keeper_pid, SIGCHLD, err);
 
 	if (pid == 0)
 		be_keeper(m);
-	return pid < 0 ? tree_clone_failed(m->r->job->keeper_pid, errno, err) : pid;
+	return pid;
 }
 
 /* In the place of the shell: the keeper's session is ours. */
@@ -354,6 +413,36 @@ static void NORETURN stand_in(struct maker *m)
 	_exit(0);
 }
 
+/* Will the keeper's session have to be made by a stand-in? */
+static int needs_stand_in(const struct restart *r)
+{
+	return r->job->keeper_pid != (uint32_t)getpid() && r->keeper_sid &&
+	       r->keeper_sid != (uint32_t)getpid() && r->keeper_sid != (uint32_t)getsid(0) &&
+	       r->keeper_sid != r->job->keeper_pid;
+}
+
+/* In the order of pids: everything that the restart needs besides has to be there before. */
+static int begin_to_ascend(struct maker *m, struct err *err)
+{
+	struct restart *r = m->r;
+	struct tree_step *s = r->tree.steps;
+	uint32_t first = r->job->keeper_pid, last = first;
+
+	m->turns = 1 + (uint32_t)needs_stand_in(r) - (r->job->keeper_pid == (uint32_t)getpid());
+	for (size_t i = 0; i < r->tree.nsteps; i++)
+		if (group_is_here(m, &s[i]))
+			s[i].op = TREE_EXIT;
+	if (ascend_steps(r, m->any, err) || sync_wait(r->sync, SYNC_PAGER, 1))
+		return -1;
+	s = r->tree.steps;
+	if (needs_stand_in(r))
+		first = MIN(first, r->keeper_sid);
+	for (size_t i = 0; i < r->tree.nsteps; i++)
+		if (s[i].op == TREE_FORK || s[i].op == TREE_THREAD)
+			last = MAX(last, real_pid(m, s[i].pid));
+	return ascend_begin(r, first, last, err);
+}
+
 pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct err *err)
 {
 	static struct maker m;		/* lives on in the children, whose stack is not ours */
@@ -365,20 +454,22 @@ pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct er
 	for (size_t i = 0; i < r->ntasks; i++)
 		m.living += !r->tasks[i].zombie && r->tasks[i].pid != r->job->keeper_pid;
 	r->sync->nprocs = m.living - 1;
+	r->ascend |= !pids_settable();
 	choose_any(&m);
+	if (r->ascend && begin_to_ascend(&m, err))
+		return -1;
 
 	/* Process 1 can be anything the job needs it to be. */
 	if (r->keeper_sid == (uint32_t)getpid() && getsid(0) != getpid())
 		begin_session(&m, r->keeper_sid);
 	if (r->job->keeper_pid == (uint32_t)getpid())
 		be_keeper(&m);
-	if (!r->keeper_sid || r->keeper_sid == (uint32_t)getsid(0) ||
-	    r->keeper_sid == r->job->keeper_pid)
+	if (!needs_stand_in(r))
 		return make_keeper(&m, err);
-	pid = tree_clone(r->keeper_sid, 0, SIGCHLD);
+	pid = make(&m, 0, r->keeper_sid, SIGCHLD, err);
 	if (pid == 0)
 		stand_in(&m);
 	if (pid < 0)
-		return tree_clone_failed(r->keeper_sid, errno, err);
+		return -1;
 	return (pid_t)r->job->keeper_pid;
 }

@@ -10,6 +10,7 @@
 #include <asm/unistd.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
+#include <asm/prctl.h>
 #include "../plan.h"
 
 #ifndef PR_TIMER_CREATE_RESTORE_IDS
@@ -169,6 +170,17 @@ void stub_thread(struct plan *p, struct plan_thread *t)
 	enter(t);
 }
 
+/* One that exists already comes from elsewhere in the address space, which may be unmapped then. */
+static void __attribute__((noreturn)) come_in(struct plan *p, struct plan_thread *t)
+{
+	__atomic_add_fetch(&p->threads_here, 1, __ATOMIC_ACQ_REL);
+	wake(&p->threads_here);
+	while (!__atomic_load_n(&p->threads_begin, __ATOMIC_ACQUIRE))
+		wait_while(&p->threads_begin, 0);
+	sys(__NR_arch_prctl, ARCH_SET_FS, t->fs_base, 0, 0, 0, 0);
+	stub_thread(p, t);
+}
+
 static long make_thread(struct plan *p, struct plan_thread *t)
 {
 	struct clone_args_ {
@@ -200,21 +212,39 @@ static long make_thread(struct plan *p, struct plan_thread *t)
 	return ret;
 }
 
-/* @p: at the end of the code. Entered from restart/enter.c by a jump, on the first thread's stack. */
-void __attribute__((noreturn, section(".text.entry"))) stub_main(struct plan *p);
-void stub_main(struct plan *p)
+/* Until all threads are there; those that were made before must be out of the old memory before that goes. */
+static void make_threads(struct plan *p, struct plan_thread *threads)
 {
-	struct plan_thread *threads = (struct plan_thread *)p->threads;
-	struct plan_sync *s = (struct plan_sync *)p->sync;
-	uint32_t n;
-
-	run(p, (struct plan_op *)p->ops, p->nops);
+	if (p->early) {
+		__atomic_store_n(&p->threads_begin, 1, __ATOMIC_RELEASE);
+		wake(&p->threads_begin);
+		return;
+	}
 	for (uint64_t i = 1; i < p->nthreads; i++) {
 		long r = make_thread(p, &threads[i]);
 
 		if (r < 0)
 			give_up(p, 0, threads[i].tid, r);
 	}
+}
+
+/*
+ * @p: at the end of the code. Entered from restart/enter.c by a jump, on the first thread's stack; and,
+ * with @early, by a thread that was made before, on its own.
+ */
+void __attribute__((noreturn, section(".text.entry"))) stub_main(struct plan *p, struct plan_thread *early);
+void stub_main(struct plan *p, struct plan_thread *early)
+{
+	struct plan_thread *threads = (struct plan_thread *)p->threads;
+	struct plan_sync *s = (struct plan_sync *)p->sync;
+	uint32_t n;
+
+	if (early)
+		come_in(p, early);
+	while (p->early && (n = __atomic_load_n(&p->threads_here, __ATOMIC_ACQUIRE)) + 1 < p->nthreads)
+		wait_while(&p->threads_here, n);
+	run(p, (struct plan_op *)p->ops, p->nops);
+	make_threads(p, threads);
 	while ((n = __atomic_load_n(&p->threads_ready, __ATOMIC_ACQUIRE)) + 1 < p->nthreads)
 		wait_while(&p->threads_ready, n);
 	run(p, (struct plan_op *)p->late_ops, p->nlate_ops);

@@ -173,6 +173,7 @@ static int m_execute(struct model *m, const struct tree_plan *plan, const struct
 				return fault(m, "subreaper %u is not there", s->maker);
 			find(m, s->maker)->reaper = 1;
 			break;
+		case TREE_THREAD:
 		case TREE_EXIT:
 			break;
 		}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pids.h - process ids where they cannot be chosen. A restart gives every process and thread its own
+ * id again, by clone3(set_tid), if need be in a pid namespace of its own. Containers of the stock
+ * kind deny both; but there ids are given out in ascending order, so the job is made in that order,
+ * and the ids in between are used up. Context: HOST, before there are threads.
+ */
+#ifndef CKPT_PIDS_H
+#define CKPT_PIDS_H
+
+#include <sys/types.h>
+
+/*
+ * Where ids cannot be chosen a job begins above this one. What a restart in a new container needs
+ * itself comes before that.
+ */
+#define PIDS_RESERVED	300
+
+/* pids_settable() - 1: clone3(set_tid) works for us, in this pid namespace. */
+int pids_settable(void);
+/* pids_restorable() - 0: neither is a namespace to be had here, so a restart could not choose ids. */
+int pids_restorable(void);
+/* pids_burn() - use up one id, at some 40 000 in a second. Return: which, -1 + errno. */
+pid_t pids_burn(void);
+/* pids_reserve() - in a new container in which ids cannot be chosen, leave PIDS_RESERVED free. */
+void pids_reserve(void);
+
+#endif

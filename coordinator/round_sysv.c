@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * round_sysv.c - the job's System V objects (resource/sysv.h says which those are): looked at before
- * anything is written, put into the manifest with the rest.
+ * round_sysv.c - the job's System V objects (resource/sysv.h says which those are): looked at
+ * before anything is written, put into the manifest with the rest.
  *
- * A restored job has an ipc namespace of its own, and user ids and process numbers of its own as well.
- * Objects can be looked at only from inside: a child goes there and sends back what it finds.
+ * A restored job has an ipc namespace of its own, and user ids and process numbers of its own as
+ * well. Objects can be looked at only from inside: a child goes there and sends back what it finds.
  * What processes owe to semaphores only they themselves can find out: their leaders are asked.
  */
 #include <errno.h>
@@ -23,13 +23,13 @@
 #include "../resource/sysv.h"
 #include "round_internal.h"
 
-#define SETTLE_NS	1000000000LL	/* for the writers of the last checkpoint to be gone */
+#define SETTLE_NS	1000000000LL /* for the writers of the last checkpoint to be gone */
 #define FDS_AT_ONCE	250
 
 struct round_sysv {
 	struct rec_buf text;
-	struct rec_list list;		/* of what is in text */
-	int *fds;			/* bytes of unattached segments */
+	struct rec_list list; /* of what is in text */
+	int *fds;	      /* bytes of unattached segments */
 	size_t nfds;
 };
 
@@ -61,7 +61,8 @@ static int refuse_own_ipc(struct round *r, struct err *err)
 
 		snprintf(path, sizeof(path), "/proc/%d/ns/ipc", (int)p->host_pid);
 		if (!p->zombie && !stat(path, &st) && st.st_ino != job.st_ino)
-			return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in an ipc namespace of its own", round_who(p));
+			return err_set(err, E_UNSUPPORTED_PROCESS, 0,
+				       "%s is in an ipc namespace of its own", round_who(p));
 	}
 	return 0;
 }
@@ -69,8 +70,13 @@ static int refuse_own_ipc(struct round *r, struct err *err)
 /* Into the namespaces of the job: the user's first, as it gives the right to the others. */
 static int enter(pid_t keeper, struct err *err)
 {
-	static const struct { const char *name; int flag; } kinds[] = {
-		{ "user", CLONE_NEWUSER }, { "ipc", CLONE_NEWIPC }, { "pid", CLONE_NEWPID },
+	static const struct {
+		const char *name;
+		int flag;
+	} kinds[] = {
+		{ "user", CLONE_NEWUSER },
+		{ "ipc", CLONE_NEWIPC },
+		{ "pid", CLONE_NEWPID },
 	};
 	int fds[ARRAY_SIZE(kinds)];
 
@@ -82,13 +88,19 @@ static int enter(pid_t keeper, struct err *err)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (fds[i] >= 0 && setns(fds[i], kinds[i].flag))
-			return err_set(err, err_code_of_errno(errno), errno, "entering the job's %s namespace", kinds[i].name);
+			return err_set(err, err_code_of_errno(errno), errno,
+				       "entering the job's %s namespace", kinds[i].name);
 	return 0;
 }
 
 /* ---- the child that looks ---- */
 
-struct answer { int32_t failed; uint32_t pad; struct err err; uint64_t len, nfds; };
+struct answer {
+	int32_t failed;
+	uint32_t pad;
+	struct err err;
+	uint64_t len, nfds;
+};
 
 static void NORETURN look(int sock, const struct sysv_job *job)
 {
@@ -100,7 +112,8 @@ static void NORETURN look(int sock, const struct sysv_job *job)
 	a.failed = sysv_collect(job, &text, &fds, &nfds, &a.err);
 	a.len = text.len;
 	a.nfds = nfds;
-	if (io_write_full(sock, &a, sizeof(a)) || a.failed || io_write_full(sock, text.data, text.len))
+	if (io_write_full(sock, &a, sizeof(a)) || a.failed ||
+	    io_write_full(sock, text.data, text.len))
 		_exit(1);
 	for (size_t at = 0; at < nfds; at += FDS_AT_ONCE)
 		if (io_send_fds(sock, "", 1, fds + at, MIN(nfds - at, FDS_AT_ONCE)))
@@ -115,7 +128,7 @@ static void NORETURN go_and_look(int sock, pid_t keeper, const struct sysv_job *
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (enter(keeper, &a.err) == 0) {
-		pid = fork();		/* a process namespace is entered by being born in it */
+		pid = fork(); /* a process namespace is entered by being born in it */
 		if (pid == 0)
 			look(sock, job);
 		if (pid > 0) {
@@ -135,7 +148,8 @@ static int hear(int sock, struct round_sysv *s, struct err *err)
 	size_t n;
 
 	if (io_read_full(sock, &a, sizeof(a)) != sizeof(a))
-		return err_set(err, E_FAILED, 0, "looking at the job's System V objects came to nothing");
+		return err_set(err, E_FAILED, 0,
+			       "looking at the job's System V objects came to nothing");
 	if (a.failed) {
 		if (err)
 			*err = a.err;
@@ -144,14 +158,17 @@ static int hear(int sock, struct round_sysv *s, struct err *err)
 	s->text = (struct rec_buf){ xmalloc(a.len + 1), a.len, a.len };
 	s->fds = xcalloc(a.nfds + FDS_AT_ONCE, sizeof(int));
 	if (io_read_full(sock, s->text.data, a.len) != (ssize_t)a.len)
-		return err_set(err, E_FAILED, 0, "looking at the job's System V objects came to nothing");
+		return err_set(err, E_FAILED, 0,
+			       "looking at the job's System V objects came to nothing");
 	for (; s->nfds < a.nfds; s->nfds += n)
 		if (io_recv_fds(sock, &byte, 1, s->fds + s->nfds, FDS_AT_ONCE, &n) != 1 || !n)
-			return err_set(err, E_LIMIT, 0, "too many System V segments for the limit of open files");
+			return err_set(err, E_LIMIT, 0,
+				       "too many System V segments for the limit of open files");
 	return 0;
 }
 
-static int collect_inside(pid_t keeper, const struct sysv_job *job, struct round_sysv *s, struct err *err)
+static int collect_inside(pid_t keeper, const struct sysv_job *job, struct round_sysv *s,
+			  struct err *err)
 {
 	int pair[2], ret;
 	pid_t pid;
@@ -191,13 +208,15 @@ static int64_t job_began(const struct round *r)
 		return io_realtime_ns() / 1000000000;
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	/* Rounded down: what was made in the same second may be the job's. */
-	return io_realtime_ns() / 1000000000 - (now.tv_sec - (int64_t)st.start_time / sysconf(_SC_CLK_TCK)) - 1;
+	return io_realtime_ns() / 1000000000 -
+	       (now.tv_sec - (int64_t)st.start_time / sysconf(_SC_CLK_TCK)) - 1;
 }
 
 static int collect(struct round *r, struct round_sysv *s, struct err *err)
 {
 	size_t n = r->nprocs, nattached = 0;
-	cleanup_free uint32_t *pids = xcalloc(n + 1, sizeof(*pids)), *uids = xcalloc(2 * n + 1, sizeof(*uids));
+	cleanup_free uint32_t *pids = xcalloc(n + 1, sizeof(*pids)),
+			      *uids = xcalloc(2 * n + 1, sizeof(*uids));
 	cleanup_free uint32_t *attached = NULL;
 	struct sysv_job job = { .all = !is_ours(r->p->keeper, "ipc"), .since = job_began(r) };
 	int ret;
@@ -222,7 +241,8 @@ static int collect(struct round *r, struct round_sysv *s, struct err *err)
 	if (job.all)
 		ret = collect_inside(r->p->keeper, &job, s, err);
 	else
-		ret = sysv_any() || nattached ? sysv_collect(&job, &s->text, &s->fds, &s->nfds, err) : 0;
+		ret = sysv_any() || nattached ? sysv_collect(&job, &s->text, &s->fds, &s->nfds, err)
+					      : 0;
 	return ret ? -1 : rec_parse(s->text.data, s->text.len, &s->list, err);
 }
 
@@ -251,26 +271,37 @@ static const struct rec_sysv_shm *find_shm(const struct round_sysv *s, uint64_t 
 
 static int continues(const struct rec_area *a, const struct rec_area *b)
 {
-	return a->object == b->object && a->end == b->start && a->offset + (a->end - a->start) == b->offset;
+	return a->object == b->object && a->end == b->start &&
+	       a->offset + (a->end - a->start) == b->offset;
 }
 
-/* shmat() gives the whole of a segment or nothing; so what was unmapped of one could not be had back. */
-static int check_mappings(struct round *r, const struct rproc *p, const struct round_sysv *s, struct err *err)
+/*
+ * shmat() gives the whole of a segment or nothing; so what was unmapped of one could not be had
+ * back.
+ */
+static int check_mappings(struct round *r, const struct rproc *p, const struct round_sysv *s,
+			  struct err *err)
 {
 	for (size_t i = 0; i < p->nareas; i++) {
-		const struct rec_area *a = &p->areas[i].rec, *next = i + 1 < p->nareas ? &p->areas[i + 1].rec : NULL;
+		const struct rec_area *a = &p->areas[i].rec,
+				      *next = i + 1 < p->nareas ? &p->areas[i + 1].rec : NULL;
 		const struct object *o = segment_of(r, a->object);
 		const struct rec_sysv_shm *shm = o ? find_shm(s, o->ino) : NULL;
 
 		if (!o)
 			continue;
 		if (!shm)
-			return err_set(err, E_UNSUPPORTED_MEMORY, 0, "%s has System V shared memory %llu attached, which is not "
-				       "in the job's ipc namespace", round_who(p), (unsigned long long)o->ino);
+			return err_set(err, E_UNSUPPORTED_MEMORY, 0,
+				       "%s has System V shared memory %llu attached, which is not "
+				       "in the job's ipc namespace",
+				       round_who(p), (unsigned long long)o->ino);
 		if ((a->offset && (!i || !continues(&p->areas[i - 1].rec, a))) ||
-		    (a->offset + (a->end - a->start) != PAGE_UP(shm->size) && (!next || !continues(a, next))))
-			return err_set(err, E_UNSUPPORTED_MEMORY, 0, "%s has only a part of System V shared memory %u (key "
-				       "0x%x) mapped, at %llx: it unmapped or moved the rest", round_who(p), shm->id, shm->key,
+		    (a->offset + (a->end - a->start) != PAGE_UP(shm->size) &&
+		     (!next || !continues(a, next))))
+			return err_set(err, E_UNSUPPORTED_MEMORY, 0,
+				       "%s has only a part of System V shared memory %u (key "
+				       "0x%x) mapped, at %llx: it unmapped or moved the rest",
+				       round_who(p), shm->id, shm->key,
 				       (unsigned long long)a->start);
 	}
 	return 0;
@@ -290,7 +321,8 @@ static uint32_t count_mappings(const struct round *r, uint64_t id)
 	return n;
 }
 
-static const struct rec_sysv_shm *attached_outside(const struct round *r, const struct round_sysv *s)
+static const struct rec_sysv_shm *attached_outside(const struct round *r,
+						   const struct round_sysv *s)
 {
 	const struct rec_sysv_shm *shm;
 	size_t pos = 0;
@@ -330,7 +362,8 @@ static struct agent_sem *list_sems(const struct round_sysv *s, size_t *n)
 
 		ret = xrealloc(ret, (*n + count) * sizeof(*ret));
 		for (size_t i = 0; i < count; i++)
-			ret[(*n)++] = (struct agent_sem){ (int32_t)sem->id, (uint16_t)i, (uint16_t)values[i] };
+			ret[(*n)++] = (struct agent_sem){ (int32_t)sem->id, (uint16_t)i,
+							  (uint16_t)values[i] };
 	}
 	return ret;
 }
@@ -349,7 +382,9 @@ static int hear_undo(struct round *r, struct rproc *p, struct err *err)
 		memcpy(p->undo + p->nundo, body, m.len);
 		p->nundo += m.count;
 	} else {
-		ret = err_set(err, E_FAILED, 0, "%s does not say what it owes to semaphores (SEM_UNDO)", round_who(p));
+		ret = err_set(err, E_FAILED, 0,
+			      "%s does not say what it owes to semaphores (SEM_UNDO)",
+			      round_who(p));
 	}
 	free(body);
 	return ret;
@@ -366,8 +401,9 @@ static int ask_for_undo(struct round *r, const struct round_sysv *s, struct err 
 		size_t some = MIN(n - at, most);
 
 		for (size_t i = 0; i < r->nprocs; i++)
-			if (!r->procs[i]->zombie && round_send(r->procs[i], AGENT_SEMS, sems + at, some * sizeof(*sems),
-							       (uint32_t)some, -1, err))
+			if (!r->procs[i]->zombie &&
+			    round_send(r->procs[i], AGENT_SEMS, sems + at, some * sizeof(*sems),
+				       (uint32_t)some, -1, err))
 				return -1;
 		for (size_t i = 0; i < r->nprocs; i++)
 			if (!r->procs[i]->zombie && hear_undo(r, r->procs[i], err))
@@ -389,9 +425,15 @@ int round_sysv_check(struct round *r, struct err *err)
 		return -1;
 	while ((shm = attached_outside(r, s))) {
 		if (io_monotonic_ns() > until)
-			return err_set(err, E_OUTSIDE, 0, "System V shared memory %u (key 0x%x) is attached by a process "
-				       "outside of the job, too", shm->id, shm->key);
-		/* A copy that writes the pages of the last checkpoint ends when it has said that it is done. */
+			return err_set(
+				err, E_OUTSIDE, 0,
+				"System V shared memory %u (key 0x%x) is attached by a process "
+				"outside of the job, too",
+				shm->id, shm->key);
+		/*
+		 * A copy that writes the pages of the last checkpoint ends when it has said that it
+		 * is done.
+		 */
 		nanosleep(&nap, NULL);
 		sysv_free(s);
 		if (collect(r, s, err))
@@ -404,7 +446,8 @@ int round_sysv_check(struct round *r, struct err *err)
 	return ask_for_undo(r, s, err);
 }
 
-static int save_shm(struct round *r, const struct round_sysv *s, const struct rec_sysv_shm *found, struct err *err)
+static int save_shm(struct round *r, const struct round_sysv *s, const struct rec_sysv_shm *found,
+		    struct err *err)
 {
 	struct rec_sysv_shm shm = *found;
 
@@ -415,7 +458,8 @@ static int save_shm(struct round *r, const struct round_sysv *s, const struct re
 		int fd = s->fds[shm.content - 1];
 
 		shm.content = r->set.next_content++;
-		if (image_store_file(r->manifest_fd, &r->manifest_end, fd, shm.content, "", &r->manifest, err))
+		if (image_store_file(r->manifest_fd, &r->manifest_end, fd, shm.content, "",
+				     &r->manifest, err))
 			return -1;
 	}
 	rec_put_sysv_shm(&r->manifest, &shm);
@@ -454,8 +498,10 @@ void round_sysv_records(struct rproc *p)
 {
 	for (size_t i = 0; i < p->nundo; i++)
 		rec_put_sysv_undo(&p->recs, &(struct rec_sysv_undo){
-			.id = (uint32_t)p->undo[i].id, .num = p->undo[i].num, .adjust = p->undo[i].adjust,
-		});
+						    .id = (uint32_t)p->undo[i].id,
+						    .num = p->undo[i].num,
+						    .adjust = p->undo[i].adjust,
+					    });
 }
 
 void round_sysv_free(struct round *r)

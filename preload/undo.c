@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * undo.c - what does the kernel add to a semaphore when this process ends (SEM_UNDO)? It is kept per
- * process and cannot be read. But it has a range, [-32768, 32767], and a semop() that would leave
- * it fails with ERANGE; and several operations are done together or, if one of them fails, not
- * at all. So a list that walks the value up to the edge and whose last operation cannot succeed
+ * undo.c - what does the kernel add to a semaphore when this process ends (SEM_UNDO)? It is kept
+ * per process and cannot be read. But it has a range, [-32768, 32767], and a semop() that would
+ * leave it fails with ERANGE; and several operations are done together or, if one of them fails,
+ * not at all. So a list that walks the value up to the edge and whose last operation cannot succeed
  * tells by its error on which side of a number the value is, and changes nothing: neither the
  * semaphores, nor what is owed, nor the time of the last operation.
  *
@@ -17,9 +17,9 @@
 
 #undef errno
 
-#define TOP		32767		/* SEMVMX and SEMAEM */
-#define OPS_PER_SEM	9		/* of put_zero_test() */
-#define OPS_MAX		(40 * OPS_PER_SEM + 1)	/* SEMOPM is 500, unless somebody has changed it */
+#define TOP	    32767		   /* SEMVMX and SEMAEM */
+#define OPS_PER_SEM	9			   /* of put_zero_test() */
+#define OPS_MAX	    (40 * OPS_PER_SEM + 1) /* SEMOPM is 500, unless somebody has changed it */
 
 struct probe {
 	struct sembuf ops[OPS_MAX];
@@ -42,7 +42,9 @@ static long run(struct probe *p, const struct agent_sem *s)
 	return SYS(semop, s->id, p->ops, p->n);
 }
 
-/* Once down to the lower edge, once up to the upper one, from 0: possible if and only if it is 0. */
+/*
+ * Once down to the lower edge, once up to the upper one, from 0: possible if and only if it is 0.
+ */
 static void put_zero_test(struct probe *p, const struct agent_sem *s)
 {
 	if (s->value)
@@ -93,7 +95,8 @@ static long find(struct probe *p, const struct agent_sem *s, int *ret)
 	return 0;
 }
 
-static long find_each(struct probe *p, const struct agent_sem *s, size_t n, struct agent_undo *ret, uint32_t *nret)
+static long find_each(struct probe *p, const struct agent_sem *s, size_t n, struct agent_undo *ret,
+		      uint32_t *nret)
 {
 	for (size_t i = 0; i < n; i++) {
 		int adjust = 0;
@@ -112,7 +115,8 @@ static int counts_as_none(long r)
 	return r == -EACCES || r == -EPERM || r == -EINVAL || r == -EIDRM;
 }
 
-int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t n, struct agent_undo *ret, uint32_t *nret)
+int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t n, struct agent_undo *ret,
+	      uint32_t *nret)
 {
 	struct probe *p = arena_get(arena, sizeof(*p));
 	uint32_t at = 0, end;
@@ -123,8 +127,8 @@ int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t n, str
 		return -ENOMEM;
 	for (; at < n; at = end) {
 		p->n = 0;
-		for (end = at; end < n && sems[end].id == sems[at].id &&
-			       p->n + OPS_PER_SEM < OPS_MAX; end++)
+		for (end = at;
+		     end < n && sems[end].id == sems[at].id && p->n + OPS_PER_SEM < OPS_MAX; end++)
 			put_zero_test(p, &sems[end]);
 		r = run(p, &sems[end - 1]);
 		if (r == -ERANGE || r == -E2BIG)

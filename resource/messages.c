@@ -4,7 +4,10 @@
 #include <string.h>
 #include "../common/io.h"
 
-struct head { int64_t number; uint64_t len; };
+struct head {
+	int64_t number;
+	uint64_t len;
+};
 
 static size_t padded(size_t n)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mqueue.c - POSIX message queues: attributes, messages, owners; each made once, opened as often as it was.
- * Queues that no process of the job has open at the checkpoint are not seen, so not saved.
+ * mqueue.c - POSIX message queues: attributes, messages, owners; each made once, opened as often as
+ * it was. Queues that no process of the job has open at the checkpoint are not seen, so not saved.
  */
 #include "mqueue.h"
 
@@ -17,7 +17,7 @@
 #include "../common/log.h"
 
 #define MQUEUE_MAGIC	0x19800202
-#define DELETED		" (deleted)"
+#define DELETED	     " (deleted)"
 #define PERM_BITS	07777
 
 static int mqueue_probe(const struct desc *d)
@@ -52,15 +52,23 @@ static int mqueue_check(struct res_set *set, struct desc *d, struct err *err)
 		text[0] = 0;
 	notify = strstr(text, "NOTIFY_PID:");
 	if (notify && atoi(notify + strlen("NOTIFY_PID:")))
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "a process waits to be notified of messages "
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+				  "a process waits to be notified of messages "
 				  "(mq_notify), and the kernel does not tell how");
 	if (a.curmsgs && rw < 0)
-		return res_refuse(set, d, E_ACCESS, err, "it holds messages, which can be saved only by whom it belongs to");
+		return res_refuse(
+			set, d, E_ACCESS, err,
+			"it holds messages, which can be saved only by whom it belongs to");
 	return 0;
 }
 
 /* The queues that have been written. */
-struct seen { size_t n; struct { uint64_t dev, ino; } queues[]; };
+struct seen {
+	size_t n;
+	struct {
+		uint64_t dev, ino;
+	} queues[];
+};
 
 static int is_first(struct res_set *set, const struct desc *d)
 {
@@ -79,7 +87,8 @@ static int is_first(struct res_set *set, const struct desc *d)
 
 static int save_queue(struct res_set *set, const struct desc *d, struct err *err)
 {
-	cleanup_free char *name = xstrdup(strrchr(d->link, '/') ? strrchr(d->link, '/') + 1 : d->link);
+	cleanup_free char *name =
+		xstrdup(strrchr(d->link, '/') ? strrchr(d->link, '/') + 1 : d->link);
 	cleanup_close int fd = own_description(d, O_RDWR);
 	struct messages all = { 0 };
 	struct mqueue_attr a;
@@ -94,16 +103,16 @@ static int save_queue(struct res_set *set, const struct desc *d, struct err *err
 		return err_prefix(err, "%s", d->link);
 	}
 	rec_put_mqueue_data(set->recs, &(struct rec_mqueue_data){
-		.queue = d->st.st_ino,
-		.name = name,
-		.unlinked = !d->st.st_nlink,
-		.mode = d->st.st_mode & PERM_BITS,
-		.uid = d->st.st_uid,
-		.gid = d->st.st_gid,
-		.maxmsg = (uint64_t)a.maxmsg,
-		.msgsize = (uint64_t)a.msgsize,
-		.messages = { all.data, all.len },
-	});
+					       .queue = d->st.st_ino,
+					       .name = name,
+					       .unlinked = !d->st.st_nlink,
+					       .mode = d->st.st_mode & PERM_BITS,
+					       .uid = d->st.st_uid,
+					       .gid = d->st.st_gid,
+					       .maxmsg = (uint64_t)a.maxmsg,
+					       .msgsize = (uint64_t)a.msgsize,
+					       .messages = { all.data, all.len },
+				       });
 	free(all.data);
 	return 0;
 }
@@ -116,7 +125,11 @@ static int mqueue_save(struct res_set *set, struct desc *d, struct err *err)
 
 /* ---- restoring ---- */
 
-struct made { struct made *next; const struct rec_mqueue_data *rec; int fd, old; };
+struct made {
+	struct made *next;
+	const struct rec_mqueue_data *rec;
+	int fd, old;
+};
 static struct made *all_made;
 
 static void raise_limit(void)
@@ -128,7 +141,7 @@ static void raise_limit(void)
 		setrlimit(RLIMIT_MSGQUEUE, &l);
 		l.rlim_cur = l.rlim_max = RLIM_INFINITY;
 		if (setrlimit(RLIMIT_MSGQUEUE, &l))
-			errno = 0;	/* an ordinary user's stays where it is */
+			errno = 0; /* an ordinary user's stays where it is */
 	}
 }
 
@@ -136,7 +149,8 @@ static int make_named(const char *name, const struct rec_mqueue_data *q)
 {
 	struct mqueue_attr a = { .maxmsg = (long)q->maxmsg, .msgsize = (long)q->msgsize };
 
-	return (int)syscall(SYS_mq_open, name, O_RDWR | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC, 0600, &a);
+	return (int)syscall(SYS_mq_open, name, O_RDWR | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC,
+			    0600, &a);
 }
 
 /* The job's own, left behind when it was ended? Then it is taken. */
@@ -157,7 +171,8 @@ static int take_old(const struct rec_mqueue_data *q)
 }
 
 /* An empty queue. *ret_old: it was there. */
-static int make_empty(const struct rset *set, const struct rec_mqueue_data *q, int *ret_old, struct err *err)
+static int make_empty(const struct rset *set, const struct rec_mqueue_data *q, int *ret_old,
+		      struct err *err)
 {
 	cleanup_free char *other = xasprintf("%.200s.ckpt-%d", q->name, (int)getpid());
 	const char *name = q->name;
@@ -174,12 +189,18 @@ static int make_empty(const struct rset *set, const struct rec_mqueue_data *q, i
 	if (fd >= 0 && q->unlinked)
 		syscall(SYS_mq_unlink, name);
 	if (fd < 0 && e == EEXIST)
-		return err_set(err, E_EXISTS, 0, "message queue /%s exists here, and is not the job's; remove it or "
-			       "restore in an ipc namespace of its own", q->name);
+		return err_set(err, E_EXISTS, 0,
+			       "message queue /%s exists here, and is not the job's; remove it or "
+			       "restore in an ipc namespace of its own",
+			       q->name);
 	if (fd < 0)
-		return err_set(err, e == EINVAL || e == EMFILE || e == ENOSPC ? E_LIMIT : err_code_of_errno(e), e,
-			       "making message queue /%s of %llu messages (ulimit -q, /proc/sys/fs/mqueue)", q->name,
-			       (unsigned long long)q->maxmsg);
+		return err_set(err,
+			       e == EINVAL || e == EMFILE || e == ENOSPC ? E_LIMIT
+									 : err_code_of_errno(e),
+			       e,
+			       "making message queue /%s of %llu messages (ulimit -q, "
+			       "/proc/sys/fs/mqueue)",
+			       q->name, (unsigned long long)q->maxmsg);
 	return fd;
 }
 
@@ -227,7 +248,8 @@ static int mqueue_open(struct rset *set, struct rdesc *d, struct err *err)
 	int fd;
 
 	if (!m || m->desc != d->rec->id)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the queue of %s", d->rec->name);
+		return err_set(err, E_CORRUPT, 0, "the manifest lacks the queue of %s",
+			       d->rec->name);
 	fd = queue_fd(set, m->queue, err);
 	if (fd < 0)
 		return -1;
@@ -242,7 +264,8 @@ static int mqueue_finish(struct rset *set UNUSED, struct rdesc *d UNUSED, struct
 		if (m->fd < 0)
 			continue;
 		if (fchown(m->fd, m->rec->uid, m->rec->gid) < 0 || fchmod(m->fd, m->rec->mode) < 0)
-			log_info("message queue /%s has another owner here: %s", m->rec->name, strerror(errno));
+			log_info("message queue /%s has another owner here: %s", m->rec->name,
+				 strerror(errno));
 		cleanup_closep(&m->fd);
 		m->fd = -1;
 	}

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mqueue_take.c - the messages of a POSIX message queue. The kernel has no way to look at them: they
- * are taken out and put back while all who use the queue stand still, which lasts microseconds.
+ * mqueue_take.c - the messages of a POSIX message queue. The kernel has no way to look at them:
+ * they are taken out and put back while all who use the queue stand still, which lasts
+ * microseconds.
  *
- * None may be lost if we are killed in between. So a process of its own does it, which shields itself
- * from signals and does not end with us; and what it has taken stands in memory that we share: if it
- * is killed, we put the rest back. Only both together can lose a message.
+ * None may be lost if we are killed in between. So a process of its own does it, which shields
+ * itself from signals and does not end with us; and what it has taken stands in memory that we
+ * share: if it is killed, we put the rest back. Only both together can lose a message.
  */
 #include "mqueue.h"
 
@@ -20,15 +21,19 @@
 #include <unistd.h>
 #include "../common/io.h"
 
-#define PUT_BACK_NS	10000000000LL	/* when somebody outside fills the queue behind our back */
+#define PUT_BACK_NS	10000000000LL /* when somebody outside fills the queue behind our back */
 
-struct slot { uint32_t priority; uint64_t len; char text[]; };
+struct slot {
+	uint32_t priority;
+	uint64_t len;
+	char text[];
+};
 
 struct taken {
 	int fd;
-	size_t slot_size, size;		/* bytes of a slot, of all of this */
-	size_t msgsize, total;		/* messages that were in the queue */
-	size_t got, back;		/* taken out, put back */
+	size_t slot_size, size; /* bytes of a slot, of all of this */
+	size_t msgsize, total;	/* messages that were in the queue */
+	size_t got, back;	/* taken out, put back */
 	int errnum;
 	char slots[] __attribute__((aligned(8)));
 };
@@ -115,7 +120,8 @@ static void take_over(struct taken *t)
 {
 	struct mqueue_attr a;
 
-	if (t->back && mqueue_attr(t->fd, &a) == 0 && (size_t)a.curmsgs > t->back && (size_t)a.curmsgs <= t->got)
+	if (t->back && mqueue_attr(t->fd, &a) == 0 && (size_t)a.curmsgs > t->back &&
+	    (size_t)a.curmsgs <= t->got)
 		t->back = (size_t)a.curmsgs;
 	put_back(t);
 }
@@ -124,7 +130,8 @@ static struct taken *make_room(int fd, const struct mqueue_attr *a)
 {
 	size_t slot_size = (sizeof(struct slot) + (size_t)a->msgsize + 7) & ~(size_t)7;
 	size_t size = PAGE_UP(sizeof(struct taken) + slot_size * (size_t)a->curmsgs);
-	struct taken *t = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct taken *t = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (t == MAP_FAILED)
 		return NULL;
@@ -159,10 +166,14 @@ int mqueue_take(int fd, struct messages *ret, struct err *err)
 		if (!WIFEXITED(status))
 			take_over(t);
 		if (t->errnum)
-			r = err_set(err, E_OUTSIDE, t->errnum, "somebody outside of the job uses a message queue of it: "
-				    "%zu of its messages could not be put back", t->got - t->back);
+			r = err_set(err, E_OUTSIDE, t->errnum,
+				    "somebody outside of the job uses a message queue of it: "
+				    "%zu of its messages could not be put back",
+				    t->got - t->back);
 		else if (t->got != t->total)
-			r = err_set(err, E_OUTSIDE, 0, "somebody outside of the job takes messages out of a queue of it");
+			r = err_set(
+				err, E_OUTSIDE, 0,
+				"somebody outside of the job takes messages out of a queue of it");
 	}
 	for (size_t i = 0; r == 0 && i < t->got; i++)
 		messages_add(ret, slot(t, i)->priority, slot(t, i)->text, slot(t, i)->len);

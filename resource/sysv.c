@@ -38,7 +38,7 @@ struct sysv_row *sysv_rows(const char *kind, size_t *ret_n)
 	char *save, *line = text ? strtok_r(text, "\n", &save) : NULL;
 
 	*ret_n = 0;
-	while (line && (line = strtok_r(NULL, "\n", &save))) {	/* the first one holds the titles */
+	while (line && (line = strtok_r(NULL, "\n", &save))) { /* the first one holds the titles */
 		rows = xrealloc(rows, (*ret_n + 1) * sizeof(*rows));
 		rows[*ret_n] = (struct sysv_row){ { 0 } };
 		if (parse_row(line, &rows[*ret_n]) >= 10)
@@ -67,7 +67,10 @@ static int is_among(const uint32_t *list, size_t n, uint32_t what)
 	return 0;
 }
 
-/* Does process @pid live, and did it at the time of @last already? Else its number was given away again. */
+/*
+ * Does process @pid live, and did it at the time of @last already? Else its number was given away
+ * again.
+ */
 static int is_alive(uint32_t pid, int64_t last)
 {
 	struct proc_stat st;
@@ -105,9 +108,10 @@ enum sysv_owner sysv_whose(const struct sysv_job *job, const struct sysv_use *us
 /* ---- limits ---- */
 
 static const char *const limits[] = {
-	"kernel/shmmax", "kernel/shmall", "kernel/shmmni", "kernel/shm_rmid_forced", "kernel/sem",
-	"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni",
-	"fs/mqueue/msg_max", "fs/mqueue/msgsize_max", "fs/mqueue/queues_max",
+	"kernel/shmmax",	  "kernel/shmall",	  "kernel/shmmni",
+	"kernel/shm_rmid_forced", "kernel/sem",		  "kernel/msgmax",
+	"kernel/msgmnb",	  "kernel/msgmni",	  "fs/mqueue/msg_max",
+	"fs/mqueue/msgsize_max",  "fs/mqueue/queues_max",
 };
 
 static void collect_limits(struct rec_buf *ret)
@@ -144,18 +148,22 @@ static void restore_limits(struct rset *set)
 				continue;
 			now[strcspn(now, "\n")] = 0;
 			if (strcmp(now, l->value) && write_limit(l->name, l->value))
-				log_info("/proc/sys/%s stays %s, it was %s", l->name, now, l->value);
+				log_info("/proc/sys/%s stays %s, it was %s", l->name, now,
+					 l->value);
 		}
 	}
 }
 
 /* ---- all of it ---- */
 
-int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds, size_t *ret_nfds, struct err *err)
+int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds, size_t *ret_nfds,
+		 struct err *err)
 {
 	collect_limits(ret);
-	return sysv_shm_collect(job, ret, ret_fds, ret_nfds, err) || sysv_sem_collect(job, ret, err) ||
-	       sysv_msg_collect(job, ret, err) ? -1 : 0;
+	return sysv_shm_collect(job, ret, ret_fds, ret_nfds, err) ||
+			       sysv_sem_collect(job, ret, err) || sysv_msg_collect(job, ret, err)
+		       ? -1
+		       : 0;
 }
 
 int sysv_restore(struct rset *set, struct err *err)

@@ -25,30 +25,31 @@
 #include "resource.h"
 
 /*
- * The inode number of a mapping is the shmid, which may also be that of an anonymous object on the same
- * device: this stands in the place of the device's number.
+ * The inode number of a mapping is the shmid, which may also be that of an anonymous object on the
+ * same device: this stands in the place of the device's number.
  */
 #define SYSV_DEV	UINT64_MAX
 
 /* What the rule needs to know of the job; process ids as the job sees them. */
 struct sysv_job {
-	int all;			/* the namespace is the job's own */
-	int64_t since;			/* CLOCK_REALTIME when the job began, s */
-	const uint32_t *pids;		/* its processes, the keeper too */
+	int all;	      /* the namespace is the job's own */
+	int64_t since;	      /* CLOCK_REALTIME when the job began, s */
+	const uint32_t *pids; /* its processes, the keeper too */
 	size_t npids;
-	const uint32_t *uids;		/* its users */
+	const uint32_t *uids; /* its users */
 	size_t nuids;
-	const uint32_t *attached;	/* shmids that are mapped by its processes */
+	const uint32_t *attached; /* shmids that are mapped by its processes */
 	size_t nattached;
 };
 
 /*
- * sysv_collect() - the job's objects as records, and the limits of its own namespace. Nothing is changed.
- * The caller is in the job's ipc, user and pid namespaces.
- * @ret_fds: memfds with the bytes of segments that nobody has attached; N is that of the record with
- * content N + 1. malloc'ed.
+ * sysv_collect() - the job's objects as records, and the limits of its own namespace. Nothing is
+ * changed. The caller is in the job's ipc, user and pid namespaces.
+ * @ret_fds: memfds with the bytes of segments that nobody has attached; N is that of the record
+ * with content N + 1. malloc'ed.
  */
-int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds, size_t *ret_nfds, struct err *err);
+int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds, size_t *ret_nfds,
+		 struct err *err);
 
 /* sysv_any() - 0: there is nothing at all in this namespace. */
 int sysv_any(void);
@@ -59,7 +60,10 @@ int sysv_any(void);
  * in use, is taken for the job's own, left behind when the job was ended.
  */
 int sysv_restore(struct rset *set, struct err *err);
-/* sysv_attach_flags() - how @area, the first of an attachment, was attached. *ret_id: shmid. -1: no such segment. */
+/*
+ * sysv_attach_flags() - how @area, the first of an attachment, was attached. *ret_id: shmid. -1: no
+ * such segment.
+ */
 int sysv_attach_flags(const struct rset *set, const struct rec_area *area, uint32_t *ret_id);
 /* sysv_restore_undo() - in a process of the job: owe again what its image @recs says. */
 int sysv_restore_undo(const struct rec_list *recs, struct err *err);

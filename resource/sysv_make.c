@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sysv_make.c - System V objects under the numbers that programs know them by, made by whom they were made.
+ * sysv_make.c - System V objects under the numbers that programs know them by, made by whom they
+ * were made.
  *
  * The kernel lets the next number be chosen (since 3.9; who has CAP_CHECKPOINT_RESTORE in the
- * namespace, since 6.0; root before). Elsewhere objects are made and removed until it comes: numbers
- * count up, and after some dozens begin again, 32768 higher.
+ * namespace, since 6.0; root before). Elsewhere objects are made and removed until it comes:
+ * numbers count up, and after some dozens begin again, 32768 higher.
  */
 #include "sysv_kind.h"
 
@@ -25,7 +26,11 @@
 #define SEARCH_NS	10000000000LL
 
 /* What was really made, for sysv_forget(). */
-struct made { struct made *next; void (*remove)(int id); int id; };
+struct made {
+	struct made *next;
+	void (*remove)(int id);
+	int id;
+};
 static struct made *all_made;
 
 static void note(const struct sysv_name *name, int id)
@@ -45,20 +50,25 @@ void sysv_forget(struct rset *set)
 
 /* ---- as somebody ---- */
 
-struct answer { int ret, errnum; };
+struct answer {
+	int ret, errnum;
+};
 
 static pid_t fork_as(uint32_t pid)
 {
 	const int32_t set_tid = (int32_t)pid;
 	const uint64_t args[11] = {
-		[4] = SIGCHLD, [8] = pid ? (uint64_t)(uintptr_t)&set_tid : 0, [9] = pid != 0,
+		[4] = SIGCHLD,
+		[8] = pid ? (uint64_t)(uintptr_t)&set_tid : 0,
+		[9] = pid != 0,
 	};
 	pid_t got = pid ? (pid_t)syscall(SYS_clone3, args, sizeof(args)) : -1;
 
 	return got < 0 ? fork() : got;
 }
 
-static void NORETURN act(uint32_t uid, uint32_t gid, int (*fn)(void *arg), void *arg, struct answer *a)
+static void NORETURN act(uint32_t uid, uint32_t gid, int (*fn)(void *arg), void *arg,
+			 struct answer *a)
 {
 	/* Denied, or unknown in our user namespace: then it is ours. */
 	if (gid != (uint32_t)-1 && setresgid((gid_t)-1, gid, (gid_t)-1))
@@ -112,7 +122,8 @@ static int make_now(void *arg)
 {
 	const struct sysv_name *name = arg;
 
-	return name->make(name->rec, name->key ? (int)name->key : IPC_PRIVATE, IPC_CREAT | IPC_EXCL);
+	return name->make(name->rec, name->key ? (int)name->key : IPC_PRIVATE,
+			  IPC_CREAT | IPC_EXCL);
 }
 
 static int not_made(const struct sysv_name *name, struct err *err)
@@ -120,8 +131,10 @@ static int not_made(const struct sysv_name *name, struct err *err)
 	int e = errno;
 
 	if (e == EEXIST)
-		return err_set(err, E_EXISTS, 0, "System V %s with key 0x%x exists here, and is not the job's; "
-			       "remove it (ipcrm) or restore in an ipc namespace of its own", name->what, name->key);
+		return err_set(err, E_EXISTS, 0,
+			       "System V %s with key 0x%x exists here, and is not the job's; "
+			       "remove it (ipcrm) or restore in an ipc namespace of its own",
+			       name->what, name->key);
 	return err_set(err, e == ENOSPC || e == EINVAL ? E_LIMIT : err_code_of_errno(e), e,
 		       "making System V %s %u (limits: ipcs -l)", name->what, name->id);
 }
@@ -139,8 +152,10 @@ static int search(const struct sysv_name *name, struct err *err)
 			return id;
 		name->remove(id);
 	}
-	return err_set(err, E_KERNEL_FEATURE, 0, "System V %s cannot be made with number %u here: "
-		       "/proc/sys/kernel/%s cannot be written", name->what, name->id, name->next_id);
+	return err_set(err, E_KERNEL_FEATURE, 0,
+		       "System V %s cannot be made with number %u here: "
+		       "/proc/sys/kernel/%s cannot be written",
+		       name->what, name->id, name->next_id);
 }
 
 int sysv_make(const struct sysv_name *name, int own_ipc, struct err *err)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sysv_msg.c - System V message queues. Messages are looked at where they are (MSG_COPY), none is taken out. */
+/*
+ * sysv_msg.c - System V message queues. Messages are looked at where they are (MSG_COPY), none is
+ * taken out.
+ */
 #include "sysv_kind.h"
 
 #include <errno.h>
@@ -15,7 +18,10 @@
 
 #define PERM_BITS	0777
 
-struct message { long type; char text[]; };
+struct message {
+	long type;
+	char text[];
+};
 
 /* ---- saving ---- */
 
@@ -42,15 +48,25 @@ static int peek(int id, uint64_t bytes, struct messages *ret)
 	}
 }
 
-static int collect_one(const struct sysv_job *job, const int64_t *v, struct rec_buf *ret, struct err *err)
+static int collect_one(const struct sysv_job *job, const int64_t *v, struct rec_buf *ret,
+		       struct err *err)
 {
 	struct rec_sysv_msg q = {
-		.key = (uint32_t)v[0], .id = (uint32_t)v[1], .mode = (uint32_t)v[2] & PERM_BITS,
-		.lspid = (uint32_t)v[5], .lrpid = (uint32_t)v[6],
-		.uid = (uint32_t)v[7], .gid = (uint32_t)v[8], .cuid = (uint32_t)v[9], .cgid = (uint32_t)v[10],
+		.key = (uint32_t)v[0],
+		.id = (uint32_t)v[1],
+		.mode = (uint32_t)v[2] & PERM_BITS,
+		.lspid = (uint32_t)v[5],
+		.lrpid = (uint32_t)v[6],
+		.uid = (uint32_t)v[7],
+		.gid = (uint32_t)v[8],
+		.cuid = (uint32_t)v[9],
+		.cgid = (uint32_t)v[10],
 	};
 	const struct sysv_use use = {
-		.uid = q.uid, .cuid = q.cuid, .changed = v[13], .last = MAX(v[13], MAX(v[11], v[12])),
+		.uid = q.uid,
+		.cuid = q.cuid,
+		.changed = v[13],
+		.last = MAX(v[13], MAX(v[11], v[12])),
 		.pids = { q.lspid, q.lrpid },
 	};
 	enum sysv_owner owner = sysv_whose(job, &use);
@@ -62,13 +78,15 @@ static int collect_one(const struct sysv_job *job, const int64_t *v, struct rec_
 		return 0;
 	if (msgctl((int)q.id, IPC_STAT, &ds) || (v[4] && peek((int)q.id, (uint64_t)v[3], &all))) {
 		if (errno == ENOSYS)
-			err_set(err, E_KERNEL_FEATURE, 0, "this kernel does not show the messages in System V queue %u "
-				"(CONFIG_CHECKPOINT_RESTORE)", q.id);
+			err_set(err, E_KERNEL_FEATURE, 0,
+				"this kernel does not show the messages in System V queue %u "
+				"(CONFIG_CHECKPOINT_RESTORE)",
+				q.id);
 		else if (owner == SYSV_LIKELY)
 			r = 0;
 		else
-			err_set(err, err_code_of_errno(errno), errno, "cannot read System V message queue %u (key 0x%x)",
-				q.id, q.key);
+			err_set(err, err_code_of_errno(errno), errno,
+				"cannot read System V message queue %u (key 0x%x)", q.id, q.key);
 	} else {
 		q.qbytes = ds.msg_qbytes;
 		q.messages = (struct bytes){ all.data, all.len };
@@ -171,9 +189,18 @@ static int set(const struct rec_sysv_msg *q, int final)
 int sysv_msg_restore(struct rset *rs, const struct rec_sysv_msg *q, struct err *err)
 {
 	const struct sysv_name name = {
-		.what = "message queue", .next_id = "msg_next_id", .id = q->id, .key = q->key,
-		.uid = q->uid, .gid = q->gid, .cuid = q->cuid, .cgid = q->cgid,
-		.make = make, .remove = rm, .rec = q, .is_same = is_same,
+		.what = "message queue",
+		.next_id = "msg_next_id",
+		.id = q->id,
+		.key = q->key,
+		.uid = q->uid,
+		.gid = q->gid,
+		.cuid = q->cuid,
+		.cgid = q->cgid,
+		.make = make,
+		.remove = rm,
+		.rec = q,
+		.is_same = is_same,
 	};
 	int old = sysv_make(&name, rs->own_ipc, err), r = 0;
 
@@ -193,8 +220,11 @@ int sysv_msg_restore(struct rset *rs, const struct rec_sysv_msg *q, struct err *
 		r = sysv_as(q->lspid, -1, -1, send_all, (void *)q);
 	if (r == 0)
 		return 0;
-	return err_set(err, errno == EAGAIN || errno == EINVAL ? E_LIMIT : err_code_of_errno(errno), errno,
-		       "filling System V message queue %u (kernel.msgmax and kernel.msgmnb may be lower here)", q->id);
+	return err_set(err, errno == EAGAIN || errno == EINVAL ? E_LIMIT : err_code_of_errno(errno),
+		       errno,
+		       "filling System V message queue %u (kernel.msgmax and kernel.msgmnb may be "
+		       "lower here)",
+		       q->id);
 }
 
 int sysv_msg_finish(const struct rec_sysv_msg *q, struct err *err)
@@ -210,7 +240,9 @@ int sysv_msg_finish(const struct rec_sysv_msg *q, struct err *err)
 	as_is.qbytes = MIN(q->qbytes, ds.msg_qbytes);
 	if (set(&as_is, 1) == 0)
 		return 0;
-	as_is.uid = ds.msg_perm.uid;	/* users that do not exist here: it stays ours */
+	as_is.uid = ds.msg_perm.uid; /* users that do not exist here: it stays ours */
 	as_is.gid = ds.msg_perm.gid;
-	return set(&as_is, 1) ? err_set(err, E_FAILED, errno, "permissions of System V message queue %u", q->id) : 0;
+	return set(&as_is, 1) ? err_set(err, E_FAILED, errno,
+					"permissions of System V message queue %u", q->id)
+			      : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sysv_sem.c - System V semaphores: values, who changed each last, and what processes owe (SEM_UNDO).
- * The last cannot be read from the kernel; preload/undo.c finds it out.
+ * sysv_sem.c - System V semaphores: values, who changed each last, and what processes owe
+ * (SEM_UNDO). The last cannot be read from the kernel; preload/undo.c finds it out.
  */
 #include "sysv_kind.h"
 
@@ -10,9 +10,13 @@
 #include "../common/io.h"
 
 #define PERM_BITS	0777
-#define TOP		32767		/* the greatest value */
+#define TOP	  32767 /* the greatest value */
 
-union semun { int val; struct semid_ds *ds; unsigned short *array; };
+union semun {
+	int val;
+	struct semid_ds *ds;
+	unsigned short *array;
+};
 
 /* ---- saving ---- */
 
@@ -35,10 +39,14 @@ static int read_set(int id, uint32_t n, uint32_t *values, uint32_t *pids)
 }
 
 /* The last to have changed any of them: the first of the job's, else the first of all. */
-static enum sysv_owner whose(const struct sysv_job *job, const int64_t *v, const uint32_t *pids, uint32_t n)
+static enum sysv_owner whose(const struct sysv_job *job, const int64_t *v, const uint32_t *pids,
+			     uint32_t n)
 {
 	struct sysv_use use = {
-		.uid = (uint32_t)v[4], .cuid = (uint32_t)v[6], .changed = v[9], .last = MAX(v[8], v[9]),
+		.uid = (uint32_t)v[4],
+		.cuid = (uint32_t)v[6],
+		.changed = v[9],
+		.last = MAX(v[8], v[9]),
 	};
 	enum sysv_owner ret = sysv_whose(job, &use);
 
@@ -63,10 +71,16 @@ int sysv_sem_collect(const struct sysv_job *job, struct rec_buf *ret, struct err
 		cleanup_free uint32_t *values = xcalloc(nsems + 1, sizeof(*values));
 		cleanup_free uint32_t *pids = xcalloc(nsems + 1, sizeof(*pids));
 		struct rec_sysv_sem s = {
-			.key = (uint32_t)v[0], .id = (uint32_t)v[1], .mode = (uint32_t)v[2] & PERM_BITS,
-			.uid = (uint32_t)v[4], .gid = (uint32_t)v[5], .cuid = (uint32_t)v[6], .cgid = (uint32_t)v[7],
+			.key = (uint32_t)v[0],
+			.id = (uint32_t)v[1],
+			.mode = (uint32_t)v[2] & PERM_BITS,
+			.uid = (uint32_t)v[4],
+			.gid = (uint32_t)v[5],
+			.cuid = (uint32_t)v[6],
+			.cgid = (uint32_t)v[7],
 			.otime = v[8],
-			.values = { values, nsems * sizeof(*values) }, .pids = { pids, nsems * sizeof(*pids) },
+			.values = { values, nsems * sizeof(*values) },
+			.pids = { pids, nsems * sizeof(*pids) },
 		};
 		int r = read_set((int)s.id, nsems, values, pids), e = errno;
 		enum sysv_owner owner = whose(job, v, pids, r ? 0 : nsems);
@@ -74,8 +88,9 @@ int sysv_sem_collect(const struct sysv_job *job, struct rec_buf *ret, struct err
 		if (owner == SYSV_OTHERS || (r && owner == SYSV_LIKELY))
 			continue;
 		if (r)
-			return err_set(err, err_code_of_errno(e), e, "cannot read System V semaphores %u (key 0x%x)",
-				       s.id, s.key);
+			return err_set(err, err_code_of_errno(e), e,
+				       "cannot read System V semaphores %u (key 0x%x)", s.id,
+				       s.key);
 		rec_put_sysv_sem(ret, &s);
 	}
 	return 0;
@@ -105,12 +120,16 @@ static int is_same(const void *rec, int id)
 	const struct rec_sysv_sem *s = rec;
 	struct semid_ds ds;
 
-	return semctl(id, 0, IPC_STAT, (union semun){ .ds = &ds }) == 0 && (uint32_t)ds.sem_perm.__key == s->key &&
-	       ds.sem_nsems == count_of(s) && ds.sem_perm.uid == s->uid && ds.sem_perm.cuid == s->cuid;
+	return semctl(id, 0, IPC_STAT, (union semun){ .ds = &ds }) == 0 &&
+	       (uint32_t)ds.sem_perm.__key == s->key && ds.sem_nsems == count_of(s) &&
+	       ds.sem_perm.uid == s->uid && ds.sem_perm.cuid == s->cuid;
 }
 
 /* The values that were set by process @pid, set by it again. */
-struct values { const struct rec_sysv_sem *s; uint32_t pid; };
+struct values {
+	const struct rec_sysv_sem *s;
+	uint32_t pid;
+};
 
 static int set_values(void *arg)
 {
@@ -118,8 +137,8 @@ static int set_values(void *arg)
 	const uint32_t *values = v->s->values.data, *pids = v->s->pids.data;
 
 	for (size_t i = 0; i < count_of(v->s); i++)
-		if (pids[i] == v->pid &&
-		    semctl((int)v->s->id, (int)i, SETVAL, (union semun){ .val = (int)values[i] }) < 0)
+		if (pids[i] == v->pid && semctl((int)v->s->id, (int)i, SETVAL,
+						(union semun){ .val = (int)values[i] }) < 0)
 			return -1;
 	return 0;
 }
@@ -147,7 +166,8 @@ static int fill(const struct rec_sysv_sem *s, int old)
 		while (k < i && pids[k] != pids[i])
 			k++;
 		/* Never touched: such a one is 0, and stays nobody's. */
-		if (k == i && (pids[i] || values[i] || old) && sysv_as(pids[i], -1, -1, set_values, &v))
+		if (k == i && (pids[i] || values[i] || old) &&
+		    sysv_as(pids[i], -1, -1, set_values, &v))
 			return -1;
 	}
 	/* Programs tell by it whether whoever made the set has set it up. */
@@ -157,27 +177,39 @@ static int fill(const struct rec_sysv_sem *s, int old)
 int sysv_sem_restore(struct rset *set, const struct rec_sysv_sem *s, struct err *err)
 {
 	const struct sysv_name name = {
-		.what = "semaphores", .next_id = "sem_next_id", .id = s->id, .key = s->key,
-		.uid = s->uid, .gid = s->gid, .cuid = s->cuid, .cgid = s->cgid,
-		.make = make, .remove = rm, .rec = s, .is_same = is_same,
+		.what = "semaphores",
+		.next_id = "sem_next_id",
+		.id = s->id,
+		.key = s->key,
+		.uid = s->uid,
+		.gid = s->gid,
+		.cuid = s->cuid,
+		.cgid = s->cgid,
+		.make = make,
+		.remove = rm,
+		.rec = s,
+		.is_same = is_same,
 	};
 	const uint32_t *values = s->values.data;
 	int old;
 
 	for (size_t i = 0; i < count_of(s); i++)
 		if (values[i] > TOP)
-			return err_set(err, E_CORRUPT, 0, "System V semaphores %u: impossible value", s->id);
+			return err_set(err, E_CORRUPT, 0,
+				       "System V semaphores %u: impossible value", s->id);
 	old = sysv_make(&name, set->own_ipc, err);
 	if (old < 0)
 		return -1;
 	if (fill(s, old))
-		return err_set(err, err_code_of_errno(errno), errno, "setting System V semaphores %u", s->id);
+		return err_set(err, err_code_of_errno(errno), errno,
+			       "setting System V semaphores %u", s->id);
 	return 0;
 }
 
 /*
- * Owe @adjust: as much is given and taken in one step, one of them with SEM_UNDO. The value between must
- * be possible, so from whichever side there is room, and if there is not enough on either, in two steps.
+ * Owe @adjust: as much is given and taken in one step, one of them with SEM_UNDO. The value between
+ * must be possible, so from whichever side there is room, and if there is not enough on either, in
+ * two steps.
  */
 static int owe(int id, unsigned short num, int adjust)
 {
@@ -207,9 +239,11 @@ int sysv_restore_undo(const struct rec_list *recs, struct err *err)
 
 	while ((u = rec_next_sysv_undo(recs, &pos))) {
 		if (u->adjust < -TOP - 1 || u->adjust > TOP)
-			return err_set(err, E_CORRUPT, 0, "System V semaphores %u: impossible SEM_UNDO", u->id);
+			return err_set(err, E_CORRUPT, 0,
+				       "System V semaphores %u: impossible SEM_UNDO", u->id);
 		if (owe((int)u->id, (unsigned short)u->num, (int)u->adjust))
-			return err_set(err, err_code_of_errno(errno), errno, "SEM_UNDO of System V semaphores %u", u->id);
+			return err_set(err, err_code_of_errno(errno), errno,
+				       "SEM_UNDO of System V semaphores %u", u->id);
 	}
 	return 0;
 }
@@ -224,11 +258,13 @@ int sysv_sem_finish(const struct rec_sysv_sem *s, struct err *err)
 	ds.sem_perm.uid = s->uid;
 	ds.sem_perm.gid = s->gid;
 	ds.sem_perm.mode = s->mode & PERM_BITS;
-	if (semctl((int)s->id, 0, IPC_SET, arg)) {	/* a user that does not exist here: it stays ours */
+	if (semctl((int)s->id, 0, IPC_SET,
+		   arg)) { /* a user that does not exist here: it stays ours */
 		semctl((int)s->id, 0, IPC_STAT, arg);
 		ds.sem_perm.mode = s->mode & PERM_BITS;
 		if (semctl((int)s->id, 0, IPC_SET, arg))
-			return err_set(err, E_FAILED, errno, "permissions of System V semaphores %u", s->id);
+			return err_set(err, E_FAILED, errno,
+				       "permissions of System V semaphores %u", s->id);
 	}
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sysv_shm.c - System V shared memory. The pages of a segment that is attached stand in the image of a
- * process that has it mapped, as with other shared memory (object.h); those of others are read here.
+ * sysv_shm.c - System V shared memory. The pages of a segment that is attached stand in the image
+ * of a process that has it mapped, as with other shared memory (object.h); those of others are read
+ * here.
  */
 #include "sysv_kind.h"
 
@@ -42,24 +43,27 @@ static int copy_out(const struct rec_sysv_shm *s, struct err *err)
 	int fd = memfd_create("sysv", MFD_CLOEXEC), ok = 1;
 
 	if (mem == (void *)-1 || fd < 0) {
-		err_set(err, err_code_of_errno(errno), errno, "cannot read System V shared memory %u (key 0x%x)",
-			s->id, s->key);
+		err_set(err, err_code_of_errno(errno), errno,
+			"cannot read System V shared memory %u (key 0x%x)", s->id, s->key);
 		cleanup_closep(&fd);
 		return -1;
 	}
 	ok = ftruncate(fd, (off_t)s->size) == 0;
 	for (uint64_t at = 0; ok && at < s->size; at += PAGE_SIZE)
 		if (!is_zero(mem + at))
-			ok = io_pwrite_full(fd, mem + at, MIN(PAGE_SIZE, s->size - at), (off_t)at) == 0;
+			ok = io_pwrite_full(fd, mem + at, MIN(PAGE_SIZE, s->size - at),
+					    (off_t)at) == 0;
 	if (!ok)
-		err_set(err, err_code_of_errno(errno), errno, "cannot copy System V shared memory %u", s->id);
+		err_set(err, err_code_of_errno(errno), errno,
+			"cannot copy System V shared memory %u", s->id);
 	shmdt(mem);
 	if (!ok)
 		cleanup_closep(&fd);
 	return fd;
 }
 
-int sysv_shm_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds, size_t *ret_nfds, struct err *err)
+int sysv_shm_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds,
+		     size_t *ret_nfds, struct err *err)
 {
 	size_t n;
 	cleanup_free struct sysv_row *rows = sysv_rows("shm", &n);
@@ -67,22 +71,36 @@ int sysv_shm_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_
 	for (size_t i = 0; i < n; i++) {
 		const int64_t *v = rows[i].v;
 		struct rec_sysv_shm s = {
-			.key = (uint32_t)v[0], .id = (uint32_t)v[1], .mode = (uint32_t)v[2], .size = (uint64_t)v[3],
-			.cpid = (uint32_t)v[4], .lpid = (uint32_t)v[5], .attached = (uint32_t)v[6],
-			.uid = (uint32_t)v[7], .gid = (uint32_t)v[8], .cuid = (uint32_t)v[9], .cgid = (uint32_t)v[10],
-			.swapped = (uint64_t)v[15], .ctime = v[13],
+			.key = (uint32_t)v[0],
+			.id = (uint32_t)v[1],
+			.mode = (uint32_t)v[2],
+			.size = (uint64_t)v[3],
+			.cpid = (uint32_t)v[4],
+			.lpid = (uint32_t)v[5],
+			.attached = (uint32_t)v[6],
+			.uid = (uint32_t)v[7],
+			.gid = (uint32_t)v[8],
+			.cuid = (uint32_t)v[9],
+			.cgid = (uint32_t)v[10],
+			.swapped = (uint64_t)v[15],
+			.ctime = v[13],
 		};
 		struct sysv_use use = {
-			.uid = s.uid, .cuid = s.cuid, .changed = v[13], .last = MAX(v[13], MAX(v[11], v[12])),
+			.uid = s.uid,
+			.cuid = s.cuid,
+			.changed = v[13],
+			.last = MAX(v[13], MAX(v[11], v[12])),
 			.pids = { s.cpid, s.lpid },
 		};
 		int mine = is_attached(job, s.id), fd;
 		enum sysv_owner owner = mine ? SYSV_OURS : sysv_whose(job, &use);
 
-		/* Attached by others only: theirs. In a namespace of our own there are no others. */
+		/*
+		 * Attached by others only: theirs. In a namespace of our own there are no others.
+		 */
 		if (owner == SYSV_OTHERS || (!mine && s.attached && !job->all))
 			continue;
-		if (!mine && s.mode & SHM_DEST)		/* goes away with who has it */
+		if (!mine && s.mode & SHM_DEST) /* goes away with who has it */
 			continue;
 		if (!mine) {
 			fd = copy_out(&s, err);
@@ -105,7 +123,10 @@ static int make(const void *rec, int key, int flags)
 {
 	const struct rec_sysv_shm *s = rec;
 
-	/* Until all have attached it, with all rights. One that is marked for removal has lost its key. */
+	/*
+	 * Until all have attached it, with all rights. One that is marked for removal has lost its
+	 * key.
+	 */
 	return shmget(s->mode & SHM_DEST ? IPC_PRIVATE : key, s->size, flags | 0700);
 }
 
@@ -119,8 +140,9 @@ static int is_same(const void *rec, int id)
 	const struct rec_sysv_shm *s = rec;
 	struct shmid_ds ds;
 
-	return shmctl(id, IPC_STAT, &ds) == 0 && (uint32_t)ds.shm_perm.__key == s->key && ds.shm_segsz == s->size &&
-	       ds.shm_perm.uid == s->uid && ds.shm_perm.cuid == s->cuid && !ds.shm_nattch && !(s->mode & SHM_DEST);
+	return shmctl(id, IPC_STAT, &ds) == 0 && (uint32_t)ds.shm_perm.__key == s->key &&
+	       ds.shm_segsz == s->size && ds.shm_perm.uid == s->uid &&
+	       ds.shm_perm.cuid == s->cuid && !ds.shm_nattch && !(s->mode & SHM_DEST);
 }
 
 static const struct rec_sysv_shm *segment(const struct rset *set, uint64_t object)
@@ -135,8 +157,8 @@ static const struct rec_sysv_shm *segment(const struct rset *set, uint64_t objec
 }
 
 /* One stored run of pages of the process, if it is one of @a. */
-static int load_run(const struct image *img, const struct image_extent *e, const struct rec_area *a, char *mem,
-		    uint64_t size, struct err *err)
+static int load_run(const struct image *img, const struct image_extent *e, const struct rec_area *a,
+		    char *mem, uint64_t size, struct err *err)
 {
 	uint64_t start = MAX(e->addr, a->start), end = MIN(e->addr + e->len, a->end), to;
 	ssize_t n;
@@ -145,14 +167,17 @@ static int load_run(const struct image *img, const struct image_extent *e, const
 		return 0;
 	to = a->offset + (start - a->start);
 	if (to > size || end - start > size - to)
-		return err_set(err, E_CORRUPT, 0, "%s: shared memory is mapped beyond its end", img->name);
+		return err_set(err, E_CORRUPT, 0, "%s: shared memory is mapped beyond its end",
+			       img->name);
 	n = io_pread_full(img->fd, mem + to, end - start, (off_t)(e->offset + (start - e->addr)));
 	if (n != (ssize_t)(end - start))
-		return err_set(err, n < 0 ? E_FAILED : E_CORRUPT, n < 0 ? errno : 0, "cannot read %s", img->name);
+		return err_set(err, n < 0 ? E_FAILED : E_CORRUPT, n < 0 ? errno : 0,
+			       "cannot read %s", img->name);
 	return 0;
 }
 
-static int load_mapped(const struct image *img, const struct rec_sysv_shm *s, char *mem, struct err *err)
+static int load_mapped(const struct image *img, const struct rec_sysv_shm *s, char *mem,
+		       struct err *err)
 {
 	const struct rec_extents *x;
 	const struct rec_area *a;
@@ -183,7 +208,8 @@ static int load_content(struct rset *set, const struct rec_sysv_shm *s, char *me
 
 		n = io_pread_full(fd, page, MIN(PAGE_SIZE, s->size - at), (off_t)at);
 		if (n < 0)
-			return err_set(err, E_FAILED, errno, "cannot read System V shared memory %u", s->id);
+			return err_set(err, E_FAILED, errno,
+				       "cannot read System V shared memory %u", s->id);
 		if (!is_zero(page))
 			memcpy(mem + at, page, (size_t)n);
 	}
@@ -209,11 +235,13 @@ static int fill(struct rset *set, const struct rec_sysv_shm *s, int old, struct 
 	int ret;
 
 	if (s->object && !img)
-		return err_set(err, E_CORRUPT, 0, "System V shared memory %u was process %u's, which has no image",
+		return err_set(err, E_CORRUPT, 0,
+			       "System V shared memory %u was process %u's, which has no image",
 			       s->id, o ? o->owner : 0);
 	mem = shmat((int)s->id, NULL, 0);
 	if (mem == (void *)-1)
-		return err_set(err, err_code_of_errno(errno), errno, "attaching System V shared memory %u", s->id);
+		return err_set(err, err_code_of_errno(errno), errno,
+			       "attaching System V shared memory %u", s->id);
 	if (old)
 		memset(mem, 0, s->size);
 	ret = img ? load_mapped(img, s, mem, err) : s->content ? load_content(set, s, mem, err) : 0;
@@ -224,9 +252,19 @@ static int fill(struct rset *set, const struct rec_sysv_shm *s, int old, struct 
 int sysv_shm_restore(struct rset *set, const struct rec_sysv_shm *s, struct err *err)
 {
 	const struct sysv_name name = {
-		.what = "shared memory", .next_id = "shm_next_id", .id = s->id, .key = s->key, .cpid = s->cpid,
-		.uid = s->uid, .gid = s->gid, .cuid = s->cuid, .cgid = s->cgid,
-		.make = make, .remove = rm, .rec = s, .is_same = is_same,
+		.what = "shared memory",
+		.next_id = "shm_next_id",
+		.id = s->id,
+		.key = s->key,
+		.cpid = s->cpid,
+		.uid = s->uid,
+		.gid = s->gid,
+		.cuid = s->cuid,
+		.cgid = s->cgid,
+		.make = make,
+		.remove = rm,
+		.rec = s,
+		.is_same = is_same,
 	};
 	int old = sysv_make(&name, set->own_ipc, err);
 
@@ -240,7 +278,8 @@ int sysv_attach_flags(const struct rset *set, const struct rec_area *a, uint32_t
 	if (!s)
 		return -1;
 	*ret_id = s->id;
-	return (a->vmflags & AREA_VM_MAYWRITE ? 0 : SHM_RDONLY) | (a->prot & PROT_EXEC ? SHM_EXEC : 0);
+	return (a->vmflags & AREA_VM_MAYWRITE ? 0 : SHM_RDONLY) |
+	       (a->prot & PROT_EXEC ? SHM_EXEC : 0);
 }
 
 int sysv_shm_finish(const struct rec_sysv_shm *s, struct err *err)
@@ -250,15 +289,17 @@ int sysv_shm_finish(const struct rec_sysv_shm *s, struct err *err)
 	if (shmctl((int)s->id, IPC_STAT, &ds))
 		return err_set(err, E_FAILED, errno, "System V shared memory %u", s->id);
 	if (s->mode & SHM_LOCKED && shmctl((int)s->id, SHM_LOCK, NULL))
-		log_info("System V shared memory %u is not locked in memory: %s", s->id, strerror(errno));
+		log_info("System V shared memory %u is not locked in memory: %s", s->id,
+			 strerror(errno));
 	ds.shm_perm.uid = s->uid;
 	ds.shm_perm.gid = s->gid;
 	ds.shm_perm.mode = s->mode & PERM_BITS;
-	if (shmctl((int)s->id, IPC_SET, &ds)) {		/* a user that does not exist here: it stays ours */
+	if (shmctl((int)s->id, IPC_SET, &ds)) { /* a user that does not exist here: it stays ours */
 		shmctl((int)s->id, IPC_STAT, &ds);
 		ds.shm_perm.mode = s->mode & PERM_BITS;
 		if (shmctl((int)s->id, IPC_SET, &ds))
-			return err_set(err, E_FAILED, errno, "permissions of System V shared memory %u", s->id);
+			return err_set(err, E_FAILED, errno,
+				       "permissions of System V shared memory %u", s->id);
 	}
 	if (s->mode & SHM_DEST)
 		rm((int)s->id);

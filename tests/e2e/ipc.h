@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ipc.h - for scenarios that make things which outlive them in the ipc namespace. A job that is ended by
- * its checkpoint leaves them there; run.sh calls the scenario once more, with "clean", to remove them.
+ * ipc.h - for scenarios that make things which outlive them in the ipc namespace. A job that is
+ * ended by its checkpoint leaves them there; run.sh calls the scenario once more, with "clean", to
+ * remove them.
  */
 #ifndef IPC_H
 #define IPC_H

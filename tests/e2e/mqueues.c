@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipc.h"
 
-const char *scn_doc = "POSIX message queues keep messages, priorities, limits, names, flags and who waits";
+const char *scn_doc =
+	"POSIX message queues keep messages, priorities, limits, names, flags and who waits";
 
 static char name[64], gone_name[64], full_name[64];
 
@@ -19,7 +20,8 @@ static void receive(mqd_t q, unsigned prio, size_t len)
 	unsigned got;
 	ssize_t n = scn_sys(mq_receive(q, text, sizeof(text), &got));
 
-	scn_check(got == prio && n == (ssize_t)len, "priority %u, %zd bytes; not %u, %zu", got, n, prio, len);
+	scn_check(got == prio && n == (ssize_t)len, "priority %u, %zd bytes; not %u, %zu", got, n,
+		  prio, len);
 	scn_check(scn_verify(text, len, prio + (unsigned)len) < 0, "content");
 }
 
@@ -78,24 +80,28 @@ int main(int argc, char **argv)
 	scn_checkpoint();
 
 	scn_sys(mq_getattr(q, &now));
-	scn_check(now.mq_curmsgs == 5 && now.mq_maxmsg == 7 && now.mq_msgsize == 500 && !now.mq_flags,
+	scn_check(now.mq_curmsgs == 5 && now.mq_maxmsg == 7 && now.mq_msgsize == 500 &&
+			  !now.mq_flags,
 		  "the queue: %ld messages", now.mq_curmsgs);
 	scn_sys(mq_getattr(nonblock, &now));
 	scn_check(now.mq_flags & O_NONBLOCK, "flags");
 	scn_sys(fstat(q, &st));
-	scn_check((st.st_mode & 0777) == 0640 && st.st_uid == geteuid() && st.st_nlink == 1, "mode %o", st.st_mode);
+	scn_check((st.st_mode & 0777) == 0640 && st.st_uid == geteuid() && st.st_nlink == 1,
+		  "mode %o", st.st_mode);
 	scn_check(mq_send(ro, "x", 1, 0) < 0 && errno == EBADF, "read-only");
 	receive(q, 32767, 500);
 	receive(ro, 7, 20);
 	receive(q, 5, 10);
 	receive(q, 5, 0);
 	scn_sys(mq_send(nonblock, "abc", 3, 6));
-	scn_check(scn_sys(mq_receive(q, text, sizeof(text), NULL)) == 3 && !memcmp(text, "abc", 3), "one queue");
+	scn_check(scn_sys(mq_receive(q, text, sizeof(text), NULL)) == 3 && !memcmp(text, "abc", 3),
+		  "one queue");
 	receive(q, 0, 3);
 	scn_sys(fstat(gone, &st));
 	scn_check(!st.st_nlink, "without a name");
 	receive(gone, 1, 100);
-	scn_check(mq_receive(gone, text, sizeof(text), NULL) < 0 && errno == EAGAIN, "nothing else");
+	scn_check(mq_receive(gone, text, sizeof(text), NULL) < 0 && errno == EAGAIN,
+		  "nothing else");
 	send(empty, 9, 99);
 	pthread_join(receiver, NULL);
 	receive(full, 1, 1);

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipc.h"
 
-const char *scn_doc = "System V message queues keep messages, their order and types, limits, rights and who waits";
+const char *scn_doc = "System V message queues keep messages, their order and types, limits, "
+		      "rights and who waits";
 
-struct message { long type; char text[8192]; };
+struct message {
+	long type;
+	char text[8192];
+};
 
 static void send(int q, long type, size_t len)
 {
@@ -27,7 +31,8 @@ static void *wait_for_one(void *arg)
 {
 	struct message m;
 
-	scn_check(scn_sys(msgrcv(*(int *)arg, &m, sizeof(m.text), 0, 0)) == 100, "the one that was waited for");
+	scn_check(scn_sys(msgrcv(*(int *)arg, &m, sizeof(m.text), 0, 0)) == 100,
+		  "the one that was waited for");
 	scn_check(m.type == 77 && scn_verify(m.text, 100, 77) < 0, "what came");
 	return NULL;
 }
@@ -78,14 +83,18 @@ int main(int argc, char **argv)
 	scn_checkpoint();
 
 	scn_sys(msgctl(q, IPC_STAT, &now));
-	scn_check(now.msg_qnum == 5 && now.msg_qbytes == was.msg_qbytes && now.__msg_cbytes == was.__msg_cbytes &&
-		  now.msg_perm.__key == was.msg_perm.__key && (now.msg_perm.mode & 0777) == 0620 &&
-		  now.msg_perm.uid == was.msg_perm.uid && now.msg_perm.cuid == was.msg_perm.cuid,
+	scn_check(now.msg_qnum == 5 && now.msg_qbytes == was.msg_qbytes &&
+			  now.__msg_cbytes == was.__msg_cbytes &&
+			  now.msg_perm.__key == was.msg_perm.__key &&
+			  (now.msg_perm.mode & 0777) == 0620 &&
+			  now.msg_perm.uid == was.msg_perm.uid &&
+			  now.msg_perm.cuid == was.msg_perm.cuid,
 		  "the queue has %lu messages, %lu bytes", now.msg_qnum, now.__msg_cbytes);
-	scn_check(now.msg_lspid == was.msg_lspid && now.msg_lrpid == was.msg_lrpid, "who used it last: %d, %d",
-		  now.msg_lspid, now.msg_lrpid);
+	scn_check(now.msg_lspid == was.msg_lspid && now.msg_lrpid == was.msg_lrpid,
+		  "who used it last: %d, %d", now.msg_lspid, now.msg_lrpid);
 	scn_sys(msgctl(peers, IPC_STAT, &now));
-	scn_check(now.msg_lspid == pid && now.msg_lrpid == getpid() && !now.msg_qnum, "who used the empty one last");
+	scn_check(now.msg_lspid == pid && now.msg_lrpid == getpid() && !now.msg_qnum,
+		  "who used the empty one last");
 	scn_check(scn_sys(msgget(ipc_key(0), 0)) == q, "found by its key");
 	receive(q, 2, 2, 0);
 	receive(q, 0, 3, 10);

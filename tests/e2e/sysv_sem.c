@@ -3,7 +3,8 @@
 
 #include <sys/socket.h>
 
-const char *scn_doc = "System V semaphores keep values, waiters, rights, and what is undone when a process ends";
+const char *scn_doc =
+	"System V semaphores keep values, waiters, rights, and what is undone when a process ends";
 
 enum { COUNT = 60, LOCK = 0, WAITED = 1, UP = 2, DOWN = 3, BOTH = 4, HIGH = 5, LIMITED = 6 };
 
@@ -21,7 +22,9 @@ static int value(int num)
 	return scn_sys(semctl(set, num, GETVAL));
 }
 
-/* Holds a lock, waits for another with a limit of a second, and ends without giving anything back. */
+/*
+ * Holds a lock, waits for another with a limit of a second, and ends without giving anything back.
+ */
 static pid_t holder(int pipe_fd, int not_mine)
 {
 	pid_t pid = scn_fork();
@@ -50,7 +53,8 @@ static void *limited(void *arg)
 	struct timespec limit = { 1, 500000000 };
 	int64_t *took = arg, before = scn_now();
 
-	scn_check(semtimedop(set, &b, 1, &limit) < 0 && errno == EAGAIN, "semtimedop: %s", strerror(errno));
+	scn_check(semtimedop(set, &b, 1, &limit) < 0 && errno == EAGAIN, "semtimedop: %s",
+		  strerror(errno));
 	*took = scn_now() - before;
 	return NULL;
 }
@@ -95,21 +99,29 @@ int main(int argc, char **argv)
 	scn_checkpoint();
 
 	scn_sys(semctl(set, 0, IPC_STAT, &now));
-	scn_check(now.sem_perm.__key == was.sem_perm.__key && now.sem_perm.mode == was.sem_perm.mode &&
-		  now.sem_perm.uid == was.sem_perm.uid && now.sem_perm.cuid == was.sem_perm.cuid &&
-		  now.sem_nsems == COUNT && now.sem_otime, "the set");
+	scn_check(now.sem_perm.__key == was.sem_perm.__key &&
+			  now.sem_perm.mode == was.sem_perm.mode &&
+			  now.sem_perm.uid == was.sem_perm.uid &&
+			  now.sem_perm.cuid == was.sem_perm.cuid && now.sem_nsems == COUNT &&
+			  now.sem_otime,
+		  "the set");
 	scn_check(scn_sys(semget(ipc_key(0), 0, 0)) == set, "found by its key");
-	scn_check(scn_sys(semctl(set, LOCK, GETPID)) == pid_of_lock && pid_of_lock == child, "who had it last");
+	scn_check(scn_sys(semctl(set, LOCK, GETPID)) == pid_of_lock && pid_of_lock == child,
+		  "who had it last");
 	scn_sys(semctl(fresh, 0, IPC_STAT, &now));
-	scn_check(!now.sem_otime && (now.sem_perm.mode & 0777) == 0640 && !semctl(fresh, 0, GETPID), "an unused set");
+	scn_check(!now.sem_otime && (now.sem_perm.mode & 0777) == 0640 && !semctl(fresh, 0, GETPID),
+		  "an unused set");
 	for (int i = LIMITED + 1; i < COUNT; i++)
 		scn_check(value(i) == i * 3, "value %d is %d", i, value(i));
-	scn_check(value(LOCK) == 0 && value(UP) == 2 * 3 + 5 && value(DOWN) == 3 * 3 - 5 && value(HIGH) == 0 &&
-		  value(BOTH) == 4 * 3, "values %d %d %d %d %d", value(LOCK), value(UP), value(DOWN), value(HIGH), value(BOTH));
+	scn_check(value(LOCK) == 0 && value(UP) == 2 * 3 + 5 && value(DOWN) == 3 * 3 - 5 &&
+			  value(HIGH) == 0 && value(BOTH) == 4 * 3,
+		  "values %d %d %d %d %d", value(LOCK), value(UP), value(DOWN), value(HIGH),
+		  value(BOTH));
 	await(WAITED, 1);
 	scn_check(op(LOCK, -1, IPC_NOWAIT) < 0 && errno == EAGAIN, "the lock is held");
 	pthread_join(t, NULL);
-	scn_check(took >= 1480 * MS, "the limit of 1.5 s was over after %lld ms", (long long)(took / MS));
+	scn_check(took >= 1480 * MS, "the limit of 1.5 s was over after %lld ms",
+		  (long long)(took / MS));
 
 	scn_sys(op(WAITED, 4, 0));
 	scn_check(read(fds[0], &byte, 1) == 1, "the child goes on");

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipc.h"
 
-const char *scn_doc = "System V shared memory keeps number, key, rights, bytes, and is attached where and as it was";
+const char *scn_doc = "System V shared memory keeps number, key, rights, bytes, and is attached "
+		      "where and as it was";
 
-#define SIZE	(300000)
+#define SIZE  (300000)
 #define PAGES	4096UL
 
 static void unchanged(int id, const struct shmid_ds *was, const char *what)
@@ -12,11 +13,15 @@ static void unchanged(int id, const struct shmid_ds *was, const char *what)
 
 	scn_sys(shmctl(id, IPC_STAT, &now));
 	scn_check(now.shm_segsz == was->shm_segsz, "%s: size %zu", what, now.shm_segsz);
-	scn_check(now.shm_perm.__key == was->shm_perm.__key, "%s: key %x", what, now.shm_perm.__key);
+	scn_check(now.shm_perm.__key == was->shm_perm.__key, "%s: key %x", what,
+		  now.shm_perm.__key);
 	scn_check(now.shm_perm.mode == was->shm_perm.mode, "%s: mode %o", what, now.shm_perm.mode);
-	scn_check(now.shm_perm.uid == was->shm_perm.uid && now.shm_perm.cuid == was->shm_perm.cuid, "%s: owner", what);
-	scn_check(now.shm_cpid == was->shm_cpid, "%s: made by %d, not %d", what, now.shm_cpid, was->shm_cpid);
-	scn_check(now.shm_nattch == was->shm_nattch, "%s: attached %lu times", what, now.shm_nattch);
+	scn_check(now.shm_perm.uid == was->shm_perm.uid && now.shm_perm.cuid == was->shm_perm.cuid,
+		  "%s: owner", what);
+	scn_check(now.shm_cpid == was->shm_cpid, "%s: made by %d, not %d", what, now.shm_cpid,
+		  was->shm_cpid);
+	scn_check(now.shm_nattch == was->shm_nattch, "%s: attached %lu times", what,
+		  now.shm_nattch);
 }
 
 static int make(key_t key, size_t size, int mode)
@@ -54,7 +59,8 @@ static pid_t reader(int id, volatile int *shared)
 		while (own[0] == 0)
 			scn_sleep_ms(2);
 		scn_check(own != shared, "attached elsewhere");
-		scn_check(scn_verify((char *)own + PAGES, SIZE - PAGES, 3) < 0, "content in the child");
+		scn_check(scn_verify((char *)own + PAGES, SIZE - PAGES, 3) < 0,
+			  "content in the child");
 		shared[2] = own[0];
 		_exit(0);
 	}
@@ -118,21 +124,25 @@ int main(int argc, char **argv)
 	unchanged(split, &split_ds, "split");
 	scn_check(scn_sys(shmget(ipc_key(0), 0, 0)) == id, "found by its key");
 	scn_check(scn_verify(mem + PAGES, SIZE - PAGES, 3) < 0, "content");
-	scn_check(scn_verify(twice + PAGES, SIZE - PAGES, 3) < 0, "content of the second attachment");
+	scn_check(scn_verify(twice + PAGES, SIZE - PAGES, 3) < 0,
+		  "content of the second attachment");
 	scn_check(writable(mem) && !writable(twice), "rights");
 	scn_check(scn_verify(gone_mem, 5000, 4) < 0, "content of the removed one");
 	scn_check(scn_verify(split_mem, 7 * PAGES, 5) < 0, "content of the split one");
-	scn_check(writable(split_mem) && !writable(split_mem + 2 * PAGES), "rights of the split one");
+	scn_check(writable(split_mem) && !writable(split_mem + 2 * PAGES),
+		  "rights of the split one");
 	scn_sys(mprotect(split_mem + 7 * PAGES, PAGES, PROT_READ));
 	scn_check(scn_verify(split_mem, 8 * PAGES, 5) < 0, "content that could not be read");
 	left_mem = scn_sys(shmat(left, NULL, 0));
-	scn_check(!left_mem[0] && scn_verify(left_mem + 8192, 1000, 7) < 0, "content of the unattached one");
+	scn_check(!left_mem[0] && scn_verify(left_mem + 8192, 1000, 7) < 0,
+		  "content of the unattached one");
 
-	shared[0] = 4711;	/* the child must see it */
+	shared[0] = 4711; /* the child must see it */
 	scn_reap(child, 0);
 	scn_check(shared[2] == 4711, "the child's answer is %d", shared[2]);
 	scn_sys(shmdt(gone_mem));
-	scn_check(shmctl(gone, IPC_STAT, &gone_ds) < 0, "the removed one is there without anybody who has it");
+	scn_check(shmctl(gone, IPC_STAT, &gone_ds) < 0,
+		  "the removed one is there without anybody who has it");
 	scn_sys(shmdt(mem));
 	scn_sys(shmdt(twice));
 	scn_sys(shmctl(id, IPC_RMID, NULL));

@@ -48,6 +48,7 @@ struct proc_map {			/* one line of maps, with what smaps adds */
 	int deleted;
 	char vmflags[160];		/* "rd wr mr mw me ac", empty when smaps was not read */
 	int pkey;
+	uint64_t swap;			/* bytes in swap space; with smaps only */
 };
 struct proc_maps { struct proc_map *maps; size_t count; char *text; };
 /* proc_maps() - @smaps: also VmFlags and ProtectionKey (slower). Return 0, or -1 + errno. */

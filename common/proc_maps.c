@@ -87,6 +87,8 @@ static void parse_attribute(const char *line, struct proc_map *m)
 			len--;
 		memcpy(m->vmflags, line, len);
 		m->vmflags[len] = 0;
+	} else if (!strncmp(line, "Swap:", 5)) {
+		m->swap = strtoull(line + 5, NULL, 10) << 10;
 	} else if (!strncmp(line, "ProtectionKey:", 14)) {
 		m->pkey = atoi(line + 14);
 	}

@@ -92,6 +92,7 @@ static void end_job(struct round *r)
 	for (size_t i = r->nprocs; i-- > 0;)
 		kill(r->procs[i]->host_pid, SIGKILL);
 	kill(r->p->keeper, SIGKILL);
+	round_sysv_end(r);
 }
 
 /* Something could not be read: is that because the process is no more? Then that is what the user should know. */

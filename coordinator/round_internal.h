@@ -112,6 +112,8 @@ int round_sysv_check(struct round *r, struct err *err);
 int round_sysv_save(struct round *r, struct err *err);
 /* round_sysv_records() - what @p owes to semaphores. */
 void round_sysv_records(struct rproc *p);
+/* round_sysv_end() - the job has been ended: its memory segments are of no use here any more. */
+void round_sysv_end(struct round *r);
 void round_sysv_free(struct round *r);
 
 /* round_records.c: what is known of a process, as records. */

@@ -159,8 +159,8 @@ static void private_file(struct round *r, struct rproc *p, struct rarea *a)
 	a->rec.shift = s->start + (a->rec.offset - s->offset) - a->rec.start;
 }
 
-static int shared_object(struct round *r, struct rproc *p, struct rarea *a, uint32_t kind,
-			 const char *name, struct err *err)
+static int shared_object(struct round *r, struct rproc *p, struct rarea *a, const struct proc_map *m,
+			 uint32_t kind, const char *name, struct err *err)
 {
 	struct object *o = object_find_or_add(&r->set, a->rec.dev, a->rec.ino, kind, name,
 					      a->rec.offset + (a->rec.end - a->rec.start));
@@ -170,7 +170,8 @@ static int shared_object(struct round *r, struct rproc *p, struct rarea *a, uint
 	a->rec.kind = AREA_KIND_OBJECT;
 	a->rec.object = o->id;
 	a->flags |= AREA_INPLACE | AREA_MINCORE;
-	if (a->flags & AREA_CAREFUL)
+	/* What is in swap space is not in the page cache, but there nevertheless. */
+	if (a->flags & AREA_CAREFUL || m->swap)
 		a->flags &= ~(uint32_t)AREA_MINCORE;
 	/* Where a descriptor of it is at hand, the object's bytes are taken through that (resource/). */
 	if (o->fd >= 0)
@@ -193,17 +194,17 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 		return refuse(p, m, "huge pages", err);
 	if (starts(m->path, "/SYSV") && m->deleted) {
 		a->rec.dev = SYSV_DEV;
-		return shared_object(r, p, a, OBJECT_SYSV, m->path + 1, err);
+		return shared_object(r, p, a, m, OBJECT_SYSV, m->path + 1, err);
 	}
 	if (starts(m->path, "/dev/zero") || starts(m->path, "[anon_shmem") || !*m->path)
-		return shared_object(r, p, a, OBJECT_ANON, "", err);
+		return shared_object(r, p, a, m, OBJECT_ANON, "", err);
 	if (starts(m->path, "/memfd:"))
-		return shared_object(r, p, a, OBJECT_MEMFD, m->path + 7, err);
+		return shared_object(r, p, a, m, OBJECT_MEMFD, m->path + 7, err);
 	if (starts(m->path, "/dev/shm/"))
-		return shared_object(r, p, a, m->deleted ? OBJECT_DELETED : OBJECT_SHM, m->path,
+		return shared_object(r, p, a, m, m->deleted ? OBJECT_DELETED : OBJECT_SHM, m->path,
 				     err);
 	if (m->deleted)
-		return shared_object(r, p, a, OBJECT_DELETED, m->path, err);
+		return shared_object(r, p, a, m, OBJECT_DELETED, m->path, err);
 	if (starts(m->path, "/dev/"))
 		return refuse(p, m, "a device", err);
 	a->rec.kind = AREA_KIND_SHARED;

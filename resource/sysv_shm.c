@@ -82,7 +82,6 @@ int sysv_shm_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_
 			.gid = (uint32_t)v[8],
 			.cuid = (uint32_t)v[9],
 			.cgid = (uint32_t)v[10],
-			.swapped = (uint64_t)v[15],
 			.ctime = v[13],
 		};
 		struct sysv_use use = {

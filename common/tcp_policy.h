@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tcp_policy.h - the values of --tcp: what becomes of TCP connections that lead out of the job. Its other
- * end cannot be put back in time, so the connection is over at a restart; the question is how.
- * Context: HOST.
+ * tcp_policy.h - the values of --tcp: what becomes of TCP connections that lead out of the job. Its
+ * other end cannot be put back in time, so the connection is over at a restart; the question is
+ * how. Context: HOST.
  */
 #ifndef CKPT_TCP_POLICY_H
 #define CKPT_TCP_POLICY_H

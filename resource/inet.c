@@ -83,7 +83,8 @@ static int is_outside(const struct inet_sock *s)
 
 /* ---- checking ---- */
 
-static int check_queued(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+static int check_queued(struct res_set *set, struct desc *d, const struct inet_sock *s,
+			struct err *err)
 {
 	char local[INET_TEXT], remote[INET_TEXT];
 	uint32_t unread = s->other.unread - (s->other.state == INET_CLOSE_WAIT && s->other.unread);
@@ -95,39 +96,53 @@ static int check_queued(struct res_set *set, struct desc *d, const struct inet_s
 	if (!unread && unsent <= 0)
 		return 0;
 	set->again = 1;
-	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it has sent %u bytes from %s to %s, where nobody has accepted it "
-			  "yet, so that they cannot be looked at; try again in a moment", unread + (uint32_t)MAX(unsent, 0),
-			  inet_text(&s->local, local, sizeof(local)), inet_text(&s->remote, remote, sizeof(remote)));
+	return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+			  "it has sent %u bytes from %s to %s, where nobody has accepted it "
+			  "yet, so that they cannot be looked at; try again in a moment",
+			  unread + (uint32_t)MAX(unsent, 0),
+			  inet_text(&s->local, local, sizeof(local)),
+			  inet_text(&s->remote, remote, sizeof(remote)));
 }
 
-static int check_outside(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+static int check_outside(struct res_set *set, struct desc *d, const struct inet_sock *s,
+			 struct err *err)
 {
 	char local[INET_TEXT], remote[INET_TEXT];
 
 	inet_text(&s->local, local, sizeof(local));
 	inet_text(&s->remote, remote, sizeof(remote));
 	if (set->tcp == TCP_POLICY_FAIL)
-		return res_refuse(set, d, E_OUTSIDE, err, "it is connected from %s to %s, outside of the job; with --tcp=reset or "
-				  "--tcp=close the program will find it ended after a restart", local, remote);
+		return res_refuse(
+			set, d, E_OUTSIDE, err,
+			"it is connected from %s to %s, outside of the job; with --tcp=reset or "
+			"--tcp=close the program will find it ended after a restart",
+			local, remote);
 	if (set->tcp == TCP_POLICY_KEEP)
-		return res_refuse(set, d, E_OUTSIDE, err, "it is connected from %s to %s, outside of the job, and --tcp=keep "
-				  "is not possible here; use --tcp=reset or --tcp=close", local, remote);
+		return res_refuse(
+			set, d, E_OUTSIDE, err,
+			"it is connected from %s to %s, outside of the job, and --tcp=keep "
+			"is not possible here; use --tcp=reset or --tcp=close",
+			local, remote);
 	return 0;
 }
 
 /* The kernel's TLS has keys and counters that cannot be had. */
-static int check_ulp(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+static int check_ulp(struct res_set *set, struct desc *d, const struct inet_sock *s,
+		     struct err *err)
 {
 	char name[32] = "";
 	socklen_t len = sizeof(name) - 1;
 
 	if (!s->peer || getsockopt(d->fd, IPPROTO_TCP, TCP_ULP, name, &len) < 0 || !name[0])
 		return 0;
-	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it is a connection that the kernel encrypts (%s); let the program do "
-			  "that itself", name);
+	return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+			  "it is a connection that the kernel encrypts (%s); let the program do "
+			  "that itself",
+			  name);
 }
 
-static int check_settled(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+static int check_settled(struct res_set *set, struct desc *d, const struct inet_sock *s,
+			 struct err *err)
 {
 	char local[INET_TEXT], remote[INET_TEXT];
 	int left = 0;
@@ -135,28 +150,34 @@ static int check_settled(struct res_set *set, struct desc *d, const struct inet_
 	/* At its end: the FIN counts as a byte. */
 	if (!s->peer || ioctl(d->fd, SIOCOUTQ, &left) < 0 || left <= (s->state != INET_ESTABLISHED))
 		return 0;
-	return res_refuse(set, d, E_LIMIT, err, "%d bytes from %s are on their way to %s, which has no room for them, so that "
-			  "they cannot be looked at; raise net.ipv4.tcp_rmem or net.core.rmem_max", left,
-			  inet_text(&s->local, local, sizeof(local)), inet_text(&s->remote, remote, sizeof(remote)));
+	return res_refuse(
+		set, d, E_LIMIT, err,
+		"%d bytes from %s are on their way to %s, which has no room for them, so that "
+		"they cannot be looked at; raise net.ipv4.tcp_rmem or net.core.rmem_max",
+		left, inet_text(&s->local, local, sizeof(local)),
+		inet_text(&s->remote, remote, sizeof(remote)));
 }
 
-static int check_protocol(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+static int check_protocol(struct res_set *set, struct desc *d, const struct inet_sock *s,
+			  struct err *err)
 {
 	if (s->type == SOCK_STREAM && (s->protocol == IPPROTO_TCP || s->protocol == IPPROTO_MPTCP))
 		return 0;
 	if (s->type == SOCK_DGRAM || s->type == SOCK_RAW)
 		return 0;
-	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "sockets of protocol %d cannot be saved", s->protocol);
+	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "sockets of protocol %d cannot be saved",
+			  s->protocol);
 }
 
-static int keep_queue(struct res_set *set, struct desc *d, const struct inet_sock *s, struct err *err)
+static int keep_queue(struct res_set *set, struct desc *d, const struct inet_sock *s,
+		      struct err *err)
 {
 	struct rec_buf out = { 0 };
 	struct queue *q;
 	int r = 0;
 
 	if (!s->state)
-		r = inet_queue_udp(set, d, &out, err);
+		inet_queue_udp(d, &out);
 	else if (s->state != INET_LISTEN && s->state != INET_SYN_SENT)
 		r = inet_queue_tcp(set, d, s, &out, err);
 	if (r == 0 && out.len) {
@@ -181,7 +202,8 @@ static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 		return -1;
 	if (s->listener && check_queued(set, d, s, err) < 0)
 		return -1;
-	if (sockopt_check(set, d, err) < 0 || check_ulp(set, d, s, err) < 0 || check_settled(set, d, s, err) < 0)
+	if (sockopt_check(set, d, err) < 0 || check_ulp(set, d, s, err) < 0 ||
+	    check_settled(set, d, s, err) < 0)
 		return -1;
 	return keep_queue(set, d, s, err);
 }
@@ -207,7 +229,8 @@ static int inet_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 	if (s->local.port || !inet_addr_wildcard(&s->local))
 		r.local = inet_name(d->fd, getsockname, &local);
 	if (s->remote.port || (!s->state && !inet_addr_wildcard(&s->remote)))
-		r.remote = (struct bytes){ &remote, inet_sockaddr_of(&s->remote, s->family, &remote) };
+		r.remote =
+			(struct bytes){&remote, inet_sockaddr_of(&s->remote, s->family, &remote)};
 	if (r.remote.len && s->state != INET_SYN_SENT)
 		r.remote = inet_name(d->fd, getpeername, &remote);
 	r.peer = s->peer ? s->peer->ino : 0;
@@ -218,7 +241,8 @@ static int inet_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 	r.error = error_of(s);
 	rec_put_socket(set->recs, &r);
 	if (q) {
-		set->recs->data = xrealloc(set->recs->data, set->recs->cap = set->recs->len + q->len);
+		set->recs->data =
+			xrealloc(set->recs->data, set->recs->cap = set->recs->len + q->len);
 		memcpy(set->recs->data + set->recs->len, q->recs, q->len);
 		set->recs->len += q->len;
 	}
@@ -229,12 +253,13 @@ static int inet_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 }
 
 /*
- * Both ends of a connection will end now: without this, one of them would occupy the addresses for a
- * minute more, which the restart wants to have. Nobody is left to notice.
+ * Both ends of a connection will end now: without this, one of them would occupy the addresses for
+ * a minute more, which the restart wants to have. Nobody is left to notice.
  */
 static void inet_ended(struct res_set *set, const struct desc *d)
 {
-	const struct inet_sock *s = set->kind[RES_INET] && d->std < 0 ? inet_table_find(set, d) : NULL;
+	const struct inet_sock *s =
+		set->kind[RES_INET] && d->std < 0 ? inet_table_find(set, d) : NULL;
 	const struct linger at_once = { .l_onoff = 1 };
 
 	if (s && (s->peer || s->listener))

@@ -29,13 +29,25 @@
 
 /* Numbers of TCP states, as TCP_INFO and sock_diag have them. */
 enum {
-	INET_ESTABLISHED = 1, INET_SYN_SENT, INET_SYN_RECV, INET_FIN_WAIT1, INET_FIN_WAIT2, INET_TIME_WAIT,
-	INET_CLOSE, INET_CLOSE_WAIT, INET_LAST_ACK, INET_LISTEN, INET_CLOSING
+	INET_ESTABLISHED = 1,
+	INET_SYN_SENT,
+	INET_SYN_RECV,
+	INET_FIN_WAIT1,
+	INET_FIN_WAIT2,
+	INET_TIME_WAIT,
+	INET_CLOSE,
+	INET_CLOSE_WAIT,
+	INET_LAST_ACK,
+	INET_LISTEN,
+	INET_CLOSING
 };
 
 /* ---- addresses ---- */
 
-/* Of either family: one of IPv4 as ::ffff:a.b.c.d, so that both ends of a connection compare. memcmp() does. */
+/*
+ * Of either family: one of IPv4 as ::ffff:a.b.c.d, so that both ends of a connection compare.
+ * memcmp() does.
+ */
 struct inet_addr { uint8_t ip[16]; uint16_t port, pad; };
 
 union inet_sockaddr { struct sockaddr any; struct sockaddr_in in; struct sockaddr_in6 in6; };
@@ -43,7 +55,8 @@ union inet_sockaddr { struct sockaddr any; struct sockaddr_in in; struct sockadd
 /* inet_addr_of() - from a saved sockaddr; all zero for none. */
 struct inet_addr inet_addr_of(struct bytes sockaddr);
 /* inet_name() - getsockname() or getpeername(); 0: it has none. */
-struct bytes inet_name(int fd, int (*get)(int, struct sockaddr *, socklen_t *), union inet_sockaddr *ret);
+struct bytes inet_name(int fd, int (*get)(int, struct sockaddr *, socklen_t *),
+		       union inet_sockaddr *ret);
 int inet_addr_same(const struct inet_addr *a, const struct inet_addr *b);
 /* inet_addr_covers() - would a socket bound to @bound get what is sent to @a? */
 int inet_addr_covers(const struct inet_addr *bound, const struct inet_addr *a);
@@ -78,46 +91,59 @@ struct inet_sock {
 	struct inet_sock *peer;		/* the other end, in the job */
 	struct inet_sock *listener;	/* of the job, in whose queue it waits */
 	uint32_t order;			/* there */
-	struct inet_diag other;		/* neither: what is known of the other end; state 0: nothing */
+	struct inet_diag other; /* neither: what is known of the other end; state 0: nothing */
 };
 struct inet_table { size_t n; struct inet_sock socks[]; };
 
 extern const struct res_ops res_inet;
 
-/* inet_table() - all of the job's, made with the first call: what they have sent each other has arrived. */
+/*
+ * inet_table() - all of the job's, made with the first call: what they have sent each other has
+ * arrived.
+ */
 struct inet_table *inet_table(struct res_set *set);
 struct inet_sock *inet_table_find(struct res_set *set, const struct desc *d);
 
 /*
- * inet_diag_open() - a sock_diag socket for the network namespace of the socket @fd, which need not be ours.
- * -1 + errno. inet_diag_get() - 1 found, 0 no such socket, -1 + errno.
+ * inet_diag_open() - a sock_diag socket for the network namespace of the socket @fd, which need not
+ * be ours. -1 + errno. inet_diag_get() - 1 found, 0 no such socket, -1 + errno.
  */
 int inet_diag_open(int fd);
 /* inet_diag_listens() - 1: somebody listens at @a, in our own network namespace. */
 int inet_diag_listens(const struct inet_addr *a);
-int inet_diag_get(int nl, int protocol, const struct inet_addr *local, const struct inet_addr *remote,
-		  struct inet_diag *ret);
+int inet_diag_get(int nl, int protocol, const struct inet_addr *local,
+		  const struct inet_addr *remote, struct inet_diag *ret);
 
-/* inet_diag_remote() - to whom the socket @ino is being connected: getpeername() does not say yet. 1, 0, -1. */
+/*
+ * inet_diag_remote() - to whom the socket @ino is being connected: getpeername() does not say yet.
+ * 1, 0, -1.
+ */
 int inet_diag_remote(int nl, int family, int protocol, uint32_t ino, struct inet_addr *ret);
 
 /*
- * inet_queue_settle() - let everything that was sent to @to arrive in its queue, though that would take no more.
- * How it is sized is as before when this returns.
+ * inet_queue_settle() - let everything that was sent to @to arrive in its queue, though that would
+ * take no more. How it is sized is as before when this returns.
  * @from: the other end; NULL: it is closed, and @to is to see the end of what it sent.
  * 0, or -1: not all of it has come.
  */
 int inet_queue_settle(const struct inet_sock *to, const struct inet_sock *from);
-/* inet_queue_tcp(), inet_queue_udp() - socket_data records of what is unread. Errors: E_UNSUPPORTED_FD. */
-int inet_queue_tcp(struct res_set *set, struct desc *d, const struct inet_sock *s, struct rec_buf *out, struct err *err);
-int inet_queue_udp(struct res_set *set, struct desc *d, struct rec_buf *out, struct err *err);
+/*
+ * inet_queue_tcp(), inet_queue_udp() - socket_data records of what is unread. Errors:
+ * E_UNSUPPORTED_FD.
+ */
+int inet_queue_tcp(struct res_set *set, struct desc *d, const struct inet_sock *s,
+		   struct rec_buf *out, struct err *err);
+void inet_queue_udp(struct desc *d, struct rec_buf *out);
 
 /* inet_group_save() - a sockopt record for every multicast group that it has joined. */
 void inet_group_save(struct res_set *set, const struct inet_sock *s);
 
 /* ---- both ---- */
 
-/* How large a queue may grow. inet_window_open() - make room for @room bytes; inet_window_put() - as it was. */
+/*
+ * How large a queue may grow. inet_window_open() - make room for @room bytes; inet_window_put() -
+ * as it was.
+ */
 struct inet_window { int size, lock, low, clamp; };
 struct inet_window inet_window_open(int fd, int room);
 void inet_window_put(int fd, const struct inet_window *w);
@@ -137,10 +163,12 @@ struct inet_made {
 
 /* set->kind[RES_INET] */
 struct inet_restart {
-	int64_t deadline;		/* until when a port in use may become free; 0: not asked yet */
+	int64_t deadline; /* until when a port in use may become free; 0: not asked yet */
 	int told;			/* that it may take long */
 	int begun;
-	int temp, temp_family, temp_protocol; /* a listener that is kept from one connection to the next, -1 none */
+	/* a listener that is kept for the next connection, -1 none */
+	int temp;
+	int temp_family, temp_protocol;
 	struct inet_addr temp_addr;
 	size_t n;
 	struct inet_made *made[];
@@ -156,28 +184,41 @@ enum tcp_policy inet_policy(const struct rset *set);
 int inet_is_outside(const struct rec_socket *r);
 
 /* inet_socket() - a new one, with the options that it must have before it is bound. -1 + err. */
-int inet_socket(struct rset *set, const struct rdesc *d, const struct rec_socket *r, struct err *err);
+int inet_socket(struct rset *set, const struct rdesc *d, const struct rec_socket *r,
+		struct err *err);
 /*
- * inet_bind() - TCP: with SO_REUSEADDR for now. In a network of its own an address that is not there is made.
- * @wait: for a port in use not at all, until the deadline, or as long as nobody listens there: connections that
- * ended occupy it for a minute. 0, or -1 + errno.
+ * inet_bind() - TCP: with SO_REUSEADDR for now. In a network of its own an address that is not
+ * there is made.
+ * @wait: for a port in use not at all, until the deadline, or as long as nobody listens there:
+ * connections that ended occupy it for a minute. 0, or -1 + errno.
  */
 enum inet_bind { INET_BIND_ONCE, INET_BIND_SOON, INET_BIND_PATIENT };
 int inet_bind(struct rset *set, int fd, int family, const struct inet_addr *a, enum inet_bind wait);
-/* inet_bind_error() - what inet_bind() failed with, of a socket that @does what ("listens"). Returns -1. */
+/*
+ * inet_bind_error() - what inet_bind() failed with, of a socket that @does what ("listens").
+ * Returns -1.
+ */
 int inet_bind_error(int errnum, const struct inet_addr *a, const char *does, struct err *err);
 /* inet_add_address() - give @a to the loopback interface. 0, or -1 + errno. */
 int inet_add_address(const struct inet_addr *a);
 
 /* inet_connect_pair() - both ends of a connection within the job; @a may be @b. */
 int inet_connect_pair(struct rset *set, struct inet_made *a, struct inet_made *b, struct err *err);
-/* inet_connect_nowhere() - @m, connected to a partner that only we have; or having failed to connect. */
+/*
+ * inet_connect_nowhere() - @m, connected to a partner that only we have; or having failed to
+ * connect.
+ */
 int inet_connect_nowhere(struct rset *set, struct inet_made *m, struct err *err);
-/* inet_connect_again() - to where it was being connected, or to a listener that had not accepted it. */
+/*
+ * inet_connect_again() - to where it was being connected, or to a listener that had not accepted
+ * it.
+ */
 int inet_connect_again(struct rset *set, struct inet_made *m, struct err *err);
 /* inet_connect_done() - no more pairs. */
 void inet_connect_done(struct rset *set);
 
+/* inet_shutdown() - @how: as saved, 1 the read side, 2 the write side. */
+void inet_shutdown(int fd, uint32_t how);
 /* inet_fill() - what was unread. inet_end() - sides shut down, partners gone. */
 int inet_fill(struct rset *set, struct inet_made *m, struct err *err);
 int inet_end(struct rset *set, struct inet_made *m, struct err *err);

@@ -27,7 +27,8 @@ struct inet_addr inet_addr_of(struct bytes b)
 	return a;
 }
 
-struct bytes inet_name(int fd, int (*get)(int, struct sockaddr *, socklen_t *), union inet_sockaddr *ret)
+struct bytes inet_name(int fd, int (*get)(int, struct sockaddr *, socklen_t *),
+		       union inet_sockaddr *ret)
 {
 	socklen_t len = sizeof(*ret);
 
@@ -46,7 +47,8 @@ int inet_addr_wildcard(const struct inet_addr *a)
 {
 	static const uint8_t none[16];
 
-	return memcmp(a->ip, none, 16) == 0 || (memcmp(a->ip, mapped, 12) == 0 && memcmp(a->ip + 12, none, 4) == 0);
+	return memcmp(a->ip, none, 16) == 0 ||
+	       (memcmp(a->ip, mapped, 12) == 0 && memcmp(a->ip + 12, none, 4) == 0);
 }
 
 int inet_addr_is_v4(const struct inet_addr *a)
@@ -56,7 +58,8 @@ int inet_addr_is_v4(const struct inet_addr *a)
 
 int inet_addr_covers(const struct inet_addr *bound, const struct inet_addr *a)
 {
-	return bound->port == a->port && (inet_addr_wildcard(bound) || memcmp(bound->ip, a->ip, 16) == 0);
+	return bound->port == a->port &&
+	       (inet_addr_wildcard(bound) || memcmp(bound->ip, a->ip, 16) == 0);
 }
 
 socklen_t inet_sockaddr_of(const struct inet_addr *a, int family, union inet_sockaddr *ret)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inet_connect.c - TCP connections made again, between the addresses that they had: by a listener that exists
- * for that moment, connect() and accept(). No privilege is needed.
+ * inet_connect.c - TCP connections made again, between the addresses that they had: by a listener
+ * that exists for that moment, connect() and accept(). No privilege is needed.
  */
 #include "inet.h"
 
@@ -30,7 +30,8 @@ static struct inet_addr name_of(int fd)
 
 static struct inet_addr loopback(const struct inet_addr *like)
 {
-	static const uint8_t four[16] = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1 }, six[16] = { [15] = 1 };
+	static const uint8_t four[16] = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1},
+			     six[16] = {[15] = 1};
 	struct inet_addr a = { .port = 0 };
 
 	memcpy(a.ip, inet_addr_is_v4(like) ? four : six, 16);
@@ -57,7 +58,8 @@ static int plain(const struct inet_made *m)
 }
 
 /* 0, or -1 + errno: nothing can listen at @a, for a socket like that of @m to be accepted. */
-static int listen_at(struct rset *set, const struct inet_made *m, const struct inet_addr *a, enum inet_bind wait)
+static int listen_at(struct rset *set, const struct inet_made *m, const struct inet_addr *a,
+		     enum inet_bind wait)
 {
 	struct inet_restart *all = inet_restart(set);
 	int fd;
@@ -84,7 +86,10 @@ static int listen_at(struct rset *set, const struct inet_made *m, const struct i
 	return 0;
 }
 
-/* The end of @client's connection. Others who found the listener are sent away, to come again later. */
+/*
+ * The end of @client's connection. Others who found the listener are sent away, to come again
+ * later.
+ */
 static int accept_from(int listener, int client)
 {
 	struct inet_addr wanted = name_of(client);
@@ -141,13 +146,14 @@ static int connect_to(struct rset *set, int fd, int family, const struct inet_ad
 }
 
 /*
- * How a client comes to its port. NARROW: the kernel chooses it when it connects, out of a range of one; so
- * it may be shared with connections to elsewhere, even ended ones, as it was. FIXED: by bind(), which
- * ports outside of the system's range need, and kernels before 6.3. ANY: another one.
+ * How a client comes to its port. NARROW: the kernel chooses it when it connects, out of a range of
+ * one; so it may be shared with connections to elsewhere, even ended ones, as it was. FIXED: by
+ * bind(), which ports outside of the system's range need, and kernels before 6.3. ANY: another one.
  */
 enum way { NARROW, FIXED, ANY_PORT, WAYS };
 
-static int take_port(struct rset *set, int fd, int family, const struct inet_addr *from, enum way way)
+static int take_port(struct rset *set, int fd, int family, const struct inet_addr *from,
+		     enum way way)
 {
 	struct inet_addr a = *from;
 	uint32_t range = (uint32_t)a.port << 16 | a.port;
@@ -163,8 +169,8 @@ static int take_port(struct rset *set, int fd, int family, const struct inet_add
 	return inet_bind(set, fd, family, &a, INET_BIND_ONCE);
 }
 
-static int connect_in_way(struct rset *set, int fd, int family, const struct inet_addr *from, const struct inet_addr *to,
-			  enum way way)
+static int connect_in_way(struct rset *set, int fd, int family, const struct inet_addr *from,
+			  const struct inet_addr *to, enum way way)
 {
 	int late = inet_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT), r;
 
@@ -180,11 +186,11 @@ static int connect_in_way(struct rset *set, int fd, int family, const struct ine
 }
 
 /*
- * A socket like that of @m, connected @from there @to there. @own: it is the program's, with its options,
- * and if it must have another port, that is worth a word.
+ * A socket like that of @m, connected @from there @to there. @own: it is the program's, with its
+ * options, and if it must have another port, that is worth a word.
  */
-static int client(struct rset *set, const struct inet_made *m, const struct inet_addr *from, const struct inet_addr *to,
-		  int own, struct err *err)
+static int client(struct rset *set, const struct inet_made *m, const struct inet_addr *from,
+		  const struct inet_addr *to, int own, struct err *err)
 {
 	char text[INET_TEXT];
 	int why = 0;
@@ -203,7 +209,8 @@ static int client(struct rset *set, const struct inet_made *m, const struct inet
 		why = errno;
 		close(fd);
 	}
-	return err_set(err, E_FAILED, why, "cannot connect to %s again", inet_text(to, text, sizeof(text)));
+	return err_set(err, E_FAILED, why, "cannot connect to %s again",
+		       inet_text(to, text, sizeof(text)));
 }
 
 /* ---- pairs ---- */
@@ -213,7 +220,8 @@ static int is_listener(const struct rset *set, const struct inet_addr *a)
 	const struct inet_restart *all = set->kind[RES_INET];
 
 	for (size_t i = 0; i < all->n; i++)
-		if (all->made[i]->rec->state == RES_SOCKET_LISTENING && inet_addr_covers(&all->made[i]->local, a))
+		if (all->made[i]->rec->state == RES_SOCKET_LISTENING &&
+		    inet_addr_covers(&all->made[i]->local, a))
 			return 1;
 	return 0;
 }
@@ -226,14 +234,16 @@ static int connect_self(struct rset *set, struct inet_made *m, struct err *err)
 	if (inet_bind(set, m->fd, (int)m->rec->family, &m->local, INET_BIND_SOON) < 0)
 		return inet_bind_error(errno, &m->local, "is connected", err);
 	if (connect_to(set, m->fd, (int)m->rec->family, &m->local) < 0)
-		return err_set(err, E_FAILED, errno, "cannot connect %s to itself", m->desc->rec->name);
+		return err_set(err, E_FAILED, errno, "cannot connect %s to itself",
+			       m->desc->rec->name);
 	return 0;
 }
 
 int inet_connect_pair(struct rset *set, struct inet_made *a, struct inet_made *b, struct err *err)
 {
 	int swap = is_listener(set, &a->local) < is_listener(set, &b->local) ||
-		   (is_listener(set, &a->local) == is_listener(set, &b->local) && b->local.port < a->local.port);
+		   (is_listener(set, &a->local) == is_listener(set, &b->local) &&
+		    b->local.port < a->local.port);
 	struct inet_made *server = swap ? b : a, *other = swap ? a : b;
 	struct inet_addr any = loopback(&server->local);
 	char text[INET_TEXT];
@@ -254,7 +264,8 @@ int inet_connect_pair(struct rset *set, struct inet_made *a, struct inet_made *b
 			log_warn("%s is not to be had here; connections there have another address",
 				 inet_text(&server->local, text, sizeof(text)));
 			if (listen_at(set, server, &any, INET_BIND_ONCE) < 0)
-				return err_set(err, E_FAILED, errno, "cannot listen on the loopback interface");
+				return err_set(err, E_FAILED, errno,
+					       "cannot listen on the loopback interface");
 		}
 	}
 	other->fd = client(set, other, &other->local, &inet_restart(set)->temp_addr, 1, err);
@@ -280,7 +291,8 @@ static int refused(struct rset *set, struct inet_made *m, struct err *err)
 	if (m->fd < 0)
 		return -1;
 	if (closed < 0 || inet_bind(set, closed, (int)m->rec->family, &a, INET_BIND_ONCE) < 0)
-		return err_set(err, E_FAILED, errno, "cannot bind a socket to the loopback interface");
+		return err_set(err, E_FAILED, errno,
+			       "cannot bind a socket to the loopback interface");
 	a = name_of(closed);
 	start_connect(m->fd, (int)m->rec->family, &a);
 	p.fd = m->fd;
@@ -297,9 +309,11 @@ int inet_connect_nowhere(struct rset *set, struct inet_made *m, struct err *err)
 
 	if (m->rec->state == RES_SOCKET_CLOSED && !m->rec->shutdown)
 		return refused(set, m, err);
-	if ((!half && m->rec->state == RES_SOCKET_CLOSED) || listen_at(set, m, &m->local, INET_BIND_ONCE) < 0) {
+	if ((!half && m->rec->state == RES_SOCKET_CLOSED) ||
+	    listen_at(set, m, &m->local, INET_BIND_ONCE) < 0) {
 		if (listen_at(set, m, &any, INET_BIND_ONCE) < 0)
-			return err_set(err, E_FAILED, errno, "cannot listen on the loopback interface");
+			return err_set(err, E_FAILED, errno,
+				       "cannot listen on the loopback interface");
 	}
 	/* Of a peer that was on this machine even its address. */
 	if (half)
@@ -309,7 +323,8 @@ int inet_connect_nowhere(struct rset *set, struct inet_made *m, struct err *err)
 		return -1;
 	m->fd = accept_from(inet_restart(set)->temp, m->partner);
 	if (m->fd < 0)
-		return err_set(err, E_FAILED, errno, "cannot accept a connection on the loopback interface");
+		return err_set(err, E_FAILED, errno,
+			       "cannot accept a connection on the loopback interface");
 	return sockopt_restore(set, m->desc, m->fd, SOCKOPT_BEFORE_BIND, err);
 }
 
@@ -329,8 +344,8 @@ int inet_connect_again(struct rset *set, struct inet_made *m, struct err *err)
 		return -1;
 	if (m->local.port && take_port(set, m->fd, (int)m->rec->family, &m->local, NARROW) < 0 &&
 	    take_port(set, m->fd, (int)m->rec->family, &m->local, FIXED) < 0)
-		log_warn("the connection from %s has another port now: %s", inet_text(&m->local, text, sizeof(text)),
-			 strerror(errno));
+		log_warn("the connection from %s has another port now: %s",
+			 inet_text(&m->local, text, sizeof(text)), strerror(errno));
 	start_connect(m->fd, (int)m->rec->family, &m->remote);
 	inet_set_option(m->fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, 0);
 	return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inet_diag.c - sock_diag(7). A socket that was not accepted yet has no descriptor, nor has one whose
- * owner has closed it; only this tells of them. It tells of one's own network namespace, which the
- * job's is not after a restart that gave it one.
+ * inet_diag.c - sock_diag(7). A socket that was not accepted yet has no descriptor, nor has one
+ * whose owner has closed it; only this tells of them. It tells of one's own network namespace,
+ * which the job's is not after a restart that gave it one.
  */
 #include "inet.h"
 
@@ -105,8 +105,8 @@ static struct question question(int family, int protocol, int flags)
 	};
 }
 
-static int ask(int nl, int family, int protocol, const struct inet_addr *local, const struct inet_addr *remote,
-	       struct inet_diag *ret)
+static int ask(int nl, int family, int protocol, const struct inet_addr *local,
+	       const struct inet_addr *remote, struct inet_diag *ret)
 {
 	struct question q = question(family, protocol, 0);
 	char buf[8192] __attribute__((aligned(8)));
@@ -130,12 +130,12 @@ static int ask(int nl, int family, int protocol, const struct inet_addr *local, 
 	/* Where there is no such connection, its listener is found. */
 	if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || m->id.idiag_dport != htons(remote->port))
 		return 0;
-	*ret = (struct inet_diag){ m->idiag_state, m->idiag_inode, m->idiag_rqueue, m->idiag_wqueue };
+	*ret = (struct inet_diag){m->idiag_state, m->idiag_inode, m->idiag_rqueue, m->idiag_wqueue};
 	return 1;
 }
 
-int inet_diag_get(int nl, int protocol, const struct inet_addr *local, const struct inet_addr *remote,
-		  struct inet_diag *ret)
+int inet_diag_get(int nl, int protocol, const struct inet_addr *local,
+		  const struct inet_addr *remote, struct inet_diag *ret)
 {
 	return ask(nl, inet_addr_is_v4(local) ? AF_INET : AF_INET6, protocol, local, remote, ret);
 }
@@ -146,13 +146,15 @@ int inet_diag_listens(const struct inet_addr *a)
 	struct inet_diag d = { 0 };
 	cleanup_close int nl = diag_socket();
 
-	return nl >= 0 && inet_diag_get(nl, IPPROTO_TCP, a, &any, &d) == 1 && d.state == INET_LISTEN;
+	return nl >= 0 && inet_diag_get(nl, IPPROTO_TCP, a, &any, &d) == 1 &&
+	       d.state == INET_LISTEN;
 }
 
 /* One message of a list. 1: the end of it. */
 static int look_for(const char *buf, int left, uint32_t ino, struct inet_addr *ret, int *found)
 {
-	for (const struct nlmsghdr *h = (const void *)buf; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+	for (const struct nlmsghdr *h = (const void *)buf; NLMSG_OK(h, left);
+	     h = NLMSG_NEXT(h, left)) {
 		const struct inet_diag_msg *m = NLMSG_DATA(h);
 		union inet_sockaddr u;
 

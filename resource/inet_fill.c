@@ -19,7 +19,8 @@ static int send_all(int from, int to, const struct rec_socket_data *s)
 	size_t sent = 0;
 
 	while (sent < s->data.len) {
-		ssize_t n = send(from, data + sent, s->data.len - sent, MSG_DONTWAIT | MSG_NOSIGNAL | (s->urgent ? MSG_OOB : 0));
+		ssize_t n = send(from, data + sent, s->data.len - sent,
+				 MSG_DONTWAIT | MSG_NOSIGNAL | (s->urgent ? MSG_OOB : 0));
 		struct pollfd p = { .fd = from, .events = POLLOUT };
 
 		if (n > 0) {
@@ -71,14 +72,18 @@ int inet_fill(struct rset *set, struct inet_made *m, struct err *err)
 	inet_set_option(from, IPPROTO_TCP, TCP_NODELAY, nodelay);
 	inet_window_put(m->fd, &w);
 	if (r < 0)
-		return err_set(err, E_LIMIT, errno, "cannot put %zu unread bytes back into %s; raise net.ipv4.tcp_rmem or "
-			       "net.core.rmem_max", total, m->desc->rec->name);
+		return err_set(
+			err, E_LIMIT, errno,
+			"cannot put %zu unread bytes back into %s; raise net.ipv4.tcp_rmem or "
+			"net.core.rmem_max",
+			total, m->desc->rec->name);
 	return 0;
 }
 
 static void end_partner(const struct rset *set, struct inet_made *m)
 {
-	int reset = inet_is_outside(m->rec) ? inet_policy(set) == TCP_POLICY_RESET : m->rec->error != 0;
+	int reset =
+		inet_is_outside(m->rec) ? inet_policy(set) == TCP_POLICY_RESET : m->rec->error != 0;
 	const struct linger at_once = { .l_onoff = 1 };
 
 	if (reset)
@@ -86,15 +91,19 @@ static void end_partner(const struct rset *set, struct inet_made *m)
 	cleanup_closep(&m->partner);
 }
 
+void inet_shutdown(int fd, uint32_t how)
+{
+	if (how)
+		shutdown(fd, how == 3 ? SHUT_RDWR : how == 2 ? SHUT_WR : SHUT_RD);
+}
+
 int inet_end(struct rset *set, struct inet_made *m, struct err *err UNUSED)
 {
-	uint32_t how = m->rec->shutdown;
-
 	if (m->fd < 0)
 		return 0;
 	if (m->partner >= 0)
 		end_partner(set, m);
-	if (how && m->rec->state != RES_SOCKET_LISTENING)
-		shutdown(m->fd, how == 3 ? SHUT_RDWR : how == 2 ? SHUT_WR : SHUT_RD);
+	if (m->rec->state != RES_SOCKET_LISTENING)
+		inet_shutdown(m->fd, m->rec->shutdown);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inet_group.c - multicast groups. A socket does not list those that it has joined, but it can be asked
- * about each that somebody on this machine has joined.
+ * inet_group.c - multicast groups. A socket does not list those that it has joined, but it can be
+ * asked about each that somebody on this machine has joined.
  */
 #include "inet.h"
 
@@ -15,7 +15,10 @@
 
 #define SOURCES_MAX	64
 
-/* A sockopt record with the name MCAST_MSFILTER has this value: interfaces have other numbers elsewhere. */
+/*
+ * A sockopt record with the name MCAST_MSFILTER has this value: interfaces have other numbers
+ * elsewhere.
+ */
 struct membership {
 	char device[IFNAMSIZ];
 	struct group_filter filter;	/* and its further sources behind it */
@@ -76,7 +79,8 @@ static void groups_v6(struct res_set *set, const struct inet_sock *s, char *text
 
 	while ((line = strsep(&rest, "\n"))) {
 		union inet_sockaddr u = { .in6 = { .sin6_family = AF_INET6 } };
-		int ok = sscanf(line, "%u %15s %32s", &index, device, group) == 3 && strlen(group) == 32;
+		int ok = sscanf(line, "%u %15s %32s", &index, device, group) == 3 &&
+			 strlen(group) == 32;
 
 		for (int i = 0; ok && i < 16; i++)
 			ok = sscanf(group + 2 * i, "%2hhx", &u.in6.sin6_addr.s6_addr[i]) == 1;
@@ -87,8 +91,9 @@ static void groups_v6(struct res_set *set, const struct inet_sock *s, char *text
 
 void inet_group_save(struct res_set *set, const struct inet_sock *s)
 {
-	cleanup_free char *text = io_slurp(AT_FDCWD, s->family == AF_INET6 ? "/proc/self/net/igmp6" : "/proc/self/net/igmp",
-					   NULL);
+	cleanup_free char *text = io_slurp(
+		AT_FDCWD, s->family == AF_INET6 ? "/proc/self/net/igmp6" : "/proc/self/net/igmp",
+		NULL);
 
 	if (text && s->family == AF_INET6)
 		groups_v6(set, s, text);
@@ -99,8 +104,10 @@ void inet_group_save(struct res_set *set, const struct inet_sock *s)
 static int join(const struct inet_made *m, const struct membership *saved)
 {
 	int level = level_of((int)m->rec->family);
-	cleanup_free struct group_filter *filter = xmalloc(GROUP_FILTER_SIZE(saved->filter.gf_numsrc));
-	struct group_req request = { .gr_interface = if_nametoindex(saved->device), .gr_group = saved->filter.gf_group };
+	cleanup_free struct group_filter *filter =
+		xmalloc(GROUP_FILTER_SIZE(saved->filter.gf_numsrc));
+	struct group_req request = {.gr_interface = if_nametoindex(saved->device),
+				    .gr_group = saved->filter.gf_group};
 
 	memcpy(filter, &saved->filter, GROUP_FILTER_SIZE(saved->filter.gf_numsrc));
 	filter->gf_interface = request.gr_interface;
@@ -112,7 +119,8 @@ static int join(const struct inet_made *m, const struct membership *saved)
 		return -1;
 	if (filter->gf_fmode == MCAST_EXCLUDE && !filter->gf_numsrc)
 		return 0;
-	return setsockopt(m->fd, level, MCAST_MSFILTER, filter, (socklen_t)GROUP_FILTER_SIZE(filter->gf_numsrc));
+	return setsockopt(m->fd, level, MCAST_MSFILTER, filter,
+			  (socklen_t)GROUP_FILTER_SIZE(filter->gf_numsrc));
 }
 
 void inet_group_restore(struct rset *set, const struct inet_made *m)
@@ -126,14 +134,17 @@ void inet_group_restore(struct rset *set, const struct inet_made *m)
 		struct inet_addr group;
 		char text[INET_TEXT];
 
-		if (o->name != MCAST_MSFILTER || o->level != (uint32_t)level_of((int)m->rec->family) ||
-		    o->value.len < MEMBERSHIP_SIZE(0) || o->value.len < MEMBERSHIP_SIZE(saved->filter.gf_numsrc) ||
+		if (o->name != MCAST_MSFILTER ||
+		    o->level != (uint32_t)level_of((int)m->rec->family) ||
+		    o->value.len < MEMBERSHIP_SIZE(0) ||
+		    o->value.len < MEMBERSHIP_SIZE(saved->filter.gf_numsrc) ||
 		    !memchr(saved->device, 0, sizeof(saved->device)))
 			continue;
 		memcpy(&u, &saved->filter.gf_group, sizeof(u));
 		group = inet_addr_of((struct bytes){ &u, sizeof(u) });
 		if (join(m, saved) < 0)
 			log_warn("multicast group %s on %s cannot be joined again: %s",
-				 inet_text(&group, text, sizeof(text)), saved->device, strerror(errno));
+				 inet_text(&group, text, sizeof(text)), saved->device,
+				 strerror(errno));
 	}
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inet_lo.c - addresses of the machine that was, in a network that has only a loopback interface. */
+/*
+ * inet_lo.c - addresses of the machine that was, in a network that has only a loopback interface.
+ */
 #include "inet.h"
 
 #include <errno.h>
@@ -31,17 +33,21 @@ int inet_add_address(const struct inet_addr *a)
 		struct ifaddrmsg m;
 		char attributes[64];
 	} q = {
-		.h = { .nlmsg_len = NLMSG_LENGTH(sizeof(q.m)), .nlmsg_type = RTM_NEWADDR,
-		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE },
-		.m = { .ifa_family = four ? AF_INET : AF_INET6, .ifa_prefixlen = (unsigned char)(8 * len),
-		       .ifa_flags = four ? 0 : IFA_F_NODAD, .ifa_index = if_nametoindex("lo") },
+		.h = {.nlmsg_len = NLMSG_LENGTH(sizeof(q.m)),
+		      .nlmsg_type = RTM_NEWADDR,
+		      .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE},
+		.m = {.ifa_family = four ? AF_INET : AF_INET6,
+		      .ifa_prefixlen = (unsigned char)(8 * len),
+		      .ifa_flags = four ? 0 : IFA_F_NODAD,
+		      .ifa_index = if_nametoindex("lo")},
 	};
 	struct { struct nlmsghdr h; struct nlmsgerr e; char more[256]; } answer;
 	cleanup_close int nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 
 	put_attribute(&q.h, IFA_LOCAL, ip, len);
 	put_attribute(&q.h, IFA_ADDRESS, ip, len);
-	if (nl < 0 || send(nl, &q, q.h.nlmsg_len, 0) < 0 || recv(nl, &answer, sizeof(answer), 0) < (ssize_t)sizeof(answer.h))
+	if (nl < 0 || send(nl, &q, q.h.nlmsg_len, 0) < 0 ||
+	    recv(nl, &answer, sizeof(answer), 0) < (ssize_t)sizeof(answer.h))
 		return -1;
 	if (answer.h.nlmsg_type != NLMSG_ERROR || (answer.e.error && answer.e.error != -EEXIST)) {
 		errno = answer.h.nlmsg_type == NLMSG_ERROR ? -answer.e.error : EPROTO;

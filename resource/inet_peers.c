@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inet_peers.c - who is connected to whom: both ends of a connection have the same two addresses. The end
- * that nobody in the job holds is looked for by sock_diag: it may wait to be accepted, or be closed, or be
- * somebody else's.
+ * inet_peers.c - who is connected to whom: both ends of a connection have the same two addresses.
+ * The end that nobody in the job holds is looked for by sock_diag: it may wait to be accepted, or
+ * be closed, or be somebody else's.
  */
 #include "inet.h"
 
@@ -39,8 +39,8 @@ static void look(const struct desc *d, struct inet_sock *s)
 
 /* ---- in the job ---- */
 
-static int compare(const struct inet_sock *s, const struct inet_addr *local, const struct inet_addr *remote,
-		   uint64_t netns)
+static int compare(const struct inet_sock *s, const struct inet_addr *local,
+		   const struct inet_addr *remote, uint64_t netns)
 {
 	int c = memcmp(&s->local, local, sizeof(*local));
 
@@ -73,7 +73,8 @@ static void find_pairs(struct inet_table *t, struct inet_sock **sorted)
 	if (n)
 		qsort(sorted, n, sizeof(*sorted), by_names);
 	for (size_t i = 0; i < n; i++) {
-		struct inet_sock **found = bsearch(sorted[i], sorted, n, sizeof(*sorted), is_other_end);
+		struct inet_sock **found =
+			bsearch(sorted[i], sorted, n, sizeof(*sorted), is_other_end);
 
 		sorted[i]->peer = found ? *found : NULL;
 	}
@@ -98,7 +99,8 @@ static void look_elsewhere(struct inet_table *t, struct inet_sock *s, int nl)
 		inet_diag_remote(nl, s->family, IPPROTO_TCP, (uint32_t)s->ino, &s->remote);
 		return;
 	}
-	if (!s->remote.port || inet_diag_get(nl, IPPROTO_TCP, &s->remote, &s->local, o) != 1 || o->ino)
+	if (!s->remote.port || inet_diag_get(nl, IPPROTO_TCP, &s->remote, &s->local, o) != 1 ||
+	    o->ino)
 		return;
 	switch (o->state) {
 	case INET_ESTABLISHED: case INET_SYN_RECV: case INET_CLOSE_WAIT:

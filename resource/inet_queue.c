@@ -2,8 +2,8 @@
 /*
  * inet_queue.c - what was received and not read yet: peeked at, never taken out.
  *
- * What TCP's sender still holds back, because the receiver's window is closed, nobody can look at. So
- * the window is opened for a moment, and it all flows over to where it can be seen.
+ * What TCP's sender still holds back, because the receiver's window is closed, nobody can look at.
+ * So the window is opened for a moment, and it all flows over to where it can be seen.
  */
 #include "inet.h"
 
@@ -43,8 +43,8 @@ static int unsent(int fd)
 }
 
 /*
- * SO_RCVBUF of an ordinary user ends at net.core.rmem_max, which is small; but who asks to be woken for
- * so much at once is given the room for it, up to net.ipv4.tcp_rmem.
+ * SO_RCVBUF of an ordinary user ends at net.core.rmem_max, which is small; but who asks to be woken
+ * for so much at once is given the room for it, up to net.ipv4.tcp_rmem.
  */
 static void widen(int fd, const struct inet_window *w, int room)
 {
@@ -117,9 +117,14 @@ int inet_queue_settle(const struct inet_sock *to, const struct inet_sock *from)
 
 	if (arrived(to->fd, source))
 		return 0;
-	/* In small pieces it takes several times the room. How much a closed sender has is not known. */
-	w = inet_window_open(to->fd, from ? (int)MIN(8L * (waiting(to->fd) + unsent(from->fd)) + ROOM, (long)ROOM_MAX) :
-					    ROOM_MAX);
+	/*
+	 * In small pieces it takes several times the room. How much a closed sender has is not
+	 * known.
+	 */
+	w = inet_window_open(
+		to->fd,
+		from ? (int)MIN(8L * (waiting(to->fd) + unsent(from->fd)) + ROOM, (long)ROOM_MAX)
+		     : ROOM_MAX);
 	cork = from ? inet_option(source, IPPROTO_TCP, TCP_CORK) : 0;
 	if (cork > 0)
 		inet_set_option(source, IPPROTO_TCP, TCP_CORK, 0);
@@ -132,7 +137,8 @@ int inet_queue_settle(const struct inet_sock *to, const struct inet_sock *from)
 
 /* ---- TCP ---- */
 
-static void put(const struct inet_sock *s, struct rec_buf *out, const void *data, size_t len, int urgent)
+static void put(const struct inet_sock *s, struct rec_buf *out, const void *data, size_t len,
+		int urgent)
 {
 	if (len)
 		rec_put_socket_data(out, &(struct rec_socket_data){
@@ -142,7 +148,9 @@ static void put(const struct inet_sock *s, struct rec_buf *out, const void *data
 		});
 }
 
-/* All @total bytes, with the urgent one in its place. *ret_mark: where that is. 0, or -1 + errno. */
+/*
+ * All @total bytes, with the urgent one in its place. *ret_mark: where that is. 0, or -1 + errno.
+ */
 static int peek_over_mark(int fd, char *buf, int total, int *ret_mark)
 {
 	int at = 0, got = 0;
@@ -163,9 +171,12 @@ static int peek_over_mark(int fd, char *buf, int total, int *ret_mark)
 	return got == total ? 0 : -1;
 }
 
-/* TCP has one byte out of band, at the mark. What is before it is read first, the byte itself at any time. */
-static int queue_urgent(struct res_set *set, struct desc *d, const struct inet_sock *s, struct rec_buf *out,
-			int in_line, struct err *err)
+/*
+ * TCP has one byte out of band, at the mark. What is before it is read first, the byte itself at
+ * any time.
+ */
+static int queue_urgent(struct res_set *set, struct desc *d, const struct inet_sock *s,
+			struct rec_buf *out, int in_line, struct err *err)
 {
 	cleanup_free char *buf = NULL;
 	int total, mark = 0, r;
@@ -176,7 +187,8 @@ static int queue_urgent(struct res_set *set, struct desc *d, const struct inet_s
 	r = peek_over_mark(d->fd, buf, total, &mark);
 	inet_set_option(d->fd, SOL_SOCKET, SO_OOBINLINE, in_line);
 	if (r < 0 || mark >= total)
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "urgent data waits in it, which this kernel does not let be "
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+				  "urgent data waits in it, which this kernel does not let be "
 				  "looked at; try again when the program has read it");
 	put(s, out, buf, mark, 0);
 	/* Read already: what is left is a hole, in the stream and in the records. */
@@ -186,9 +198,11 @@ static int queue_urgent(struct res_set *set, struct desc *d, const struct inet_s
 	return 0;
 }
 
-int inet_queue_tcp(struct res_set *set, struct desc *d, const struct inet_sock *s, struct rec_buf *out, struct err *err)
+int inet_queue_tcp(struct res_set *set, struct desc *d, const struct inet_sock *s,
+		   struct rec_buf *out, struct err *err)
 {
-	int in_line = inet_option(d->fd, SOL_SOCKET, SO_OOBINLINE), off = inet_option(d->fd, SOL_SOCKET, SO_PEEK_OFF);
+	int in_line = inet_option(d->fd, SOL_SOCKET, SO_OOBINLINE),
+	    off = inet_option(d->fd, SOL_SOCKET, SO_PEEK_OFF);
 	int len = waiting(d->fd), total;
 	cleanup_free char *buf = NULL;
 	ssize_t n = 0;
@@ -197,7 +211,7 @@ int inet_queue_tcp(struct res_set *set, struct desc *d, const struct inet_sock *
 	total = waiting(d->fd);
 	inet_set_option(d->fd, SOL_SOCKET, SO_OOBINLINE, in_line);
 	if (!total)
-		return 0;	/* to look behind the end would take away the error that may wait there */
+		return 0; /* to look behind the end would take away the error that may wait there */
 	if (total == len && !(s->events & POLLPRI)) {
 		if (off >= 0)
 			inet_set_option(d->fd, SOL_SOCKET, SO_PEEK_OFF, -1);
@@ -215,23 +229,27 @@ int inet_queue_tcp(struct res_set *set, struct desc *d, const struct inet_sock *
 
 /* ---- datagrams ---- */
 
-/* They may get lost anywhere: what cannot be looked at is. An error that waits would be taken away by a look. */
-int inet_queue_udp(struct res_set *set UNUSED, struct desc *d, struct rec_buf *out, struct err *err UNUSED)
+/*
+ * They may get lost anywhere: what cannot be looked at is. An error that waits would be taken away
+ * by a look.
+ */
+void inet_queue_udp(struct desc *d, struct rec_buf *out)
 {
 	cleanup_free char *buf = NULL;
 	struct pollfd p = { .fd = d->fd, .events = POLLIN };
 	int old;
 
 	if (poll(&p, 1, 0) != 1 || (p.revents & POLLERR) || !(p.revents & POLLIN))
-		return 0;
+		return;
 	old = inet_option(d->fd, SOL_SOCKET, SO_PEEK_OFF);
 	if (inet_set_option(d->fd, SOL_SOCKET, SO_PEEK_OFF, 0) < 0)
-		return 0;
+		return;
 	buf = xmalloc(DATAGRAM_MAX);
 	for (;;) {
 		union inet_sockaddr from;
 		socklen_t len = sizeof(from);
-		ssize_t n = recvfrom(d->fd, buf, DATAGRAM_MAX, MSG_PEEK | MSG_DONTWAIT, &from.any, &len);
+		ssize_t n = recvfrom(d->fd, buf, DATAGRAM_MAX, MSG_PEEK | MSG_DONTWAIT, &from.any,
+				     &len);
 
 		if (n < 0)
 			break;
@@ -242,5 +260,4 @@ int inet_queue_udp(struct res_set *set UNUSED, struct desc *d, struct rec_buf *o
 		});
 	}
 	inet_set_option(d->fd, SOL_SOCKET, SO_PEEK_OFF, old);
-	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inet_restore.c - internet sockets made again. All at once, with the first: names are bound before anything
- * listens, so that what connects meanwhile from outside is refused, not lost; then the connections within the
- * job, through listeners that exist for that moment; then the listeners.
+ * inet_restore.c - internet sockets made again. All at once, with the first: names are bound before
+ * anything listens, so that what connects meanwhile from outside is refused, not lost; then the
+ * connections within the job, through listeners that exist for that moment; then the listeners.
  */
 #include "inet.h"
 
@@ -71,14 +71,16 @@ int inet_is_outside(const struct rec_socket *r)
 
 /* ---- names ---- */
 
-int inet_socket(struct rset *set, const struct rdesc *d, const struct rec_socket *r, struct err *err)
+int inet_socket(struct rset *set, const struct rdesc *d, const struct rec_socket *r,
+		struct err *err)
 {
 	int type = (int)r->type | SOCK_CLOEXEC, fd = socket((int)r->family, type, (int)r->protocol);
 
 	if (fd < 0 && r->protocol == IPPROTO_MPTCP)
 		fd = socket((int)r->family, type, IPPROTO_TCP);
 	if (fd < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot make %s again", d->rec->name);
+		return err_set(err, err_code_of_errno(errno), errno, "cannot make %s again",
+			       d->rec->name);
 	if (sockopt_restore(set, d, fd, SOCKOPT_BEFORE_BIND, err) < 0) {
 		close(fd);
 		return -1;
@@ -99,7 +101,8 @@ static int may_become_free(struct inet_restart *all, const struct inet_addr *a, 
 		return 0;
 	if (now > all->deadline && !all->told) {
 		all->told = 1;
-		log_warn("waiting for %s, which connections that have ended occupy for up to a minute",
+		log_warn("waiting for %s, which connections that have ended occupy for up to a "
+			 "minute",
 			 inet_text(a, text, sizeof(text)));
 	}
 	nanosleep(&nap, NULL);
@@ -139,19 +142,29 @@ int inet_bind_error(int errnum, const struct inet_addr *a, const char *does, str
 	inet_text(a, text, sizeof(text));
 	switch (errnum) {
 	case EADDRINUSE:
-		return err_set(err, E_BUSY, 0, "%s, where the program %s, is in use here; end what uses it, or give the job a "
-			       "network of its own with --namespaces=auto,net", text, does);
+		return err_set(err, E_BUSY, 0,
+			       "%s, where the program %s, is in use here; end what uses it, or "
+			       "give the job a network of its own with --namespaces=auto,net",
+			       text, does);
 	case EADDRNOTAVAIL:
-		return err_set(err, E_KERNEL_FEATURE, 0, "there is no address %s here, where the program %s; give the job a "
-			       "network of its own with --namespaces=auto,net", text, does);
+		return err_set(err, E_KERNEL_FEATURE, 0,
+			       "there is no address %s here, where the program %s; give the job a "
+			       "network of its own with --namespaces=auto,net",
+			       text, does);
 	case EACCES: case EPERM:
-		return err_set(err, E_ACCESS, 0, "%s, where the program %s, may not be used by this user here", text, does);
+		return err_set(err, E_ACCESS, 0,
+			       "%s, where the program %s, may not be used by this user here", text,
+			       does);
 	default:
-		return err_set(err, E_FAILED, errnum, "cannot take %s, where the program %s", text, does);
+		return err_set(err, E_FAILED, errnum, "cannot take %s, where the program %s", text,
+			       does);
 	}
 }
 
-/* Has it a name that others know, so that it must have the same again? Such are made before the connections. */
+/*
+ * Has it a name that others know, so that it must have the same again? Such are made before the
+ * connections.
+ */
 static const char *does(const struct rec_socket *r)
 {
 	if (!r->local.len)
@@ -198,11 +211,15 @@ int inet_verify(struct rset *set, const struct rdesc *d, struct err *err)
 	if (d->rec->std >= 0)
 		return 0;
 	local = inet_addr_of(r->local);
-	if (inet_is_outside(r) && inet_policy(set) != TCP_POLICY_RESET && inet_policy(set) != TCP_POLICY_CLOSE) {
+	if (inet_is_outside(r) && inet_policy(set) != TCP_POLICY_RESET &&
+	    inet_policy(set) != TCP_POLICY_CLOSE) {
 		remote = inet_addr_of(r->remote);
-		return err_set(err, E_OUTSIDE, 0, "the program was connected from %s to %s, outside of the job, which cannot be "
-			       "kept; with --tcp=reset or --tcp=close it will find that ended",
-			       inet_text(&local, here, sizeof(here)), inet_text(&remote, there, sizeof(there)));
+		return err_set(err, E_OUTSIDE, 0,
+			       "the program was connected from %s to %s, outside of the job, "
+			       "which cannot be kept; with --tcp=reset or --tcp=close it will "
+			       "find that ended",
+			       inet_text(&local, here, sizeof(here)),
+			       inet_text(&remote, there, sizeof(there)));
 	}
 	if (!does(r) || set->own_net)
 		return 0;
@@ -241,7 +258,8 @@ static int connect_one(struct rset *set, struct inet_made *m, struct err *err)
 	if (r->state != RES_SOCKET_CONNECTED || r->listener)
 		return 0;
 	if (!peer)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the peer of %s", m->desc->rec->name);
+		return err_set(err, E_CORRUPT, 0, "the manifest lacks the peer of %s",
+			       m->desc->rec->name);
 	return inet_connect_pair(set, m, peer, err);
 }
 
@@ -268,7 +286,8 @@ static int last(struct rset *set, struct inet_made *m, struct err *err)
 	int reuse = 0;
 
 	while ((o = rset_next(set, m->desc, REC_TAG_sockopt, &pos)))
-		if (o->level == SOL_SOCKET && o->name == SO_REUSEADDR && o->value.len == sizeof(reuse))
+		if (o->level == SOL_SOCKET && o->name == SO_REUSEADDR &&
+		    o->value.len == sizeof(reuse))
 			memcpy(&reuse, o->value.data, sizeof(reuse));
 	if (inet_is_stream(m->rec))
 		inet_set_option(m->fd, SOL_SOCKET, SO_REUSEADDR, reuse);
@@ -294,12 +313,16 @@ static int each(struct rset *set, int which, step_fn *step, struct err *err)
 	return 0;
 }
 
-/* Those that wait to be accepted, in the order in which they came, before all that is in no order. */
+/*
+ * Those that wait to be accepted, in the order in which they came, before all that is in no order.
+ */
 static int by_order(const void *a, const void *b)
 {
 	const struct inet_made *const *x = a, *const *y = b;
-	uint64_t i = (*x)->rec->listener ? (*x)->rec->order : (uint64_t)UINT32_MAX + (*x)->rec->desc;
-	uint64_t k = (*y)->rec->listener ? (*y)->rec->order : (uint64_t)UINT32_MAX + (*y)->rec->desc;
+	uint64_t i =
+		(*x)->rec->listener ? (*x)->rec->order : (uint64_t)UINT32_MAX + (*x)->rec->desc;
+	uint64_t k =
+		(*y)->rec->listener ? (*y)->rec->order : (uint64_t)UINT32_MAX + (*y)->rec->desc;
 
 	return i < k ? -1 : i > k;
 }
@@ -316,7 +339,8 @@ static int collect(struct rset *set, struct err *err)
 			continue;
 		m = xcalloc(1, sizeof(*m));
 		d->priv = m;
-		*m = (struct inet_made){ .rec = inet_rec(set, d, err), .desc = d, .fd = -1, .partner = -1 };
+		*m = (struct inet_made){
+			.rec = inet_rec(set, d, err), .desc = d, .fd = -1, .partner = -1};
 		if (!m->rec)
 			return -1;
 		m->local = inet_addr_of(m->rec->local);
@@ -341,7 +365,8 @@ static int make_all(struct rset *set, struct err *err)
 	inet_connect_done(set);
 	if (r < 0)
 		return -1;
-	if (each(set, DATAGRAMS, inet_udp_fill, err) < 0 || each(set, DATAGRAMS, inet_udp_connect, err) < 0)
+	if (each(set, DATAGRAMS, inet_udp_fill, err) < 0 ||
+	    each(set, DATAGRAMS, inet_udp_connect, err) < 0)
 		return -1;
 	if (each(set, STREAMS, inet_fill, err) < 0 || each(set, STREAMS, inet_end, err) < 0)
 		return -1;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inet_udp.c - datagrams that were unread are sent again, by whom they came from: a socket of the job, or one
- * that has its address for the moment. Where neither can be, they are lost, as datagrams may be.
+ * inet_udp.c - datagrams that were unread are sent again, by whom they came from: a socket of the
+ * job, or one that has its address for the moment. Where neither can be, they are lost, as
+ * datagrams may be.
  */
 #include "inet.h"
 
@@ -31,14 +32,16 @@ static struct inet_addr reach(const struct inet_made *m)
 	return a;
 }
 
-static struct inet_made *sender_of(struct rset *set, const struct inet_made *to, const struct inet_addr *from)
+static struct inet_made *sender_of(struct rset *set, const struct inet_made *to,
+				   const struct inet_addr *from)
 {
 	struct inet_restart *all = inet_restart(set);
 
 	for (size_t i = 0; i < all->n; i++) {
 		struct inet_made *m = all->made[i];
 
-		if (m->rec->type == to->rec->type && m->fd >= 0 && m->local.port && inet_addr_covers(&m->local, from))
+		if (m->rec->type == to->rec->type && m->fd >= 0 && m->local.port &&
+		    inet_addr_covers(&m->local, from))
 			return m;
 	}
 	return NULL;
@@ -58,14 +61,19 @@ static int send_again(struct rset *set, struct inet_made *m, const struct rec_so
 		if (temp < 0 || inet_bind(set, temp, family, &from, INET_BIND_ONCE) < 0)
 			return -1;
 	}
-	/* A socket for both families reaches those of IPv4 by mapped addresses; one of IPv4 cannot send to the others. */
+	/*
+	 * A socket for both families reaches those of IPv4 by mapped addresses; one of IPv4 cannot
+	 * send to the others.
+	 */
 	if (family == AF_INET && !inet_addr_is_v4(&to)) {
 		to = (struct inet_addr){ .port = to.port };
 		memcpy(to.ip, from.ip, sizeof(to.ip));
 	}
 	fd = sender ? sender->fd : temp;
 	len = inet_sockaddr_of(&to, family, &u);
-	return sendto(fd, s->data.data, s->data.len, MSG_DONTWAIT | MSG_NOSIGNAL, &u.any, len) < 0 ? -1 : 0;
+	return sendto(fd, s->data.data, s->data.len, MSG_DONTWAIT | MSG_NOSIGNAL, &u.any, len) < 0
+		       ? -1
+		       : 0;
 }
 
 int inet_udp_fill(struct rset *set, struct inet_made *m, struct err *err UNUSED)
@@ -84,7 +92,8 @@ int inet_udp_fill(struct rset *set, struct inet_made *m, struct err *err UNUSED)
 		lost += send_again(set, m, s) < 0;
 	inet_window_put(m->fd, &w);
 	if (lost)
-		log_info("%zu unread datagrams of %s are lost: their senders' addresses are not here", lost, m->desc->rec->name);
+		log_info("%zu datagrams of %s are lost: their senders' addresses are not here",
+			 lost, m->desc->rec->name);
 	return 0;
 }
 
@@ -99,7 +108,7 @@ int inet_udp_connect(struct rset *set, struct inet_made *m, struct err *err UNUS
 	if (connect(m->fd, &u.any, inet_sockaddr_of(&m->remote, (int)m->rec->family, &u)) < 0)
 		log_warn("a datagram socket cannot be connected to %s again: %s",
 			 inet_text(&m->remote, text, sizeof(text)), strerror(errno));
-	else if (m->rec->shutdown)
-		shutdown(m->fd, m->rec->shutdown == 3 ? SHUT_RDWR : m->rec->shutdown == 2 ? SHUT_WR : SHUT_RD);
+	else
+		inet_shutdown(m->fd, m->rec->shutdown);
 	return 0;
 }

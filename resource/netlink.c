@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * netlink.c - netlink sockets, as idle as they nearly always are. What the kernel has answered and the program
- * has not read cannot be asked for again; news that it sent to a group are not told twice.
+ * netlink.c - netlink sockets, as idle as they nearly always are. What the kernel has answered and
+ * the program has not read cannot be asked for again; news that it sent to a group are not told
+ * twice.
  */
 #include "resource.h"
 
@@ -17,8 +18,8 @@
 
 /* Those whose sockets are no more than a way to ask and to listen. */
 static const int plain[] = {
-	NETLINK_ROUTE, NETLINK_USERSOCK, NETLINK_SOCK_DIAG, NETLINK_KOBJECT_UEVENT, NETLINK_GENERIC, NETLINK_RDMA,
-	NETLINK_CRYPTO,
+	NETLINK_ROUTE,	 NETLINK_USERSOCK, NETLINK_SOCK_DIAG, NETLINK_KOBJECT_UEVENT,
+	NETLINK_GENERIC, NETLINK_RDMA,	   NETLINK_CRYPTO,
 };
 
 static int get_int(int fd, int name)
@@ -59,11 +60,14 @@ static int netlink_check(struct res_set *set, struct desc *d, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
 		known |= plain[i] == protocol;
 	if (!known)
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "a netlink socket of protocol %d stands for something in the "
-				  "kernel that cannot be saved", protocol);
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+				  "a netlink socket of protocol %d stands for something in the "
+				  "kernel that cannot be saved",
+				  protocol);
 	if (poll(&p, 1, 0) == 1 && p.revents & POLLIN && !groups_of(d->fd, &group, 1)) {
 		set->again = 1;
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "an answer of the kernel waits in this netlink socket; try again "
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+				  "an answer of the kernel waits in this netlink socket; try again "
 				  "when the program has read it");
 	}
 	return sockopt_check(set, d, err);
@@ -76,8 +80,11 @@ static int netlink_save(struct res_set *set, struct desc *d, struct err *err UNU
 	uint32_t groups[256];
 	size_t n = groups_of(d->fd, groups, ARRAY_SIZE(groups));
 	struct rec_socket r = {
-		.desc = d->id, .ino = d->st.st_ino, .family = AF_NETLINK,
-		.type = (uint32_t)get_int(d->fd, SO_TYPE), .protocol = (uint32_t)get_int(d->fd, SO_PROTOCOL),
+		.desc = d->id,
+		.ino = d->st.st_ino,
+		.family = AF_NETLINK,
+		.type = (uint32_t)get_int(d->fd, SO_TYPE),
+		.protocol = (uint32_t)get_int(d->fd, SO_PROTOCOL),
 	};
 
 	getsockname(d->fd, (struct sockaddr *)&local, &local_len);
@@ -123,13 +130,17 @@ static int make(struct rset *set, struct rdesc *d, const struct rec_socket *r, s
 	size_t pos = 0;
 
 	if (bind_name(d->fd, r) < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot bind %s again", d->rec->name);
+		return err_set(err, err_code_of_errno(errno), errno, "cannot bind %s again",
+			       d->rec->name);
 	while ((o = rset_next(set, d, REC_TAG_sockopt, &pos)))
 		if (o->level == SOL_NETLINK && o->name == NETLINK_ADD_MEMBERSHIP &&
-		    setsockopt(d->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, o->value.data, (socklen_t)o->value.len) < 0)
-			return err_set(err, err_code_of_errno(errno), errno, "cannot join a group of %s again", d->rec->name);
+		    setsockopt(d->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, o->value.data,
+			       (socklen_t)o->value.len) < 0)
+			return err_set(err, err_code_of_errno(errno), errno,
+				       "cannot join a group of %s again", d->rec->name);
 	if (r->remote.len && connect(d->fd, r->remote.data, (socklen_t)r->remote.len) < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot connect %s again", d->rec->name);
+		return err_set(err, err_code_of_errno(errno), errno, "cannot connect %s again",
+			       d->rec->name);
 	return sockopt_restore(set, d, d->fd, SOCKOPT_LAST, err);
 }
 
@@ -139,12 +150,14 @@ static int netlink_open(struct rset *set, struct rdesc *d, struct err *err)
 	const struct rec_socket *r = rset_next(set, d, REC_TAG_socket, &pos);
 
 	if (!r)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s", d->rec->name);
+		return err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s",
+			       d->rec->name);
 	if (d->rec->std >= 0)
 		return rset_std(set, d, err);
 	d->fd = socket(AF_NETLINK, (int)r->type | SOCK_CLOEXEC, (int)r->protocol);
 	if (d->fd < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot make %s again", d->rec->name);
+		return err_set(err, err_code_of_errno(errno), errno, "cannot make %s again",
+			       d->rec->name);
 	if (sockopt_restore(set, d, d->fd, SOCKOPT_BEFORE_BIND, err) < 0)
 		return -1;
 	return make(set, d, r, err);

@@ -10,7 +10,8 @@
 #include <linux/sockios.h>
 #include <sys/socket.h>
 
-const char *scn_doc = "TCP connections between the processes of a job, and what is in them, go on over a checkpoint";
+const char *scn_doc = "TCP connections between the processes of a job, and what is in them, go on "
+		      "over a checkpoint";
 
 #define CLIENTS	20
 #define BULK	(2 << 20)
@@ -114,7 +115,8 @@ static void *wait_in_accept(void *arg)
 int main(void)
 {
 	static char bulk[BULK], got[BULK];
-	struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, idle, from;
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
+			   idle, from;
 	int clients[CLIENTS], full[2], half[2], quiet[2], still, waiting, udp[2], one = 1, n = 0;
 	socklen_t len = sizeof(any);
 	pid_t server;
@@ -132,7 +134,8 @@ int main(void)
 		serve();
 	for (int i = 0; i < CLIENTS; i++) {
 		clients[i] = connected();
-		put(clients[i], "hello", 5);	/* half of the answers are there, half are on their way */
+		put(clients[i], "hello",
+		    5); /* half of the answers are there, half are on their way */
 		if (i % 2)
 			scn_sys(poll(&(struct pollfd){ clients[i], POLLIN, 0 }, 1, 5000));
 	}
@@ -185,16 +188,20 @@ int main(void)
 
 	k = scn_sys(accept(still, (void *)&from, &len));
 	scn_sys(getsockname(waiting, (void *)&any, &len));
-	scn_check(from.sin_port == any.sin_port, "port %u is not %u", ntohs(from.sin_port), ntohs(any.sin_port));
+	scn_check(from.sin_port == any.sin_port, "port %u is not %u", ntohs(from.sin_port),
+		  ntohs(any.sin_port));
 	put(waiting, "hi", 2);
 	get((int)k, buf, 2);
 	acceptor = scn_thread(wait_in_accept, &still);
 	close(waiting);
 	waiting = scn_sys(socket(AF_INET, SOCK_STREAM, 0));
 
-	scn_check(recv(udp[0], buf, sizeof(buf), 0) == 3 && recv(udp[0], buf, sizeof(buf), 0) == 5, "datagrams differ");
+	scn_check(recv(udp[0], buf, sizeof(buf), 0) == 3 && recv(udp[0], buf, sizeof(buf), 0) == 5,
+		  "datagrams differ");
 
-	/* The same once more, where only new things can be wrong: a thread that waits in accept(). */
+	/*
+	 * The same once more, where only new things can be wrong: a thread that waits in accept().
+	 */
 	scn_checkpoint();
 	scn_sys(connect(waiting, (void *)&idle, sizeof(idle)));
 	pthread_join(acceptor, &accepted);

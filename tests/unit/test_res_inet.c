@@ -251,7 +251,8 @@ static void test_mapped(void **state UNUSED)
 static void test_full(void **state UNUSED)
 {
 	struct fix *f = fix_new();
-	int l = tcp_listener(AF_INET), c = client(AF_INET, l), s = accept(l, NULL, NULL), size, lock, clamp, left = 0;
+	int l = tcp_listener(AF_INET), c = client(AF_INET, l), s = accept(l, NULL, NULL), size,
+	    lock, clamp, left = 0;
 	char *buf = xcalloc(1, BIG), *got = xcalloc(1, BIG);
 	ssize_t n = 0, k;
 
@@ -468,7 +469,8 @@ static void test_outside(void **state UNUSED)
 static void test_connecting(void **state UNUSED)
 {
 	struct fix *f = fix_new();
-	int l = tcp_listener(AF_INET), extra[2], c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), bad;
+	int l = tcp_listener(AF_INET), extra[2],
+	    c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), bad;
 	union addr a = name(l, 0), nowhere = loopback(AF_INET);
 
 	/* A full queue leaves the next one waiting. */
@@ -595,7 +597,8 @@ static void test_ended(void **state UNUSED)
 static void test_udp(void **state UNUSED)
 {
 	struct fix *f = fix_new();
-	int r = bound(AF_INET, SOCK_DGRAM), s = bound(AF_INET, SOCK_DGRAM), alien = bound(AF_INET, SOCK_DGRAM);
+	int r = bound(AF_INET, SOCK_DGRAM), s = bound(AF_INET, SOCK_DGRAM),
+	    alien = bound(AF_INET, SOCK_DGRAM);
 	int none = socket(AF_INET6, SOCK_DGRAM, 0);
 	union addr a = name(r, 0), sn = name(s, 0), an = name(alien, 0), from;
 	char buf[16];
@@ -619,7 +622,11 @@ static void test_udp(void **state UNUSED)
 			socklen_t len = sizeof(from);
 
 			memset(&from, 0, sizeof(from));
-			assert_int_equal(recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, &from.any, &len), i == 0 ? 3 : i == 1 ? 0 : 5);
+			assert_int_equal(
+				recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, &from.any, &len),
+				i == 0	 ? 3
+				: i == 1 ? 0
+					 : 5);
 			assert_int_equal(from.in.sin_port, i < 2 ? sn.in.sin_port : an.in.sin_port);
 		}
 		expect_error(fd, EAGAIN);
@@ -635,35 +642,47 @@ static void test_group(void **state UNUSED)
 {
 	struct fix *f = fix_new();
 	int four = bound(AF_INET, SOCK_DGRAM), six = socket(AF_INET6, SOCK_DGRAM, 0);
-	struct ip_mreqn m = { .imr_multiaddr.s_addr = inet_addr("239.1.2.3"), .imr_address.s_addr = htonl(INADDR_LOOPBACK) };
-	struct ip_mreq_source only = { .imr_multiaddr.s_addr = inet_addr("239.9.9.9"), .imr_interface.s_addr = htonl(INADDR_LOOPBACK),
-				       .imr_sourceaddr.s_addr = inet_addr("127.0.0.9") };
+	struct ip_mreqn m = {.imr_multiaddr.s_addr = inet_addr("239.1.2.3"),
+			     .imr_address.s_addr = htonl(INADDR_LOOPBACK)};
+	struct ip_mreq_source only = {.imr_multiaddr.s_addr = inet_addr("239.9.9.9"),
+				      .imr_interface.s_addr = htonl(INADDR_LOOPBACK),
+				      .imr_sourceaddr.s_addr = inet_addr("127.0.0.9")};
 	struct ipv6_mreq m6 = { .ipv6mr_interface = 1 };
 
 	inet_pton(AF_INET6, "ff02::77", &m6.ipv6mr_multiaddr);
 	assert_int_equal(setsockopt(four, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof(m)), 0);
-	assert_int_equal(setsockopt(four, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &only, sizeof(only)), 0);
+	assert_int_equal(
+		setsockopt(four, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &only, sizeof(only)), 0);
 	assert_int_equal(setsockopt(six, IPPROTO_IPV6, IPV6_JOIN_GROUP, &m6, sizeof(m6)), 0);
 	fix_add(f, four), fix_add(f, six);
 	fix_save(f);
 	close(four), close(six);
 	fix_restore(f);
 	/* Only what was joined can be left. */
-	assert_int_equal(setsockopt(fix_fd(f, four), IPPROTO_IP, IP_DROP_MEMBERSHIP, &m, sizeof(m)), 0);
-	assert_int_equal(setsockopt(fix_fd(f, four), IPPROTO_IP, IP_DROP_MEMBERSHIP, &m, sizeof(m)), -1);
-	assert_int_equal(setsockopt(fix_fd(f, four), IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP, &only, sizeof(only)), 0);
-	assert_int_equal(setsockopt(fix_fd(f, six), IPPROTO_IPV6, IPV6_LEAVE_GROUP, &m6, sizeof(m6)), 0);
+	assert_int_equal(setsockopt(fix_fd(f, four), IPPROTO_IP, IP_DROP_MEMBERSHIP, &m, sizeof(m)),
+			 0);
+	assert_int_equal(setsockopt(fix_fd(f, four), IPPROTO_IP, IP_DROP_MEMBERSHIP, &m, sizeof(m)),
+			 -1);
+	assert_int_equal(setsockopt(fix_fd(f, four), IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP, &only,
+				    sizeof(only)),
+			 0);
+	assert_int_equal(
+		setsockopt(fix_fd(f, six), IPPROTO_IPV6, IPV6_LEAVE_GROUP, &m6, sizeof(m6)), 0);
 	fix_free(f);
 }
 
 static void test_netlink(void **state UNUSED)
 {
 	struct fix *f = fix_new();
-	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = 0x7654321, .nl_groups = 1 << (RTNLGRP_LINK - 1) }, b = { 0 };
+	struct sockaddr_nl a = {.nl_family = AF_NETLINK,
+				.nl_pid = 0x7654321,
+				.nl_groups = 1 << (RTNLGRP_LINK - 1)},
+			   b = {0};
 	struct { struct nlmsghdr h; struct rtgenmsg m; } ask = {
 		{ sizeof(ask), RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0 }, { AF_UNSPEC },
 	};
-	int nl = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE), nf = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+	int nl = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
+	    nf = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
 	socklen_t len = sizeof(b);
 	char buf[8192];
 

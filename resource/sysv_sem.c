@@ -135,28 +135,43 @@ static int set_values(void *arg)
 {
 	const struct values *v = arg;
 	const uint32_t *values = v->s->values.data, *pids = v->s->pids.data;
+	int id = (int)v->s->id;
 
-	for (size_t i = 0; i < count_of(v->s); i++)
-		if (pids[i] == v->pid && semctl((int)v->s->id, (int)i, SETVAL,
-						(union semun){ .val = (int)values[i] }) < 0)
+	for (size_t i = 0; i < count_of(v->s); i++) {
+		union semun value = { .val = (int)values[i] };
+
+		/* One that was never touched stays nobody's. */
+		if (pids[i] != v->pid || (!v->pid && semctl(id, (int)i, GETVAL) == value.val))
+			continue;
+		if (semctl(id, (int)i, SETVAL, value) < 0)
 			return -1;
+	}
 	return 0;
 }
 
 /* Add and take away at once: nothing but the time of the last operation is changed. */
+struct touch {
+	const struct rec_sysv_sem *s;
+	unsigned short num;
+};
+
 static int touch(void *arg)
 {
-	const struct rec_sysv_sem *s = arg;
-	const uint32_t *values = s->values.data;
-	short first = values[0] < TOP ? 1 : -1;
-	struct sembuf ops[2] = { { 0, first, IPC_NOWAIT }, { 0, (short)-first, IPC_NOWAIT } };
+	const struct touch *t = arg;
+	const uint32_t *values = t->s->values.data;
+	short first = values[t->num] < TOP ? 1 : -1;
+	struct sembuf ops[2] = {
+		{ t->num, first, IPC_NOWAIT },
+		{ t->num, (short)-first, IPC_NOWAIT },
+	};
 
-	return semop((int)s->id, ops, 2);
+	return semop((int)t->s->id, ops, 2);
 }
 
-static int fill(const struct rec_sysv_sem *s, int old)
+static int fill(const struct rec_sysv_sem *s)
 {
-	const uint32_t *values = s->values.data, *pids = s->pids.data;
+	const uint32_t *pids = s->pids.data;
+	struct touch t = { s, 0 };
 	size_t n = count_of(s);
 
 	for (size_t i = 0; i < n; i++) {
@@ -165,13 +180,13 @@ static int fill(const struct rec_sysv_sem *s, int old)
 
 		while (k < i && pids[k] != pids[i])
 			k++;
-		/* Never touched: such a one is 0, and stays nobody's. */
-		if (k == i && (pids[i] || values[i] || old) &&
-		    sysv_as(pids[i], -1, -1, set_values, &v))
+		if (k == i && sysv_as(pids[i], -1, -1, set_values, &v))
 			return -1;
+		if (pids[i] && !pids[t.num])
+			t.num = (unsigned short)i;
 	}
 	/* Programs tell by it whether whoever made the set has set it up. */
-	return s->otime && n ? sysv_as(pids[0], -1, -1, touch, (void *)s) : 0;
+	return s->otime && n ? sysv_as(pids[t.num], -1, -1, touch, &t) : 0;
 }
 
 int sysv_sem_restore(struct rset *set, const struct rec_sysv_sem *s, struct err *err)
@@ -191,16 +206,14 @@ int sysv_sem_restore(struct rset *set, const struct rec_sysv_sem *s, struct err 
 		.is_same = is_same,
 	};
 	const uint32_t *values = s->values.data;
-	int old;
 
 	for (size_t i = 0; i < count_of(s); i++)
 		if (values[i] > TOP)
 			return err_set(err, E_CORRUPT, 0,
 				       "System V semaphores %u: impossible value", s->id);
-	old = sysv_make(&name, set->own_ipc, err);
-	if (old < 0)
+	if (sysv_make(&name, set->own_ipc, err) < 0)
 		return -1;
-	if (fill(s, old))
+	if (fill(s))
 		return err_set(err, err_code_of_errno(errno), errno,
 			       "setting System V semaphores %u", s->id);
 	return 0;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "../common/agent.h"
 #include "../common/check_here.h"
 #include "../common/io.h"
+#include "../common/proc.h"
 
 struct reasons {
 	void (*report)(void *arg, const struct err *err);
@@ -67,12 +69,21 @@ static void check_directories(struct restart *r, struct reasons *w)
 	}
 }
 
+/* May we take other ids: as root of any user namespace, unless a container has taken that from it? */
+static int may_set_ids(void)
+{
+	struct proc_status st;
+	const uint64_t need = 1ULL << CAP_SETUID | 1ULL << CAP_SETGID;
+
+	return geteuid() == 0 && (proc_status(getpid(), 0, &st) || (st.cap_eff & need) == need);
+}
+
 /* An ordinary user has one user id and one group to give. */
 static void check_ids(const struct restart *r, struct reasons *w)
 {
 	struct err err;
 
-	if (geteuid() == 0)
+	if (may_set_ids())
 		return;
 	for (size_t i = 0; i < r->ntasks; i++) {
 		const struct rec_process *p =

@@ -8,20 +8,43 @@
  * has in full and the program must not.
  */
 #include <linux/capability.h>
-#include <linux/prctl.h>
 #include <linux/securebits.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "build.h"
 
 #define LAST_CAP 63
+#define NGROUPS_HERE 1024
+
+static int same_groups(const struct rec_process *p)
+{
+	gid_t now[NGROUPS_HERE];
+	int n = getgroups(NGROUPS_HERE, now);
+
+	return n >= 0 && (size_t)n * sizeof(*now) == p->groups.len &&
+	       !memcmp(now, p->groups.data, p->groups.len);
+}
+
+static int same_ids(const struct rec_process *p)
+{
+	uid_t r, e, s;
+	gid_t rg, eg, sg;
+
+	return getresuid(&r, &e, &s) == 0 && getresgid(&rg, &eg, &sg) == 0 && p->ruid == r &&
+	       p->euid == e && p->suid == s && p->fsuid == e && p->rgid == rg && p->egid == eg &&
+	       p->sgid == sg && p->fsgid == eg && same_groups(p);
+}
 
 static void set_ids(struct build *b, struct build_ops *ops)
 {
 	const struct rec_process *p = b->t->process;
 
 	if (b->t->r->namespaces & CLONE_NEWUSER)
+		return;
+	/* Then root needs no rights for that, which a container may have taken from it. */
+	if (same_ids(p))
 		return;
 	if (geteuid() !=
 	    0) /* restored by the user it ran as, without rights: check.c has made sure */
@@ -54,6 +77,26 @@ static void raise_all(struct build *b, struct build_ops *ops)
 	build_ptr(b, op, 1, data, sizeof(data));
 }
 
+/*
+ * A container may have fewer rights than the one that the job comes from; it goes on with those, as
+ * if it had been started here. Return: what can be ambient.
+ */
+static uint64_t limit_caps(struct __user_cap_data_struct data[2])
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct now[2];
+
+	if (syscall(SYS_capget, &head, now))
+		return ~0ULL;
+	for (int i = 0; i < 2; i++) {
+		data[i].permitted &= now[i].permitted;
+		data[i].effective &= now[i].permitted;
+		data[i].inheritable &= now[i].permitted | now[i].inheritable;
+	}
+	return (uint64_t)(data[1].permitted & data[1].inheritable) << 32 |
+	       (data[0].permitted & data[0].inheritable);
+}
+
 void build_creds(struct build *b, struct build_ops *ops)
 {
 	const struct rec_process *p = b->t->process;
@@ -63,6 +106,7 @@ void build_creds(struct build *b, struct build_ops *ops)
 		{(uint32_t)(p->cap_eff >> 32), (uint32_t)(p->cap_prm >> 32),
 		 (uint32_t)(p->cap_inh >> 32)},
 	};
+	uint64_t ambient = p->cap_amb & limit_caps(data);
 	struct build_op *op;
 
 	for (int cap = 0; cap <= LAST_CAP; cap++)
@@ -71,13 +115,13 @@ void build_creds(struct build *b, struct build_ops *ops)
 			build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_CAPBSET_DROP, cap);
 	set_ids(b, ops);
 	raise_all(b, ops);
-	if (p->securebits)
+	if (p->securebits != (uint32_t)prctl(PR_GET_SECUREBITS))
 		build_sys(ops, 0, SYS_prctl, PR_SET_SECUREBITS, p->securebits);
 	op = build_sys(ops, 0, SYS_capset, 0, 0);
 	build_ptr(b, op, 0, &head, sizeof(head));
 	build_ptr(b, op, 1, data, sizeof(data));
 	for (int cap = 0; cap <= LAST_CAP; cap++)
-		if (p->cap_amb & (1ULL << cap))
+		if (ambient & (1ULL << cap))
 			build_sys(ops, 0, SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0,
 				  0);
 	if (p->no_new_privs)

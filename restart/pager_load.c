@@ -9,9 +9,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 #include "../common/codec.h"
+#include "../common/hash.h"
 #include "../common/io.h"
 
 #define EXTENT_MOST	(64UL << 20)	/* the library writes none above 1 MiB */
@@ -60,7 +59,7 @@ const unsigned char *pager_extent(struct pager *g, struct ploader *l, struct pim
 	if (read_extent(l, image, e, &err))
 		pager_fail(g, &err);
 	l->image = image;
-	if (e->hash && XXH3_64bits(l->buf, e->len) != e->hash) {
+	if (e->hash && hash_bytes(l->buf, e->len) != e->hash) {
 		err_set(&err, E_CORRUPT, 0, "%s: damaged: the checksum of %" PRIu64 " bytes at offset "
 			"%" PRIu64 " (0x%" PRIx64 ") differs", image->img->name, e->len, e->offset,
 			e->addr);

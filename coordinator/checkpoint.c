@@ -12,10 +12,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../common/io.h"
@@ -26,6 +28,7 @@
 
 /* The round minds its deadline itself; this is for one that hangs, in a write to a dead server say. */
 #define GRACE_NS	200000000LL
+#define LAST_MS		20
 
 static void checkpoint_free(struct checkpoint *cp)
 {
@@ -313,13 +316,29 @@ static void finish(struct coordinator *c, int status)
 	checkpoint_free(cp);
 }
 
+/*
+ * waitpid() without waiting; but a child that has closed its end is about to be gone, and who asked for
+ * the checkpoint waits for that.
+ */
+static pid_t reap(const struct checkpoint *cp, int *ret_status)
+{
+	pid_t ret = waitpid(cp->pid, ret_status, WNOHANG);
+	struct pollfd p = { .events = POLLIN };
+
+	if (ret || !cp->conn.eof || (p.fd = (int)syscall(SYS_pidfd_open, cp->pid, 0)) < 0)
+		return ret;
+	poll(&p, 1, LAST_MS);
+	close(p.fd);
+	return waitpid(cp->pid, ret_status, WNOHANG);
+}
+
 void checkpoint_tick(struct coordinator *c, int64_t now)
 {
 	int status = 0;
 
 	if (!c->cp)
 		return;
-	if (waitpid(c->cp->pid, &status, WNOHANG) != 0) {
+	if (reap(c->cp, &status) != 0) {
 		checkpoint_read(c);		/* its last word may still be in the socket */
 		finish(c, status);
 	} else if (c->cp->kill_at && now >= c->cp->kill_at) {

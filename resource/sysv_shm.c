@@ -20,6 +20,7 @@
 #endif
 
 #define PERM_BITS	0777
+#define COPY_CHUNK	(1UL << 20)
 
 /* ---- saving ---- */
 
@@ -36,11 +37,35 @@ static int is_zero(const char *page)
 	return !*page && !memcmp(page, page + 1, PAGE_SIZE - 1);
 }
 
-/* The bytes of a segment that nobody has attached, in a memfd with holes. */
-static int copy_out(const struct rec_sysv_shm *s, struct err *err)
+/*
+ * The pages of @mem that hold something, into @fd. To touch a hole would fill it: those that are
+ * not in the page cache are left alone, unless some are in swap space (@swapped), where they do not
+ * show.
+ */
+static int copy_pages(int fd, char *mem, uint64_t size, int swapped)
 {
-	const char *mem = shmat((int)s->id, NULL, SHM_RDONLY);
-	int fd = memfd_create("sysv", MFD_CLOEXEC), ok = 1;
+	unsigned char present[COPY_CHUNK / PAGE_SIZE];
+
+	for (uint64_t at = 0; at < size; at += COPY_CHUNK) {
+		uint64_t n = MIN(COPY_CHUNK, size - at);
+		int all = swapped || mincore(mem + at, n, present);
+
+		for (uint64_t k = 0; k < n; k += PAGE_SIZE) {
+			if ((!all && !(present[k / PAGE_SIZE] & 1)) || is_zero(mem + at + k))
+				continue;
+			if (io_pwrite_full(fd, mem + at + k, MIN(PAGE_SIZE, n - k),
+					   (off_t)(at + k)))
+				return -1;
+		}
+	}
+	return 0;
+}
+
+/* The bytes of a segment that nobody has attached, in a memfd with holes. */
+static int copy_out(const struct rec_sysv_shm *s, int swapped, struct err *err)
+{
+	char *mem = shmat((int)s->id, NULL, SHM_RDONLY);
+	int fd = memfd_create("sysv", MFD_CLOEXEC), ok;
 
 	if (mem == (void *)-1 || fd < 0) {
 		err_set(err, err_code_of_errno(errno), errno,
@@ -48,17 +73,15 @@ static int copy_out(const struct rec_sysv_shm *s, struct err *err)
 		cleanup_closep(&fd);
 		return -1;
 	}
-	ok = ftruncate(fd, (off_t)s->size) == 0;
-	for (uint64_t at = 0; ok && at < s->size; at += PAGE_SIZE)
-		if (!is_zero(mem + at))
-			ok = io_pwrite_full(fd, mem + at, MIN(PAGE_SIZE, s->size - at),
-					    (off_t)at) == 0;
+	ok = ftruncate(fd, (off_t)s->size) == 0 && copy_pages(fd, mem, s->size, swapped) == 0;
 	if (!ok)
 		err_set(err, err_code_of_errno(errno), errno,
 			"cannot copy System V shared memory %u", s->id);
 	shmdt(mem);
-	if (!ok)
-		cleanup_closep(&fd);
+	if (!ok) {
+		close(fd);
+		return -1;
+	}
 	return fd;
 }
 
@@ -102,7 +125,7 @@ int sysv_shm_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_
 		if (!mine && s.mode & SHM_DEST) /* goes away with who has it */
 			continue;
 		if (!mine) {
-			fd = copy_out(&s, err);
+			fd = copy_out(&s, v[15] != 0, err);
 			if (fd < 0 && owner == SYSV_LIKELY)
 				continue;
 			if (fd < 0)

@@ -59,12 +59,13 @@ pid_t pids_burn(void)
 			     CLONE_SYSVSEM | CLONE_VFORK, NULL);
 }
 
-void pids_reserve(void)
+int pids_reserve(void)
 {
 	pid_t pid = getpid();
 
 	if (pid >= PIDS_RESERVED || pids_restorable())
-		return;
+		return 0;
 	while (pid >= 0 && pid < PIDS_RESERVED)
 		pid = pids_burn();
+	return 1;
 }

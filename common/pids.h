@@ -22,7 +22,10 @@ int pids_settable(void);
 int pids_restorable(void);
 /* pids_burn() - use up one id, at some 40 000 in a second. Return: which, -1 + errno. */
 pid_t pids_burn(void);
-/* pids_reserve() - in a new container in which ids cannot be chosen, leave PIDS_RESERVED free. */
-void pids_reserve(void);
+/*
+ * pids_reserve() - in a new container in which ids cannot be chosen, leave PIDS_RESERVED free.
+ * Return: 1 if that is so.
+ */
+int pids_reserve(void);
 
 #endif

@@ -2,6 +2,7 @@
 /* launch.c - ckpt_launch: run a program as a job that can be checkpointed. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -173,6 +174,13 @@ static int run(const struct options *o, struct spawn *spawn, const char *library
 	front_run(&front);
 }
 
+static int has_terminal(void)
+{
+	cleanup_close int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+
+	return fd >= 0;
+}
+
 int main(int argc, char **argv)
 {
 	cleanup_free char *path = NULL, *library = NULL;
@@ -209,7 +217,11 @@ int main(int argc, char **argv)
 	/* From here on a signal is the program's: it shall end that, and not leave half a job behind. */
 	sigaction(SIGCHLD, NULL, &spawn.sigchld);
 	keeper_block_signals(&spawn.mask);
-	pids_reserve();
+	/*
+	 * Our own group, which a container's init made for us, has a number that no restart could have.
+	 * A shell that minds its groups has a terminal.
+	 */
+	spawn.own_group = pids_reserve() && getpid() != 1 && getpgrp() == getpid() && !has_terminal();
 	if ((o.coordinator ? join(o.coordinator, &job, &err) : job_start(&o.job, &job, &err)) < 0)
 		return fail(&err);
 	run(&o, &spawn, library, &job, closed_stdio, &err);

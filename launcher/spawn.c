@@ -38,6 +38,8 @@ static void NORETURN become_program(const struct spawn *s)
 	for (sig = 1; sig < NSIG; sig++)
 		if (sigismember(&s->ignore, sig) == 1)
 			sigaction(sig, &ignore, NULL);
+	if (s->own_group)
+		setpgid(0, 0);
 	sigaction(SIGCHLD, &s->sigchld, NULL);
 	sigprocmask(SIG_SETMASK, &s->mask, NULL);
 	execve(s->path, s->argv, s->envp);

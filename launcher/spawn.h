@@ -19,6 +19,7 @@ struct spawn {
 	int status_fd, front_fd;	/* keeper's and front's end of the socket (common/keeper.h) */
 	int owner_fd;			/* kept open by the keeper; -1 none */
 	int hold;			/* 1: the program starts on a KEEPER_RESUMED, not before */
+	int own_group;			/* 1: the program shall lead a group of its own */
 };
 
 /*

@@ -273,14 +273,19 @@ static void begin_session(struct maker *m, uint32_t self)
  * in the session, even in the pipeline, that the job was started in. Then its leader needs no
  * helper.
  */
-static int group_is_here(struct maker *m, const struct tree_step *s)
+static int group_is_here(const struct maker *m, const struct tree_step *s)
 {
-	if (s->op != TREE_FORK || m->r->namespaces & CLONE_NEWPID || !s->temp || s->pid & TREE_ANY_PID ||
-	    getpgid((pid_t)s->pid) != (pid_t)s->pid || getsid((pid_t)s->pid) != getsid(0))
-		return 0;
+	return s->op == TREE_FORK && !(m->r->namespaces & CLONE_NEWPID) && s->temp &&
+	       !(s->pid & TREE_ANY_PID) && getpgid((pid_t)s->pid) == (pid_t)s->pid &&
+	       getsid((pid_t)s->pid) == getsid(0);
+}
+
+/* Nobody shall wait for a helper that is not needed. */
+static void drop_helper(struct maker *m, struct tree_step *s)
+{
 	for (int stage = SYNC_EXIST; stage <= SYNC_MOVED; stage++)
 		sync_arrive(m->r->sync, (enum sync_stage)stage, m->made);
-	return 1;
+	s->op = TREE_EXIT;
 }
 
 /* tree_clone(), or, where pids cannot be chosen, when it is this one's turn. */
@@ -323,7 +328,7 @@ static void NORETURN live(struct maker *m, uint32_t self)
 again:
 	order = m->turns;
 	for (size_t i = 0; i < m->r->tree.nsteps; i++) {
-		const struct tree_step *s = &m->r->tree.steps[i];
+		struct tree_step *s = &m->r->tree.steps[i];
 		const struct rec_task *t;
 		pid_t pid;
 
@@ -335,8 +340,10 @@ again:
 			make_thread(m, order - 1, s->pid, self);
 			break;
 		case TREE_FORK:
-			if (!m->r->ascend && group_is_here(m, s))
+			if (!m->r->ascend && group_is_here(m, s)) {
+				drop_helper(m, s);
 				break;
+			}
 			t = task_of(m, s->pid);
 			/* A helper's end shall be no news for its parent. */
 			pid = make(m, order - 1, real_pid(m, s->pid), t ? (int)t->exit_signal : 0,
@@ -421,6 +428,31 @@ static int needs_stand_in(const struct restart *r)
 	       r->keeper_sid != r->job->keeper_pid;
 }
 
+/*
+ * The group that the job was started in, a shell's or that of a container's init, has a number from
+ * before the job's. Where that cannot be had, our own group takes its place: it is the same to the
+ * job as the other was, and signals that are sent to it from outside arrive.
+ */
+static int is_outer_group(const struct maker *m, const struct tree_step *s)
+{
+	for (size_t i = 0; i < m->r->tree.ngroups; i++) {
+		const struct tree_group *g = &m->r->tree.groups[i];
+
+		if (g->helper == s->pid && g->pgid == s->pid)
+			return s->op == TREE_FORK && s->temp && s->pid < m->r->job->keeper_pid &&
+			       g->sid == m->r->keeper_sid && g->sid == (uint32_t)getsid(0);
+	}
+	return 0;
+}
+
+static void join_outer_group(struct maker *m, struct tree_step *s)
+{
+	for (size_t i = 0; i < m->r->ntasks; i++)
+		if (m->r->tasks[i].pgid == s->pid)
+			m->r->tasks[i].pgid = (uint32_t)getpgrp();
+	drop_helper(m, s);
+}
+
 /* In the order of pids: everything that the restart needs besides has to be there before. */
 static int begin_to_ascend(struct maker *m, struct err *err)
 {
@@ -431,7 +463,9 @@ static int begin_to_ascend(struct maker *m, struct err *err)
 	m->turns = 1 + (uint32_t)needs_stand_in(r) - (r->job->keeper_pid == (uint32_t)getpid());
 	for (size_t i = 0; i < r->tree.nsteps; i++)
 		if (group_is_here(m, &s[i]))
-			s[i].op = TREE_EXIT;
+			drop_helper(m, &s[i]);
+		else if (is_outer_group(m, &s[i]))
+			join_outer_group(m, &s[i]);
 	if (ascend_steps(r, m->any, err) || sync_wait(r->sync, SYNC_PAGER, 1))
 		return -1;
 	s = r->tree.steps;

@@ -167,7 +167,7 @@ expect 0 '' "$bin/ckpt_restart" "$job"
 # What cannot be saved.
 begin 1 0 sysv
 ck 1 'E-UNSUPPORTED-MEMORY'
-unharmed "System V memory"
+unharmed "a part of System V memory"
 if echo 'int main(void) { for (;;) __builtin_ia32_pause(); }' >s.c && $cc -static -o static s.c 2>/dev/null; then
 	expect 126 'E-STATIC' "$bin/ckpt_launch" "$dir/static"
 	begin 1 0 static

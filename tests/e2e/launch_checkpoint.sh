@@ -30,7 +30,8 @@ running() { # wait until the program says so
 program='echo up; exec sleep 60'
 note="job $job was checkpointed to .* and ended; continue it with: ckpt_restart $job"
 
-"$launch" -n "$job" sh -c "$program" >out 2>err </dev/null & pid=$!
+: >err
+"$launch" -n "$job" sh -c "$program" >out 2>>err </dev/null & pid=$!
 running
 check "leave running" quiet "$command" --checkpoint --leave-running "$job"
 check "the program is still there" kill -0 $pid
@@ -39,7 +40,8 @@ wait $pid; check "status 137" [ $? = 137 ]
 check "one line says where to" [ "$(grep -c "$note" err)/$(wc -l <err)" = 1/1 ]
 : >out
 
-"$launch" -q -n "$job" sh -c "$program" >out 2>err </dev/null & pid=$!
+: >err
+"$launch" -q -n "$job" sh -c "$program" >out 2>>err </dev/null & pid=$!
 running
 "$command" --checkpoint "$job" >/dev/null
 wait $pid; check "status 137 with --quiet" [ $? = 137 ]
@@ -54,7 +56,8 @@ wait $pid; check "status and line through a pipe" [ "$(grep -c "$note" err)/$(gr
 : >out
 
 for sig in USR1 TERM; do
-	"$launch" -n "$job" --checkpoint-on=USR1,SIGTERM sh -c "$program" >out 2>err </dev/null & pid=$!
+	: >err
+	"$launch" -n "$job" --checkpoint-on=USR1,SIGTERM sh -c "$program" >out 2>>err </dev/null & pid=$!
 	running
 	kill -$sig $pid
 	wait $pid; check "--checkpoint-on, $sig: status 85" [ $? = 85 ]
@@ -62,7 +65,8 @@ for sig in USR1 TERM; do
 	: >out
 done
 # Sent to the whole group it does not end the program before it is saved.
-timeout -s USR1 1 "$launch" -n "$job" --checkpoint-on=USR1 sh -c "$program" >out 2>err </dev/null
+: >err
+timeout -s USR1 1 "$launch" -n "$job" --checkpoint-on=USR1 sh -c "$program" >out 2>>err </dev/null
 check "--checkpoint-on, sent to the group" grep -q "$note" err
 check "every checkpoint is complete" [ "$("$command" --ls "$job" | grep -c ' yes ')" = 7 ]
 : >out
@@ -70,7 +74,8 @@ check "every checkpoint is complete" [ "$("$command" --ls "$job" | grep -c ' yes
 # A pipe to the outside: refused, with the reason, and the program ends as it will.
 mkfifo fifo
 (exec 7<>fifo 8>fifo; exec sleep 5) & holder=$!
-"$launch" -n "$job" --checkpoint-on=USR1 sh -c 'exec 7>fifo; echo up; sleep 2; exit 6' >out 2>err </dev/null & pid=$!
+: >err
+"$launch" -n "$job" --checkpoint-on=USR1 sh -c 'exec 7>fifo; echo up; sleep 2; exit 6' >out 2>>err </dev/null & pid=$!
 running
 kill -USR1 $pid
 wait $pid; status=$?
@@ -83,7 +88,8 @@ kill $holder
 
 # What is left in the background is a job still.
 : >out
-"$launch" -n "$job" sh -c 'setsid sleep 60 >/dev/null 2>&1 </dev/null & echo up' >out 2>err </dev/null
+: >err
+"$launch" -n "$job" sh -c 'setsid sleep 60 >/dev/null 2>&1 </dev/null & echo up' >out 2>>err </dev/null
 check "a daemon does not hold us up" [ $? = 0 ]
 check "a daemon can be checkpointed" quiet "$command" --checkpoint "$job"
 for i in $(seq 100); do "$command" --status "$job" >/dev/null 2>&1 || break; sleep 0.05; done

@@ -7,6 +7,8 @@
 #include "scn.h"
 
 #include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 
 const char *scn_doc = "a program that is not harmed by checkpoints that fail";
@@ -36,10 +38,18 @@ static void work(const char *mem, size_t len)
 static void odd(const char *what)
 {
 	if (!strcmp(what, "sysv")) {
-		int id = scn_sys(shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600));
+		int id = scn_sys(shmget(IPC_PRIVATE, 8192, IPC_CREAT | 0600));
+		char *mem = shmat(id, NULL, 0);
 
-		scn_check(shmat(id, NULL, 0) != (void *)-1, "shmat");
+		scn_check(mem != (void *)-1, "shmat");
 		scn_sys(shmctl(id, IPC_RMID, NULL));
+		scn_sys(munmap(mem + 4096, 4096));	/* a part of a segment cannot be attached again */
+	} else if (!strcmp(what, "full")) {
+		struct rlimit r = { 50, 50 };
+
+		setrlimit(RLIMIT_NOFILE, &r);
+		while (dup(1) >= 0)
+			;
 	} else if (!strcmp(what, "static")) {
 		pid_t pid = scn_fork();
 

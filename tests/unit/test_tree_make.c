@@ -60,7 +60,7 @@ static int await_all(struct restart *r)
 {
 	int ready = 0;
 
-	for (int i = 0; i < 300 && !ready; i++)
+	for (int i = 0; i < 1800 && !ready; i++)	/* a busy machine needs its time */
 		ready = sync_ready(r->sync, 100);
 	return ready == 1 ? 0 : 1;
 }

@@ -28,7 +28,7 @@ static int refuse_taken(uint32_t pid, struct err *err)
 		       "or a seccomp profile that allows clone3 and unshare", pid);
 }
 
-int ascend_begin(struct restart *r, uint32_t first, uint32_t last, struct err *err)
+int ascend_check(uint32_t first, uint32_t last, uint32_t *ret_now, struct err *err)
 {
 	pid_t now = pids_burn();
 
@@ -42,8 +42,13 @@ int ascend_begin(struct restart *r, uint32_t first, uint32_t last, struct err *e
 			       "here, and this container lets nobody choose ids; restore in one with "
 			       "CAP_SYS_ADMIN or a seccomp profile that allows clone3 and unshare",
 			       last, (int)now);
-	r->sync->last_pid = (uint32_t)now;
+	*ret_now = (uint32_t)now;
 	return 0;
+}
+
+int ascend_begin(struct restart *r, uint32_t first, uint32_t last, struct err *err)
+{
+	return ascend_check(first, last, &r->sync->last_pid, err);
 }
 
 int ascend_take(struct restart *r, uint32_t order, uint32_t pid, struct err *err)

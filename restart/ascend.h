@@ -12,9 +12,10 @@
 #include "restart.h"
 
 /*
- * ascend_begin() - in init, before the first is made: the cursor of the pid namespace must be below
- * @first, and not too far below @last.
+ * ascend_check() - could @first to @last be made here? The id given out last, *ret_now, must be below,
+ * and not too far. ascend_begin() - the same in init, before the first is made.
  */
+int ascend_check(uint32_t first, uint32_t last, uint32_t *ret_now, struct err *err);
 int ascend_begin(struct restart *r, uint32_t first, uint32_t last, struct err *err);
 /*
  * ascend_take() - wait for turn @order (counted from 0), and use up the ids below @pid: the next

@@ -4,7 +4,7 @@
  * is made, and told at once: who has to copy three files does not want to be told of them one by
  * one.
  */
-#include "restart.h"
+#include "ascend.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -19,6 +19,7 @@
 #include "../common/agent.h"
 #include "../common/check_here.h"
 #include "../common/io.h"
+#include "../common/pids.h"
 #include "../common/proc.h"
 
 struct reasons {
@@ -138,8 +139,19 @@ static void try_container(struct restart *r, struct plan_sync *s, struct err *er
 			return;
 		}
 	}
+	if (!(r->namespaces & CLONE_NEWPID) && !pids_settable()) {
+		uint32_t last = 0, now;
+
+		for (size_t i = 0; i < r->ntasks; i++)
+			last = MAX(last, r->tasks[i].pid);
+		ascend_check(r->job->keeper_pid, last, &now, err);
+		return;
+	}
 	pid = tree_clone(0, 0, SIGCHLD);
 	if (pid == 0) {
+		/* Process 1 of a new namespace begins a new order. */
+		if (!pids_settable())
+			_exit(0);
 		pid = tree_clone(r->job->keeper_pid, 0, SIGCHLD);
 		if (pid == 0)
 			_exit(0);

@@ -25,17 +25,7 @@
 #include "../common/keeper.h"
 #include "../common/pids.h"
 #include "sync.h"
-
-/* The lowest number given to helpers whose pid does not matter. */
-#define ANY_PID_FIRST	300
-
-struct maker {
-	struct restart *r;
-	const struct tree_hooks *hooks;
-	uint32_t *any;			/* pid of helper TREE_ANY_PID | i */
-	uint32_t turns;		/* restart.ascend: those of init and the stand-in, before the steps' */
-	uint32_t made, living; /* how many meet at a stage: with helpers and zombies, and without */
-};
+#include "tree_internal.h"
 
 static void NORETURN give_up(struct maker *m, uint32_t self, const struct err *err)
 {
@@ -55,84 +45,6 @@ static const struct rec_task *task_of(const struct maker *m, uint32_t pid)
 		if (m->r->tasks[i].pid == pid)
 			return &m->r->tasks[i];
 	return NULL;
-}
-
-static uint32_t real_pid(const struct maker *m, uint32_t id)
-{
-	return id & TREE_ANY_PID ? m->any[id & ~TREE_ANY_PID] : id;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Every number that a process, thread, group or session of the job will need, ascending. */
-static uint32_t *used_pids(const struct restart *r, size_t *ret_n)
-{
-	uint32_t *used = xcalloc(2, sizeof(*used));
-	size_t n = 0;
-
-	used[n++] = r->job->keeper_pid;
-	used[n++] = r->keeper_sid;
-	for (size_t i = 0; i < r->ntasks; i++) {
-		const struct rec_thread *t;
-		size_t pos = 0;
-
-		used = xrealloc(used, (n + 4) * sizeof(*used));
-		used[n++] = r->tasks[i].pid;
-		used[n++] = r->tasks[i].pgid;
-		used[n++] = r->tasks[i].sid;
-		if (!r->images || r->images[i].fd < 0)
-			continue;
-		while ((t = rec_next_thread(&r->images[i].recs, &pos))) {
-			used = xrealloc(used, (n + 4) * sizeof(*used));
-			used[n++] = t->tid;
-		}
-	}
-	qsort(used, n, sizeof(*used), by_number);
-	*ret_n = n;
-	return used;
-}
-
-/* Pids for the nameless helpers: any that is not used otherwise. */
-static void choose_any(struct maker *m)
-{
-	const struct restart *r = m->r;
-	uint32_t *used, next = ANY_PID_FIRST;
-	size_t nany = 0, n, at = 0;
-
-	for (size_t i = 0; i < r->tree.nsteps; i++)
-		nany += r->tree.steps[i].op == TREE_FORK && (r->tree.steps[i].pid & TREE_ANY_PID);
-	m->any = xcalloc(nany + 1, sizeof(*m->any));
-	/* Without a pid namespace of ours the kernel has to choose. */
-	if (!nany || (!r->ascend && !(r->namespaces & CLONE_NEWPID)))
-		return;
-	used = used_pids(r, &n);
-	for (size_t i = 0; r->ascend && i < r->tree.nsteps; i++) {
-		const struct tree_step *s = &r->tree.steps[i];
-
-		/* The next that is free behind its maker's is the likeliest to come before its children's. */
-		if (s->op != TREE_FORK || !(s->pid & TREE_ANY_PID))
-			continue;
-		next = real_pid(m, s->maker) + 1;
-		for (at = 0; at < n && used[at] <= next; at++)
-			if (used[at] == next)
-				next++;
-		m->any[s->pid & ~TREE_ANY_PID] = next;
-		used = xrealloc(used, (n + 1) * sizeof(*used));
-		used[n++] = next;
-		qsort(used, n, sizeof(*used), by_number);
-	}
-	for (size_t i = 0; !r->ascend && i < nany; i++, next++) {
-		for (; at < n && used[at] <= next; at++)
-			if (used[at] == next)
-				next++;
-		m->any[i] = next;
-	}
-	free(used);
 }
 
 /* Is there a group that @pid must make, even if it does not stay in it? */
@@ -268,26 +180,6 @@ static void begin_session(struct maker *m, uint32_t self)
 		give_up(m, self, &err);
 }
 
-/*
- * Without a pid namespace of ours a group may be there already, because the restart was started
- * in the session, even in the pipeline, that the job was started in. Then its leader needs no
- * helper.
- */
-static int group_is_here(const struct maker *m, const struct tree_step *s)
-{
-	return s->op == TREE_FORK && !(m->r->namespaces & CLONE_NEWPID) && s->temp &&
-	       !(s->pid & TREE_ANY_PID) && getpgid((pid_t)s->pid) == (pid_t)s->pid &&
-	       getsid((pid_t)s->pid) == getsid(0);
-}
-
-/* Nobody shall wait for a helper that is not needed. */
-static void drop_helper(struct maker *m, struct tree_step *s)
-{
-	for (int stage = SYNC_EXIST; stage <= SYNC_MOVED; stage++)
-		sync_arrive(m->r->sync, (enum sync_stage)stage, m->made);
-	s->op = TREE_EXIT;
-}
-
 /* tree_clone(), or, where pids cannot be chosen, when it is this one's turn. */
 static pid_t make(struct maker *m, uint32_t order, uint32_t pid, int exit_signal, struct err *err)
 {
@@ -418,63 +310,6 @@ static void NORETURN stand_in(struct maker *m)
 			;
 	}
 	_exit(0);
-}
-
-/* Will the keeper's session have to be made by a stand-in? */
-static int needs_stand_in(const struct restart *r)
-{
-	return r->job->keeper_pid != (uint32_t)getpid() && r->keeper_sid &&
-	       r->keeper_sid != (uint32_t)getpid() && r->keeper_sid != (uint32_t)getsid(0) &&
-	       r->keeper_sid != r->job->keeper_pid;
-}
-
-/*
- * The group that the job was started in, a shell's or that of a container's init, has a number from
- * before the job's. Where that cannot be had, our own group takes its place: it is the same to the
- * job as the other was, and signals that are sent to it from outside arrive.
- */
-static int is_outer_group(const struct maker *m, const struct tree_step *s)
-{
-	for (size_t i = 0; i < m->r->tree.ngroups; i++) {
-		const struct tree_group *g = &m->r->tree.groups[i];
-
-		if (g->helper == s->pid && g->pgid == s->pid)
-			return s->op == TREE_FORK && s->temp && s->pid < m->r->job->keeper_pid &&
-			       g->sid == m->r->keeper_sid && g->sid == (uint32_t)getsid(0);
-	}
-	return 0;
-}
-
-static void join_outer_group(struct maker *m, struct tree_step *s)
-{
-	for (size_t i = 0; i < m->r->ntasks; i++)
-		if (m->r->tasks[i].pgid == s->pid)
-			m->r->tasks[i].pgid = (uint32_t)getpgrp();
-	drop_helper(m, s);
-}
-
-/* In the order of pids: everything that the restart needs besides has to be there before. */
-static int begin_to_ascend(struct maker *m, struct err *err)
-{
-	struct restart *r = m->r;
-	struct tree_step *s = r->tree.steps;
-	uint32_t first = r->job->keeper_pid, last = first;
-
-	m->turns = 1 + (uint32_t)needs_stand_in(r) - (r->job->keeper_pid == (uint32_t)getpid());
-	for (size_t i = 0; i < r->tree.nsteps; i++)
-		if (group_is_here(m, &s[i]))
-			drop_helper(m, &s[i]);
-		else if (is_outer_group(m, &s[i]))
-			join_outer_group(m, &s[i]);
-	if (ascend_steps(r, m->any, err) || sync_wait(r->sync, SYNC_PAGER, 1))
-		return -1;
-	s = r->tree.steps;
-	if (needs_stand_in(r))
-		first = MIN(first, r->keeper_sid);
-	for (size_t i = 0; i < r->tree.nsteps; i++)
-		if (s[i].op == TREE_FORK || s[i].op == TREE_THREAD)
-			last = MAX(last, real_pid(m, s[i].pid));
-	return ascend_begin(r, first, last, err);
 }
 
 pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct err *err)

@@ -186,6 +186,12 @@ static const struct rec_file *file_rec(const struct rset *set, const struct rdes
 	return NULL;
 }
 
+/* A redirection: the file may be gone, or have been opened by one with more rights (sudo, a batch system). */
+static int stream_stands_in(const struct rec_desc *rec, const struct err *why)
+{
+	return rec->std >= 0 && (why->code == E_FILE_MISSING || why->code == E_ACCESS);
+}
+
 static int file_verify(struct rset *set, const struct rdesc *d, struct err *err)
 {
 	const struct rec_file *f = file_rec(set, d, err);
@@ -196,7 +202,7 @@ static int file_verify(struct rset *set, const struct rdesc *d, struct err *err)
 		return -1;
 	if (f->object || locate(set, f, d->rec, path, &why) == 0)
 		return 0;
-	if (d->rec->std >= 0 && why.code == E_FILE_MISSING)
+	if (stream_stands_in(d->rec, &why))
 		return 0;
 	if (err)
 		*err = why;
@@ -239,7 +245,7 @@ static int file_open(struct rset *set, struct rdesc *d, struct err *err)
 	if (f->object)
 		return open_object(set, d, f, err);
 	if (locate(set, f, d->rec, path, &why) < 0) {
-		if (d->rec->std >= 0 && why.code == E_FILE_MISSING)
+		if (stream_stands_in(d->rec, &why))
 			return rset_std(set, d, err);
 		if (err)
 			*err = why;
@@ -248,8 +254,14 @@ static int file_open(struct rset *set, struct rdesc *d, struct err *err)
 	d->fd = open(path, open_flags(d->rec, f));
 	if (d->fd < 0 && (errno == EPERM || errno == EINVAL))	/* hints that this file system does not take */
 		d->fd = open(path, open_flags(d->rec, f) & ~(O_NOATIME | O_DIRECT));
-	if (d->fd < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot open %s", path);
+	if (d->fd < 0) {
+		err_set(&why, err_code_of_errno(errno), errno, "cannot open %s", path);
+		if (stream_stands_in(d->rec, &why))
+			return rset_std(set, d, err);
+		if (err)
+			*err = why;
+		return -1;
+	}
 	/* A log that was emptied or rotated meanwhile: write on at its end, never behind a hole. */
 	if (d->rec->std >= 0 && fstat(d->fd, &st) == 0 && d->pos > st.st_size)
 		d->pos = st.st_size;

@@ -29,7 +29,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		2
+#define AGENT_VERSION		3
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -80,6 +80,7 @@ struct agent_thread {
 	int64_t syscall_nr;		/* blocked in this call, -1 none or not known */
 };
 
+#define AGENT_RLIMITS 16		/* RLIM_NLIMITS */
 struct agent_process {
 	uint32_t pid;			/* as the process sees itself */
 	uint32_t nthreads;
@@ -90,6 +91,7 @@ struct agent_process {
 	uint64_t xcomp_perm;		/* ARCH_GET_XCOMP_PERM; 0 not supported */
 	uint64_t shadow_stack;		/* ARCH_SHSTK_STATUS */
 	struct { int64_t interval_us, value_us; } itimer[3];
+	struct { uint64_t soft, hard; } rlimit[AGENT_RLIMITS];	/* as the program has them, whatever they are now */
 	struct {			/* as rt_sigaction(2) has it; [n-1] for signal n */
 		uint64_t handler, flags, restorer, mask;
 	} sigaction[64];

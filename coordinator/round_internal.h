@@ -23,6 +23,7 @@ struct rproc {
 	pid_t host_pid, host_ppid;	/* in our pid namespace */
 	uint32_t pid;			/* as the process sees itself */
 	int zombie;
+	int unsignalled;		/* our signal could not be queued */
 	int was_stopped;		/* it was stopped (SIGSTOP, ^Z): it is to be so again afterwards */
 	struct proc_stat stat;
 	struct proc_status status;

@@ -205,14 +205,13 @@ static void put_signals(struct rproc *p)
 
 static void put_limits(struct rproc *p)
 {
-	for (uint32_t i = 0; i < RLIM_NLIMITS; i++) {
-		struct rlimit l;
-		struct rec_rlimit rec = { .resource = i };
+	for (uint32_t i = 0; i < MIN(RLIM_NLIMITS, AGENT_RLIMITS); i++) {
+		struct rec_rlimit rec = {
+			.resource = i,
+			.soft = p->process->rlimit[i].soft,
+			.hard = p->process->rlimit[i].hard,
+		};
 
-		if (prlimit(p->host_pid, (enum __rlimit_resource)i, NULL, &l))
-			continue;
-		rec.soft = l.rlim_cur;
-		rec.hard = l.rlim_max;
 		rec_put_rlimit(&p->recs, &rec);
 	}
 }

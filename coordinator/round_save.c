@@ -58,6 +58,9 @@ static int saved(struct round *r, struct rproc *p, const struct agent_saved *s, 
 {
 	p->saved = *s;
 	p->done = 1;
+	if (s->error == -EFBIG)
+		return err_set(err, E_LIMIT, 0,
+			       "%s may not write files (ulimit -Hf) as big as its memory is", round_who(p));
 	if (s->error)
 		return err_set(err, err_code_of_errno(-s->error), -s->error,
 			       "cannot write the memory of %s to %s", round_who(p), r->p->tmp);

@@ -154,16 +154,43 @@ static siginfo_t cookie_info(void)
 	return info;
 }
 
-static void send_signal(struct rproc *p)
+/*
+ * A signal with a value takes a place that RLIMIT_SIGPENDING may not leave (it counts all of the user's
+ * signals). Then the limit is another one for as long as it takes. @tid 0: for the process.
+ */
+static int queue_signal(pid_t pid, pid_t tid)
 {
 	siginfo_t info = cookie_info();
+	struct rlimit was, more;
+	int raised = 0;
+	long r;
+
+	for (;;) {
+		r = tid ? syscall(SYS_rt_tgsigqueueinfo, pid, tid, AGENT_SIGNAL, &info)
+			: syscall(SYS_rt_sigqueueinfo, pid, AGENT_SIGNAL, &info);
+		if (!r || errno != EAGAIN || raised || prlimit(pid, RLIMIT_SIGPENDING, NULL, &was))
+			break;
+		more = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
+		if (prlimit(pid, RLIMIT_SIGPENDING, &more, NULL))
+			more.rlim_cur = more.rlim_max = was.rlim_max;
+		raised = prlimit(pid, RLIMIT_SIGPENDING, &more, NULL) == 0;
+		if (!raised)
+			break;
+	}
+	if (raised)
+		prlimit(pid, RLIMIT_SIGPENDING, &was, NULL);
+	return r ? -1 : 0;
+}
+
+static void send_signal(struct rproc *p)
+{
 
 	if (!p->signalled_ns)
 		look_at_call(p);
 	/* The main thread first; if it has ended, the kernel takes the process-wide one. */
-	if (syscall(SYS_rt_tgsigqueueinfo, p->host_pid, p->host_pid, AGENT_SIGNAL, &info) ||
-	    p->signalled_ns)
-		syscall(SYS_rt_sigqueueinfo, p->host_pid, AGENT_SIGNAL, &info);
+	p->unsignalled = queue_signal(p->host_pid, p->host_pid) != 0;
+	if (p->unsignalled || p->signalled_ns)
+		p->unsignalled = queue_signal(p->host_pid, 0) != 0;
 	p->signalled_ns = io_monotonic_ns();
 }
 
@@ -194,6 +221,10 @@ static int no_answer(const struct rproc *p, const struct proc_status *st, struct
 			       "another libc, or was "
 			       "started past the exec functions; end it or leave it out of the job",
 			       round_who(p));
+	if (p->unsignalled)
+		return err_set(err, E_LIMIT, 0,
+			       "%s has as many signals pending as it may (ulimit -i), and needs one more for "
+			       "a checkpoint", round_who(p));
 	if (table_is_full(p))
 		return err_set(err, E_LIMIT, 0,
 			       "%s has as many descriptors open as it may (ulimit -Hn), and needs one more for "
@@ -214,12 +245,11 @@ static void wake_stopped(struct rproc *p)
 {
 	pid_t *tids = NULL;
 	ssize_t n = proc_list(p->host_pid, "task", &tids);
-	siginfo_t info = cookie_info();
 
 	p->was_stopped = 1;
 	for (ssize_t i = 0; i < n; i++)
 		if (tids[i] != p->host_pid)
-			syscall(SYS_rt_tgsigqueueinfo, p->host_pid, tids[i], AGENT_SIGNAL, &info);
+			queue_signal(p->host_pid, tids[i]);
 	free(tids);
 	kill(p->host_pid, SIGCONT);
 }
@@ -243,7 +273,8 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 		} else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
 			return no_answer(p, &st, err);
 	}
-	if (now - p->seen_ns > ANSWER_LIMIT_NS || (now - p->seen_ns > PRELOAD_LIMIT_NS / 2 && table_is_full(p)))
+	if (now - p->seen_ns > ANSWER_LIMIT_NS ||
+	    (now - p->seen_ns > PRELOAD_LIMIT_NS / 2 && (p->unsignalled || table_is_full(p))))
 		return no_answer(p, &st, err);
 	return 1;
 }

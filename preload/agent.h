@@ -141,6 +141,8 @@ struct leader {
 	unsigned char *body;		/* AGENT_BODY_MAX bytes */
 	struct rlimit raised;		/* RLIMIT_NOFILE as it was, if it had to be raised */
 	int was_raised;
+	struct rlimit file_size;	/* RLIMIT_FSIZE as it was, if it had to be raised */
+	int was_limited;
 	int was_subreaper;		/* it is none while everything stands still */
 	int was_undumpable;		/* it is dumpable for as long */
 	int stop;			/* the process had been stopped (SIGSTOP, ^Z), and shall be again */
@@ -159,6 +161,7 @@ struct save {
 	int sock;			/* extents are told here */
 	int mem;			/* /proc/self/mem, -1 not opened */
 	int hash;
+	uint64_t limit;			/* RLIMIT_FSIZE: beyond it there would be SIGXFSZ */
 	uint64_t offset;		/* next free byte of the image */
 	uint64_t bytes;
 	uint64_t error_addr;

@@ -55,6 +55,12 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 		p->itimer[i].interval_us = it.is * 1000000 + it.ius;
 		p->itimer[i].value_us = it.vs * 1000000 + it.vus;
 	}
+	for (int i = 0; i < AGENT_RLIMITS; i++)
+		SYS(prlimit64, 0, i, NULL, &p->rlimit[i]);
+	if (l->was_raised) {
+		p->rlimit[RLIMIT_NOFILE].soft = l->raised.rlim_cur;
+		p->rlimit[RLIMIT_NOFILE].hard = l->raised.rlim_max;
+	}
 	for (int i = 1; i <= 64; i++)
 		SYS(rt_sigaction, i, NULL, &p->sigaction[i - 1], 8);
 	return leader_tell(l, AGENT_PROCESS, p, sizeof(*p), 1);

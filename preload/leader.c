@@ -261,6 +261,22 @@ static int tell_undo(struct leader *l, const struct agent_sem *sems, uint32_t n)
 	return r;
 }
 
+/* The image is not the program's file, so its limit of file sizes is not meant: raised as far as we may. */
+static uint64_t raise_file_size(struct leader *l)
+{
+	struct rlimit more = { RLIM_INFINITY, RLIM_INFINITY };
+
+	if (SYS(prlimit64, 0, RLIMIT_FSIZE, NULL, &l->file_size) < 0 ||
+	    l->file_size.rlim_cur == RLIM_INFINITY)
+		return RLIM_INFINITY;
+	l->was_limited = SYS(prlimit64, 0, RLIMIT_FSIZE, &more, NULL) == 0;
+	if (l->was_limited)
+		return more.rlim_cur;
+	more.rlim_cur = more.rlim_max = l->file_size.rlim_max;
+	l->was_limited = SYS(prlimit64, 0, RLIMIT_FSIZE, &more, NULL) == 0;
+	return l->was_limited ? more.rlim_cur : l->file_size.rlim_cur;
+}
+
 static int save(struct leader *l, const struct agent_save *want, int image)
 {
 	size_t mark = l->arena.used, n = 0;
@@ -289,6 +305,7 @@ static int save(struct leader *l, const struct agent_save *want, int image)
 		n += m.count;
 	}
 	hash_select();
+	s.limit = raise_file_size(l);
 	r = save_areas(&s, areas, n, AREA_INPLACE, AREA_INPLACE);
 	if (!r && want->background)
 		r = save_in_background(l, &s, areas, n);
@@ -368,6 +385,8 @@ void leader_run(struct park *park)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
 	if (l.was_undumpable)	/* the kernel's third value (2) cannot be set; this is the stricter one */
 		SYS(prctl, PR_SET_DUMPABLE, 0);
+	if (l.was_limited)
+		SYS(prlimit64, 0, RLIMIT_FSIZE, &l.file_size, NULL);
 	if (l.was_raised)
 		SYS(prlimit64, 0, RLIMIT_NOFILE, &l.raised, NULL);
 	SYS(munmap, l.arena.base, l.arena.size);

@@ -52,6 +52,10 @@ static int write_run(struct save *s, uint64_t addr, const unsigned char *data, u
 	e->len = len;
 	e->offset = s->offset;
 	e->hash = s->hash ? hash_pages(data, len) : 0;
+	if (s->limit - s->offset < len || s->limit < s->offset) {
+		s->error_addr = addr;
+		return -EFBIG;
+	}
 	while (done < len) {
 		long r = SYS(pwrite64, s->image, data + done, len - done, s->offset + done);
 

@@ -8,10 +8,14 @@
  * them: it shares the memory, has a table of its own, and the leader waits for it.
  */
 #include <linux/sched.h>
+#include <errno.h>
 #include <stddef.h>
+#include <sys/resource.h>
 #include "agent.h"
 #include "mem.h"
 #include "sys.h"
+
+#undef errno
 
 #define STOP_LIMIT_NS	10000000000LL /* a thread that does not park in this time is reported */
 #define REPEAT_NS	20000000LL /* send again: glibc may have had the handler for a moment */
@@ -194,18 +198,36 @@ static struct seen *see(struct scout *s, uint32_t tid)
 	return &s->seen[s->nseen++];
 }
 
-/* Signal every thread that is not parked. Returns how many there were; -errno when it cannot be told. */
-static long pass(struct scout *s, int repeat)
+/* With what the limit of pending signals (all of the user's count) leaves no place for, it is raised for a moment. */
+static void queue_signal(struct scout *s, uint32_t tid)
 {
-	char path[64], buf[2048] __attribute__((aligned(8)));
+	struct rlimit was, more;
 	siginfo_t info;
-	long fd, n, waiting = 0;
 
 	memset(&info, 0, sizeof(info));
 	info.si_signo = AGENT_SIGNAL;
 	info.si_code = SI_QUEUE;
 	info.si_pid = (int)s->pid;
 	info.si_value.sival_ptr = (void *)AGENT_COOKIE;
+	if (SYS(rt_tgsigqueueinfo, s->pid, tid, AGENT_SIGNAL, &info) != -EAGAIN ||
+	    SYS(prlimit64, s->pid, RLIMIT_SIGPENDING, NULL, &was) < 0)
+		return;
+	more = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
+	if (SYS(prlimit64, s->pid, RLIMIT_SIGPENDING, &more, NULL) < 0) {
+		more.rlim_cur = more.rlim_max = was.rlim_max;
+		if (SYS(prlimit64, s->pid, RLIMIT_SIGPENDING, &more, NULL) < 0)
+			return;
+	}
+	SYS(rt_tgsigqueueinfo, s->pid, tid, AGENT_SIGNAL, &info);
+	SYS(prlimit64, s->pid, RLIMIT_SIGPENDING, &was, NULL);
+}
+
+/* Signal every thread that is not parked. Returns how many there were; -errno when it cannot be told. */
+static long pass(struct scout *s, int repeat)
+{
+	char path[64], buf[2048] __attribute__((aligned(8)));
+	long fd, n, waiting = 0;
+
 	task_path(path, sizeof(path), s->pid, 0, "");
 	fd = SYS(open, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
@@ -227,7 +249,7 @@ static long pass(struct scout *s, int repeat)
 				continue;
 			if (seen && !seen->signals++)
 				read_call(s, tid, &seen->call);
-			SYS(rt_tgsigqueueinfo, s->pid, tid, AGENT_SIGNAL, &info);
+			queue_signal(s, tid);
 		}
 	SYS(close, fd);
 	return n < 0 ? n : waiting;

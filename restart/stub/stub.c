@@ -237,8 +237,14 @@ void stub_main(struct plan *p, struct plan_thread *early)
 {
 	struct plan_thread *threads = (struct plan_thread *)p->threads;
 	struct plan_sync *s = (struct plan_sync *)p->sync;
+	uint64_t all = ~0UL;
 	uint32_t n;
 
+	/*
+	 * libc blocks all but two, and one of these is ours: a checkpoint may begin as soon as the program goes
+	 * on, which is when each of us does. The program's masks come with the signal frames.
+	 */
+	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&all, 0, sizeof(all), 0, 0);
 	if (early)
 		come_in(p, early);
 	while (p->early && (n = __atomic_load_n(&p->threads_here, __ATOMIC_ACQUIRE)) + 1 < p->nthreads)

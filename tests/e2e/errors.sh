@@ -168,6 +168,12 @@ expect 0 '' "$bin/ckpt_restart" "$job"
 begin 1 0 sysv
 ck 1 'E-UNSUPPORTED-MEMORY'
 unharmed "a part of System V memory"
+begin 1 0 full
+ck 1 'E-LIMIT.*|.*ulimit -Hn' --leave-running
+unharmed "a full table of descriptors"
+begin 2 1 fsize
+ck 1 'ulimit -Hf' --leave-running
+unharmed "a limit of file sizes"
 if echo 'int main(void) { for (;;) __builtin_ia32_pause(); }' >s.c && $cc -static -o static s.c 2>/dev/null; then
 	expect 126 'E-STATIC' "$bin/ckpt_launch" "$dir/static"
 	begin 1 0 static

@@ -4,7 +4,7 @@
 # run.sh SCENARIO FLAVOR - run a scenario (scn.h) under ckpt_launch and do to it, whenever it is ready:
 #   resume   three checkpoints ($E2E_RESUMES) that leave it running
 #   restart  a checkpoint that ends it; no process may be left; ckpt_restart
-#   again    as restart, and the same once more with what was restored
+#   again    one that leaves it running, then as restart; and all that once more with what was restored
 #   user     one that leaves it running, then as restart; all of it as nobody (root only)
 # Prints one line, and after a failure all that was said. Exit status: 0 passed, 77 skipped, 1 failed.
 set -u
@@ -75,6 +75,10 @@ command() {	# ckpt_command, with a limit
 	(cd "$work" && exec timeout "$limit" "${as[@]}" "$bin/ckpt_command" "$@" </dev/null >>"$dir/said" 2>&1)
 }
 
+leave_running() {
+	command --checkpoint --leave-running "$job" || fail "ckpt_command --leave-running: status $?"
+}
+
 end_and_restart() {
 	command --checkpoint "$job" || fail "ckpt_command --checkpoint: status $?"
 	within "$limit" front_ended || fail "the job was checkpointed, but its front does not end"
@@ -97,12 +101,12 @@ act() {
 	case $flavor in
 	resume)
 		for _ in $(seq "${E2E_RESUMES:-3}"); do
-			command --checkpoint --leave-running "$job" || fail "ckpt_command --leave-running: status $?"
+			leave_running
 		done ;;
 	restart) end_and_restart ;;
-	again) end_and_restart; await_restored; end_and_restart ;;
+	again) leave_running; end_and_restart; await_restored; leave_running; end_and_restart ;;
 	user)
-		command --checkpoint --leave-running "$job" || fail "ckpt_command --leave-running: status $?"
+		leave_running
 		end_and_restart ;;
 	esac
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * victim.c - victim [MB [CHILDREN [WHAT]]] - the program of errors.sh: fills MB of memory, makes the file `ready`,
+ * victim.c - victim [MB [CHILDREN [WHAT]]] - the program of errors.sh: fills MB of memory, makes the directory `ready`,
  * and works until there is a file `stop`; then it must find all as it was, and be alone with its CHILDREN.
  * WHAT: something that cannot be saved (see odd()).
  */
@@ -50,6 +50,10 @@ static void odd(const char *what)
 		setrlimit(RLIMIT_NOFILE, &r);
 		while (dup(1) >= 0)
 			;
+	} else if (!strcmp(what, "fsize")) {
+		struct rlimit r = { 4096, 65536 };
+
+		setrlimit(RLIMIT_FSIZE, &r);
 	} else if (!strcmp(what, "static")) {
 		pid_t pid = scn_fork();
 
@@ -89,8 +93,7 @@ int main(int argc, char **argv)
 	}
 	if (argc > 3)
 		odd(argv[3]);
-	fd = scn_sys(open("ready", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
-	close(fd);
+	scn_sys(mkdir("ready", 0755));	/* for which no descriptor is needed */
 	work(mem, len);
 	for (int i = 0; i < children && i < 16; i++)
 		if (access("killed", F_OK) < 0)

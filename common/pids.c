@@ -6,14 +6,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdlib.h>
+#include <stdio.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "compiler.h"
 #include "io.h"
 
-#define NO_FLAG		0x1		/* a bit that unshare(2) does not know */
 #define BURN_STACK	16384
 
 int pids_settable(void)
@@ -30,17 +29,52 @@ int pids_settable(void)
 	return child < 0 && errno == EEXIST;
 }
 
+static int write_line(const char *path, unsigned int id)
+{
+	char text[32];
+	cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int n = snprintf(text, sizeof(text), "%u %u 1\n", id, id);
+
+	return fd >= 0 && write(fd, text, (size_t)n) == n ? 0 : -1;
+}
+
+/* In a child: what a restart would do. Its exit status is 0 if it went. */
+static int try_namespaces(void)
+{
+	uid_t uid = geteuid();
+	int status;
+	pid_t pid;
+
+	if ((uid || unshare(CLONE_NEWPID | CLONE_NEWNS)) &&
+	    (unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) ||
+	     write_line("/proc/self/uid_map", uid)))
+		return 1;
+	pid = fork();
+	if (pid == 0)
+		_exit(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		      mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL));
+	return pid < 0 || waitpid(pid, &status, 0) != pid || status;
+}
+
 int pids_restorable(void)
 {
-	cleanup_free char *most = NULL;
+	int status = 1;
+	pid_t pid;
 
-	/* Calls that fail in any case: EINVAL, unless somebody denies them as a whole. */
+	if (pids_settable())
+		return 1;
+	/* A call that fails in any case: EINVAL, unless somebody denies it as a whole. */
 	if (syscall(SYS_clone3, NULL, (size_t)0) >= 0 || errno != EINVAL)
 		return 0;
-	if (unshare(CLONE_NEWUSER | CLONE_NEWPID | NO_FLAG) == 0 || errno != EINVAL)
-		return pids_settable();
-	most = io_slurp(AT_FDCWD, "/proc/sys/user/max_user_namespaces", NULL);
-	return !most || atoi(most) > 0 || pids_settable();
+	pid = fork();
+	if (pid == 0)
+		_exit(try_namespaces());
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+int pids_new_container(void)
+{
+	return getpid() < PIDS_RESERVED;
 }
 
 static int nothing(void *arg)
@@ -63,7 +97,7 @@ int pids_reserve(void)
 {
 	pid_t pid = getpid();
 
-	if (pid >= PIDS_RESERVED || pids_restorable())
+	if (!pids_new_container() || pids_restorable())
 		return 0;
 	while (pid >= 0 && pid < PIDS_RESERVED)
 		pid = pids_burn();

@@ -18,8 +18,12 @@
 
 /* pids_settable() - 1: clone3(set_tid) works for us, in this pid namespace. */
 int pids_settable(void);
-/* pids_restorable() - 0: neither is a namespace to be had here, so a restart could not choose ids. */
+/*
+ * pids_restorable() - 1: a restart here could choose ids, if need be in a pid namespace of its own with
+ * its own /proc. It costs two processes, so ask only where pids_new_container(): few ids are given out.
+ */
 int pids_restorable(void);
+int pids_new_container(void);
 /* pids_burn() - use up one id, at some 40 000 in a second. Return: which, -1 + errno. */
 pid_t pids_burn(void);
 /*

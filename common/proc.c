@@ -12,9 +12,18 @@
 #include <unistd.h>
 #include "io.h"
 
+/* Ourselves we find even in a /proc that numbers us otherwise: another pid namespace's. */
+static char *path_of(pid_t pid, const char *name)
+{
+	return pid == getpid() ? xasprintf("/proc/self/%s", name)
+			       : xasprintf("/proc/%d/%s", (int)pid, name);
+}
+
 char *proc_read(pid_t pid, const char *name, size_t *ret_len)
 {
-	return proc_readf(ret_len, "%d/%s", (int)pid, name);
+	cleanup_free char *path = path_of(pid, name);
+
+	return io_slurp(AT_FDCWD, path, ret_len);
 }
 
 char *proc_readf(size_t *ret_len, const char *fmt, ...)
@@ -38,7 +47,7 @@ char *proc_readf(size_t *ret_len, const char *fmt, ...)
 
 char *proc_link(pid_t pid, const char *name)
 {
-	cleanup_free char *path = xasprintf("/proc/%d/%s", (int)pid, name);
+	cleanup_free char *path = path_of(pid, name);
 	/* procfs cuts at a page and answers ENAMETOOLONG, so this is always enough. */
 	char buf[PATH_MAX + 1];
 	ssize_t n = readlink(path, buf, sizeof(buf) - 1);
@@ -257,7 +266,7 @@ static int compare_pids(const void *a, const void *b)
 
 ssize_t proc_list(pid_t pid, const char *dir, pid_t **ret)
 {
-	cleanup_free char *path = pid ? xasprintf("/proc/%d/%s", (int)pid, dir) : xstrdup("/proc");
+	cleanup_free char *path = pid ? path_of(pid, dir) : xstrdup("/proc");
 	/* Our own list of descriptors would show the one that reads it. */
 	int own = pid == getpid() && !strcmp(dir, "fd");
 	size_t count = 0, cap = 64;

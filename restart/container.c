@@ -7,7 +7,7 @@
  * user id is mapped to his own and he has the rights to make the others. With --namespaces=auto
  * what the kernel or an outer container denies is left out, as far as the job can do without.
  */
-#include "restart.h"
+#include "ascend.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +24,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/log.h"
+#include "../common/pids.h"
 
 #define NS_PER_S	1000000000LL
 
@@ -140,20 +141,40 @@ static int set_clocks(const struct restart *r, struct err *err)
 	return 0;
 }
 
-/* Is every pid that the job needs free here? Then it can do without a namespace. */
-static int pids_free(const struct restart *r, struct err *err)
+/* The first pid that the job needs and that is in use here; 0: it can do without a namespace. */
+static uint32_t pid_in_use(const struct restart *r)
 {
 	for (size_t i = 0; i <= r->ntasks; i++) {
 		uint32_t pid = i ? r->tasks[i - 1].pid : r->job->keeper_pid;
 
 		if (kill((pid_t)pid, 0) == 0 || errno != ESRCH)
-			return err_prefix(
-				       err,
-				       "process id %u is in use here, and for an own pid namespace",
-				       pid),
-			       0;
+			return pid;
 	}
-	return 1;
+	return 0;
+}
+
+static int pids_free(const struct restart *r, struct err *err)
+{
+	uint32_t pid = pid_in_use(r);
+
+	if (pid)
+		err_prefix(err, "process id %u is in use here, and for an own pid namespace", pid);
+	return !pid;
+}
+
+/*
+ * A new container that we were started in will do, unless we may make one as good: in many a /proc
+ * for another pid namespace is denied, and the one that is there would show other numbers.
+ */
+static int is_container(const struct restart *r)
+{
+	struct err err;
+	uint32_t last = 0, now;
+
+	for (size_t i = 0; i < r->ntasks; i++)
+		last = MAX(last, r->tasks[i].pid);
+	return pids_new_container() && !pid_in_use(r) && !pids_restorable() &&
+	       ascend_check(r->job->keeper_pid, last, &now, &err) == 0;
 }
 
 static int enter_user(struct restart *r, struct err *err)
@@ -169,6 +190,13 @@ static int enter_user(struct restart *r, struct err *err)
 int container_enter(struct restart *r, struct err *err)
 {
 	int want = r->o.namespaces, made = 0, more;
+
+	if (r->o.namespaces_auto && !(want & CLONE_NEWNET) && !r->o.rootfs && !r->o.nbinds &&
+	    is_container(r)) {
+		log_info("this is a new container already: no other is made in it");
+		r->namespaces = 0;
+		return 0;
+	}
 
 	/* Root needs no user namespace unless it lacks the rights, as in most outer containers. */
 	if (r->o.namespaces_auto && geteuid() == 0) {

@@ -34,6 +34,8 @@ struct front {
 	int init_gone, ended, status, last;
 	struct relay relay;
 	struct ask ask;
+	int holds_stderr;
+	struct stdio_hold hold;		/* of use once that is 0 */
 };
 
 /* As keeper_recv(), but tells who sent it, as we see him. */
@@ -197,6 +199,21 @@ static void take_signal(struct front *f, const struct signalfd_siginfo *si)
 	keeper_send(f->sock, &msg);
 }
 
+/*
+ * While memory is still being read the job can be ended by what is wrong with the image: whoever reads
+ * our stderr must not see its end before he was told so.
+ */
+static void let_go_stderr(struct front *f)
+{
+	struct err err;
+
+	if (!f->holds_stderr || !__atomic_load_n(&f->r->sync->pager_done, __ATOMIC_ACQUIRE) ||
+	    sync_failed(f->r->sync, &err))
+		return;
+	f->holds_stderr = 0;
+	stdio_hold_release(&f->hold);
+}
+
 static void read_signals(struct front *f)
 {
 	struct signalfd_siginfo si;
@@ -205,8 +222,11 @@ static void read_signals(struct front *f)
 	while (read(f->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
 		take_signal(f, &si);
 	/* As process 1 of somebody's container we may have children that we know nothing of. */
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
 		f->init_gone |= pid == f->init;
+		if (pid == f->r->pager)
+			let_go_stderr(f);
+	}
 	if (f->init_gone && !f->ended) {
 		read_keeper(f);
 		if (!f->ended) {
@@ -220,17 +240,21 @@ static void read_signals(struct front *f)
  * The program has its own copies of all that; ours would keep a pipe's reader from seeing its
  * end.
  */
-static void let_go(struct front *f, struct stdio_hold *hold)
+static void let_go(struct front *f)
 {
 	int keep[7];
 
 	if (f->relay.term >= 0)
 		f->relay.term = fcntl(f->relay.term, F_DUPFD_CLOEXEC, 3);
-	stdio_hold_release(hold);
+	f->holds_stderr = 1;
+	f->hold.path_fd = -1;
+	fds_null(0);
+	fds_null(1);
+	let_go_stderr(f);
 	keep[0] = f->sock;
 	keep[1] = f->signal_fd;
 	keep[2] = f->r->run.owner_fd;
-	keep[3] = hold->path_fd;
+	keep[3] = f->hold.path_fd;
 	keep[4] = f->relay.master;
 	keep[5] = f->relay.term;
 	/* As a shell would, while its job has no descriptor of the terminal: it would hang up. */
@@ -242,13 +266,12 @@ static void let_go(struct front *f, struct stdio_hold *hold)
 int front_run(struct restart *r, int sock, pid_t init)
 {
 	static struct front f;
-	struct stdio_hold hold;
 	struct pollfd p[6];
 	struct err err;
 
 	f = (struct front){ .r = r, .sock = sock, .init = init, .signal_fd = open_signals() };
 	relay_begin(&f.relay, r->terminal, r->pty_master);
-	let_go(&f, &hold);
+	let_go(&f);
 	ask_init(&f.ask, &r->run);
 	while (!f.ended) {
 		p[0] = (struct pollfd){ .fd = f.signal_fd, .events = POLLIN };
@@ -271,7 +294,7 @@ int front_run(struct restart *r, int sock, pid_t init)
 		;
 	ask_settle(&f.ask, WIFSIGNALED(f.status) && WTERMSIG(f.status) == SIGKILL);
 	if (f.ask.directory) {
-		stdio_hold_back(&hold);
+		stdio_hold_back(&f.hold);
 		if (!fds_shared_with_program(2))
 			log_error("job %s was checkpointed to %s and ended; continue it with: ckpt_restart "
 			  "%s",
@@ -280,7 +303,7 @@ int front_run(struct restart *r, int sock, pid_t init)
 	ask_close(&f.ask);
 	/* The pager had to give up, and took the job with it. */
 	if (sync_failed(r->sync, &err)) {
-		stdio_hold_back(&hold);
+		stdio_hold_back(&f.hold);
 		log_err(&err);
 		f.status = RESTART_EXIT_FAILED << 8;
 	}

@@ -11,7 +11,7 @@ done
 here=$(cd "$(dirname "$0")" && pwd)
 pattern=${1:-*}
 out=$(mktemp "${TMPDIR:-/tmp}/ckpt-e2e-all.XXXXXX") || exit 1
-trap 'rm -f "$out"' EXIT
+trap 'rm -f "$out" "$out.ipc"' EXIT
 [ -x "${builddir:-.}/ckpt_restart" ] || { echo "there is no ${builddir:-.}/ckpt_restart"; exit 77; }
 
 while read -r name flavors; do
@@ -20,7 +20,9 @@ while read -r name flavors; do
 		# shellcheck disable=SC2254
 		case $name/$flavor in $pattern) echo "$name $flavor" ;; esac
 	done
-done <"$here/scenarios.txt" | E2E=$here xargs -P 2 -L 1 sh -c '
+done <"$here/scenarios.txt" | E2E=$here LOCK=$out.ipc xargs -P 2 -L 1 sh -c '
+	# These are in one namespace until they are restored.
+	case $1 in sysv*|mqueues) exec 9>"$LOCK"; flock 9 ;; esac
 	case $1 in
 	*.sh) text=$("$E2E/$1" 2>&1); s=$?
 		case $s in 0) r=PASS ;; 77) r="SKIP" ;; *) r=FAIL ;; esac

@@ -58,7 +58,7 @@ int main(void)
 		r = (struct rlimit){ 0, 0 };
 		scn_sys(setrlimit(RLIMIT_MEMLOCK, &r));
 		scn_sys(setrlimit(RLIMIT_MSGQUEUE, &r));
-		r = (struct rlimit){ 0, 100 };
+		r = (struct rlimit){ 0, 3000 };
 		scn_sys(setrlimit(RLIMIT_SIGPENDING, &r));
 		r = (struct rlimit){ 4096, 1 << 30 };
 		scn_sys(setrlimit(RLIMIT_FSIZE, &r));
@@ -69,7 +69,7 @@ int main(void)
 		getrlimit(RLIMIT_NPROC, &r);
 		scn_check(r.rlim_cur == 1, "RLIMIT_NPROC");
 		getrlimit(RLIMIT_SIGPENDING, &r);
-		scn_check(r.rlim_cur == 0 && r.rlim_max == 100, "RLIMIT_SIGPENDING");
+		scn_check(r.rlim_cur == 0 && r.rlim_max == 3000, "RLIMIT_SIGPENDING");
 		getrlimit(RLIMIT_FSIZE, &r);
 		scn_check(r.rlim_cur == 4096 && r.rlim_max == 1 << 30, "RLIMIT_FSIZE");
 		_exit(0);

@@ -7,10 +7,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/paths.h"
 
+#define SETTLE_MS	10
+#define SETTLE_TRIES	10
 #define STATUS_LIMIT_S	5	/* a coordinator that is stopped must not stop a list of all jobs */
 
 static int is_job(const struct dirent *d)
@@ -45,19 +48,29 @@ void command_jobs_free(char **names, size_t n)
 	free(names);
 }
 
-/* A job that was there but has lost its coordinator is worth another sentence than one that never was. */
-static int connect_named(const char *job, struct err *err)
+/*
+ * A job that was there but has lost its coordinator is worth another sentence than one that never was. One
+ * that is just starting or ending looks the same for a moment.
+ */
+static int connect_named(const char *job, int tries, struct err *err)
 {
+	const struct timespec nap = { 0, SETTLE_MS * 1000000L };
 	cleanup_free char *dir = NULL;
 	int fd = control_connect(job, err);
 
 	if (fd >= 0 || err->code != E_NO_JOB)
 		return fd;
 	dir = paths_run_dir(job, NULL);
-	if (dir && access(dir, F_OK) == 0)
-		return err_set(err, E_NO_JOB, 0, "job '%s' has no coordinator any more (%s is left over): what still runs of "
-			       "it cannot be checkpointed; the name can be used again by ckpt_launch and ckpt_restart",
-			       job, dir);
+	for (int i = 0; dir && access(dir, F_OK) == 0; i++) {
+		if (i == tries)
+			return err_set(err, E_NO_JOB, 0, "job '%s' has no coordinator any more (%s is left over): "
+				       "what still runs of it cannot be checkpointed; the name can be used again by "
+				       "ckpt_launch and ckpt_restart", job, dir);
+		nanosleep(&nap, NULL);
+		fd = control_connect(job, err);
+		if (fd >= 0 || err->code != E_NO_JOB)
+			return fd;
+	}
 	return -1;
 }
 
@@ -98,13 +111,13 @@ int command_connect(const struct command *cmd, char **ret_job, struct err *err)
 	if (cmd->nargs == 0)
 		return connect_only(ret_job, err);
 	*ret_job = xstrdup(cmd->args[0]);
-	return connect_named(cmd->args[0], err);
+	return connect_named(cmd->args[0], SETTLE_TRIES, err);
 }
 
 json_t *command_ask_status(const char *job, struct err *err)
 {
 	struct timeval limit = { .tv_sec = STATUS_LIMIT_S };
-	cleanup_close int fd = connect_named(job, err);
+	cleanup_close int fd = connect_named(job, 0, err);
 	json_t *status;
 
 	if (fd < 0)

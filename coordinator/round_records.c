@@ -189,6 +189,9 @@ static void put_signals(struct rproc *p)
 			.interval_us = (uint64_t)p->process->itimer[i].interval_us,
 		};
 
+		/* It has gone off, and is set again when the program takes the SIGALRM that is pending. */
+		if (i == ITIMER_REAL && !t.value_us)
+			t.value_us = t.interval_us;
 		if (t.value_us || t.interval_us)
 			rec_put_itimer(&p->recs, &t);
 	}

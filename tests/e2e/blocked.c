@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "blocked.h"
 
-#define EARLY_NS	(15 * MS)
+#define EARLY_NS	  (15 * MS)
 #define BLOCKED_BEFORE_MS 800
-#define LATE_NS		(300 * MS)
+#define LATE_NS		  (300 * MS)
 
 static int64_t now(int realtime)
 {
@@ -27,10 +27,7 @@ struct timespec blocked_deadline(clockid_t clock)
 	return ts;
 }
 
-void blocked_pipe(struct blocked *b)
-{
-	scn_sys(pipe2(b->fd, O_CLOEXEC));
-}
+void blocked_pipe(struct blocked *b) { scn_sys(pipe2(b->fd, O_CLOEXEC)); }
 
 void blocked_full_pipe(struct blocked *b)
 {
@@ -73,8 +70,8 @@ static int judge(const struct blocked *b)
 		bad = 1;
 	}
 	if (!b->release && took < timeout - EARLY_NS) {
-		printf("%s: returned after %lld ms, before its %d ms were over\n", b->name, (long long)(took / MS),
-		       BLOCKED_TIMEOUT_MS);
+		printf("%s: returned after %lld ms, before its %d ms were over\n", b->name,
+		       (long long)(took / MS), BLOCKED_TIMEOUT_MS);
 		bad = 1;
 	}
 	if (!b->release && took > timeout + scn_pause_ms * MS + LATE_NS) {
@@ -111,8 +108,8 @@ void blocked_run(struct blocked *rows, size_t n)
 	scn_sleep_ms(50);
 	for (i = 0; i < n; i++)
 		if (rows[i].done && rows[i].release) {
-			printf("%s: returned without cause, with %ld%s%s\n", rows[i].name, rows[i].got,
-			       rows[i].got < 0 ? " " : "",
+			printf("%s: returned without cause, with %ld%s%s\n", rows[i].name,
+			       rows[i].got, rows[i].got < 0 ? " " : "",
 			       rows[i].got < 0 ? strerrorname_np((int)-rows[i].got) : "");
 			bad = 1;
 		} else if (rows[i].release) {

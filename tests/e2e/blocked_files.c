@@ -41,10 +41,7 @@ static long pipe_write_part(struct blocked *b)
 	return result(write(b->fd[1], data, sizeof(data)));
 }
 
-static long pipe_write(struct blocked *b)
-{
-	return result(write(b->fd[1], "abc", 3));
-}
+static long pipe_write(struct blocked *b) { return result(write(b->fd[1], "abc", 3)); }
 
 static long pipe_writev(struct blocked *b)
 {
@@ -76,15 +73,9 @@ static long pipe_splice(struct blocked *b)
 	return result(splice(b->fd[0], NULL, b->fd[3], NULL, 10, 0));
 }
 
-static long pipe_tee(struct blocked *b)
-{
-	return result(tee(b->fd[0], b->fd[3], 10, 0));
-}
+static long pipe_tee(struct blocked *b) { return result(tee(b->fd[0], b->fd[3], 10, 0)); }
 
-static void prepare_fifo(struct blocked *b)
-{
-	scn_sys(mkfifo(b->name, 0600));
-}
+static void prepare_fifo(struct blocked *b) { scn_sys(mkfifo(b->name, 0600)); }
 
 static long fifo_open_read(struct blocked *b)
 {
@@ -225,16 +216,35 @@ static void prepare_lock(struct blocked *b, void (*lock)(int fd))
 }
 
 static void lock_flock(int fd) { scn_sys(flock(fd, LOCK_EX)); }
-static struct flock whole(void) { return (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET }; }
-static void lock_posix(int fd) { struct flock l = whole(); scn_sys(fcntl(fd, F_SETLK, &l)); }
-static void lock_ofd(int fd) { struct flock l = whole(); scn_sys(fcntl(fd, F_OFD_SETLK, &l)); }
+static struct flock whole(void)
+{
+	return (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET };
+}
+static void lock_posix(int fd)
+{
+	struct flock l = whole();
+	scn_sys(fcntl(fd, F_SETLK, &l));
+}
+static void lock_ofd(int fd)
+{
+	struct flock l = whole();
+	scn_sys(fcntl(fd, F_OFD_SETLK, &l));
+}
 static void prepare_flock(struct blocked *b) { prepare_lock(b, lock_flock); }
 static void prepare_posix(struct blocked *b) { prepare_lock(b, lock_posix); }
 static void prepare_ofd(struct blocked *b) { prepare_lock(b, lock_ofd); }
 
 static long wait_flock(struct blocked *b) { return result(flock(b->fd[0], LOCK_EX)); }
-static long wait_posix(struct blocked *b) { struct flock l = whole(); return result(fcntl(b->fd[0], F_SETLKW, &l)); }
-static long wait_ofd(struct blocked *b) { struct flock l = whole(); return result(fcntl(b->fd[0], F_OFD_SETLKW, &l)); }
+static long wait_posix(struct blocked *b)
+{
+	struct flock l = whole();
+	return result(fcntl(b->fd[0], F_SETLKW, &l));
+}
+static long wait_ofd(struct blocked *b)
+{
+	struct flock l = whole();
+	return result(fcntl(b->fd[0], F_OFD_SETLKW, &l));
+}
 static long wait_lockf(struct blocked *b) { return result(lockf(b->fd[0], F_LOCK, 0)); }
 
 static void kill_child(struct blocked *b)
@@ -243,6 +253,7 @@ static void kill_child(struct blocked *b)
 	waitpid(b->child, NULL, 0);
 }
 
+/* clang-format off */
 static struct blocked rows[] = {
 	ROW("read pipe", blocked_pipe, pipe_read, blocked_poke, 1),
 	ROW("readv pipe", blocked_pipe, pipe_readv, blocked_poke, 1),
@@ -264,6 +275,7 @@ static struct blocked rows[] = {
 	ROW("fcntl F_OFD_SETLKW", prepare_ofd, wait_ofd, kill_child, 0),
 	ROW("lockf", prepare_posix, wait_lockf, kill_child, 0),
 };
+/* clang-format on */
 
 int main(void)
 {

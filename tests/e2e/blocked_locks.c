@@ -53,7 +53,10 @@ static void prepare_pi(struct blocked *b)
 	pthread_mutex_lock(&((struct sync *)b->mem)->mutex);
 }
 
-static long do_sem_wait(struct blocked *b) { return result(sem_wait(&((struct sync *)b->mem)->sem)); }
+static long do_sem_wait(struct blocked *b)
+{
+	return result(sem_wait(&((struct sync *)b->mem)->sem));
+}
 static void post(struct blocked *b) { sem_post(&((struct sync *)b->mem)->sem); }
 
 static long do_sem_timedwait(struct blocked *b)
@@ -70,7 +73,10 @@ static long do_sem_clockwait(struct blocked *b)
 	return result(sem_clockwait(&((struct sync *)b->mem)->sem, CLOCK_MONOTONIC, &ts));
 }
 
-static long do_mutex_lock(struct blocked *b) { return -pthread_mutex_lock(&((struct sync *)b->mem)->mutex); }
+static long do_mutex_lock(struct blocked *b)
+{
+	return -pthread_mutex_lock(&((struct sync *)b->mem)->mutex);
+}
 static void unlock(struct blocked *b) { pthread_mutex_unlock(&((struct sync *)b->mem)->mutex); }
 
 static long do_mutex_timedlock(struct blocked *b)
@@ -115,7 +121,10 @@ static long do_cond_timedwait(struct blocked *b)
 	return -r;
 }
 
-static long do_rdlock(struct blocked *b) { return -pthread_rwlock_rdlock(&((struct sync *)b->mem)->rwlock); }
+static long do_rdlock(struct blocked *b)
+{
+	return -pthread_rwlock_rdlock(&((struct sync *)b->mem)->rwlock);
+}
 static void rwunlock(struct blocked *b) { pthread_rwlock_unlock(&((struct sync *)b->mem)->rwlock); }
 
 static long do_barrier(struct blocked *b)
@@ -125,7 +134,10 @@ static long do_barrier(struct blocked *b)
 	return r == PTHREAD_BARRIER_SERIAL_THREAD ? 0 : -r;
 }
 
-static void join_barrier(struct blocked *b) { pthread_barrier_wait(&((struct sync *)b->mem)->barrier); }
+static void join_barrier(struct blocked *b)
+{
+	pthread_barrier_wait(&((struct sync *)b->mem)->barrier);
+}
 
 static void *until_posted(void *arg)
 {
@@ -145,7 +157,8 @@ static long do_join(struct blocked *b)
 
 static long futex(struct blocked *b, int op, const struct timespec *ts)
 {
-	return result(syscall(SYS_futex, &((struct sync *)b->mem)->word, op, 0, ts, NULL, FUTEX_BITSET_MATCH_ANY));
+	return result(syscall(SYS_futex, &((struct sync *)b->mem)->word, op, 0, ts, NULL,
+			      FUTEX_BITSET_MATCH_ANY));
 }
 
 static long futex_wait(struct blocked *b)
@@ -182,13 +195,17 @@ static long do_futex_waitv(struct blocked *b)
 {
 	struct timespec ts = blocked_deadline(CLOCK_MONOTONIC);
 	struct futex_waitv w[2] = {
-		{ .uaddr = (uintptr_t)&((struct sync *)b->mem)->word, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG },
-		{ .uaddr = (uintptr_t)&b->want, .val = (uint32_t)b->want, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG },
+		{ .uaddr = (uintptr_t) & ((struct sync *)b->mem)->word,
+		  .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG },
+		{ .uaddr = (uintptr_t)&b->want,
+		  .val = (uint32_t)b->want,
+		  .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG },
 	};
 
 	return result(syscall(SYS_futex_waitv, w, 2, 0, b->release ? NULL : &ts, CLOCK_MONOTONIC));
 }
 
+/* clang-format off */
 static struct blocked rows[] = {
 	ROW("sem_wait", prepare, do_sem_wait, post, 0),
 	TIMED_REAL("sem_timedwait", prepare, do_sem_timedwait, -ETIMEDOUT),
@@ -211,6 +228,7 @@ static struct blocked rows[] = {
 	ROW("futex_waitv", prepare, do_futex_waitv, futex_wake, 0),
 	TIMED("futex_waitv until a time", prepare, do_futex_waitv, -ETIMEDOUT),
 };
+/* clang-format on */
 
 int main(void)
 {

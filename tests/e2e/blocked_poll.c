@@ -5,7 +5,8 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 
-const char *scn_doc = "poll, select and epoll in all their forms wait on over a checkpoint, and not longer";
+const char *scn_doc =
+	"poll, select and epoll in all their forms wait on over a checkpoint, and not longer";
 
 static void prepare_epoll(struct blocked *b)
 {
@@ -102,7 +103,8 @@ static long raw_epoll_wait(struct blocked *b)
 {
 	struct epoll_event ev;
 
-	return result(syscall(SYS_epoll_wait, b->fd[2], &ev, 1, b->release ? -1 : BLOCKED_TIMEOUT_MS));
+	return result(
+		syscall(SYS_epoll_wait, b->fd[2], &ev, 1, b->release ? -1 : BLOCKED_TIMEOUT_MS));
 }
 
 static long do_epoll_pwait(struct blocked *b)
@@ -134,6 +136,7 @@ static void prepare_nested(struct blocked *b)
 	scn_sys(epoll_ctl(b->fd[2], EPOLL_CTL_ADD, b->fd[3], &ev));
 }
 
+/* clang-format off */
 static struct blocked rows[] = {
 	ROW("poll", blocked_pipe, do_poll, blocked_poke, 1),
 	TIMED("poll with time-out", blocked_pipe, do_poll, 0),
@@ -158,6 +161,7 @@ static struct blocked rows[] = {
 	ROW("epoll_pwait2", prepare_epoll, do_epoll_pwait2, blocked_poke, 1),
 	TIMED("epoll_pwait2 with time-out", prepare_epoll, do_epoll_pwait2, 0),
 };
+/* clang-format on */
 
 int main(void)
 {

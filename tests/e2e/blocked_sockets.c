@@ -6,7 +6,8 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-const char *scn_doc = "socket calls that block go on over a checkpoint, those with a time-out for the rest of it";
+const char *scn_doc =
+	"socket calls that block go on over a checkpoint, those with a time-out for the rest of it";
 
 static char data[400000];
 
@@ -47,15 +48,9 @@ static void pair_send_timed(struct blocked *b)
 	time_out(b, b->fd[1], SO_SNDTIMEO);
 }
 
-static long do_recv(struct blocked *b)
-{
-	return result(recv(b->fd[0], data, 10, 0));
-}
+static long do_recv(struct blocked *b) { return result(recv(b->fd[0], data, 10, 0)); }
 
-static long do_read(struct blocked *b)
-{
-	return result(read(b->fd[0], data, 10));
-}
+static long do_read(struct blocked *b) { return result(read(b->fd[0], data, 10)); }
 
 static long do_recvfrom(struct blocked *b)
 {
@@ -116,19 +111,15 @@ static long sendmsg_part(struct blocked *b)
 	return result(sendmsg(b->fd[1], &m, 0));
 }
 
-static long send_part(struct blocked *b)
-{
-	return result(send(b->fd[1], data, sizeof(data), 0));
-}
+static long send_part(struct blocked *b) { return result(send(b->fd[1], data, sizeof(data), 0)); }
 
-static long write_part(struct blocked *b)
-{
-	return result(write(b->fd[1], data, sizeof(data)));
-}
+static long write_part(struct blocked *b) { return result(write(b->fd[1], data, sizeof(data))); }
 
 static long writev_part(struct blocked *b)
 {
-	struct iovec iov[3] = { { data, 150000 }, { data + 150000, 150000 }, { data + 300000, 100000 } };
+	struct iovec iov[3] = { { data, 150000 },
+				{ data + 150000, 150000 },
+				{ data + 300000, 100000 } };
 
 	return result(writev(b->fd[1], iov, 3));
 }
@@ -207,11 +198,9 @@ static void connect_to(struct blocked *b)
 	scn_sys(connect(fd, (struct sockaddr *)&a, sizeof(a)));
 }
 
-static void accept_one(struct blocked *b)
-{
-	scn_sys(accept(b->fd[0], NULL, NULL));
-}
+static void accept_one(struct blocked *b) { scn_sys(accept(b->fd[0], NULL, NULL)); }
 
+/* clang-format off */
 static struct blocked rows[] = {
 	ROW("recv", pair, do_recv, blocked_poke, 1),
 	ROW("read", pair, do_read, blocked_poke, 1),
@@ -234,6 +223,7 @@ static struct blocked rows[] = {
 	TIMED("accept, SO_RCVTIMEO", listener_timed, do_accept, -EAGAIN),
 	ROW("connect", listener_full, do_connect, accept_one, 0),
 };
+/* clang-format on */
 
 int main(void)
 {

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "blocked.h"
 
-const char *scn_doc = "sleeps are as long as was asked for, and waits for signals and children end with those only";
+const char *scn_doc = "sleeps are as long as was asked for, and waits for signals and children end "
+		      "with those only";
 
-/* What is in the place for the rest afterwards is not looked at: a stop and SIGCONT natively write there, too. */
+/*
+ * What is in the place for the rest afterwards is not looked at: a stop and SIGCONT natively
+ * write there, too.
+ */
 static long nanosleep_rest(struct blocked *b)
 {
 	struct timespec ts = BLOCKED_TIMESPEC, rest;
@@ -238,6 +242,7 @@ static long do_wait4(struct blocked *b)
 	return WEXITSTATUS(status);
 }
 
+/* clang-format off */
 static struct blocked rows[] = {
 	TIMED("nanosleep", NULL, do_nanosleep, 0),
 	TIMED("nanosleep with a place for the rest", NULL, nanosleep_rest, 0),
@@ -262,6 +267,7 @@ static struct blocked rows[] = {
 	ROW("waitid", prepare_child, do_waitid, blocked_poke, 23),
 	ROW("syscall(SYS_wait4)", prepare_child, do_wait4, blocked_poke, 23),
 };
+/* clang-format on */
 
 int main(void)
 {

@@ -5,7 +5,8 @@
 #include <linux/capability.h>
 #include <sys/prctl.h>
 
-const char *scn_doc = "daemons: children that have given up root, or all but a few of its rights, or are not dumpable";
+const char *scn_doc = "daemons: children that have given up root, or all but a few of its rights, "
+		      "or are not dumpable";
 
 static int dumpable;
 
@@ -22,9 +23,12 @@ static void check_dropped(void)
 	uid_t r, e, s;
 
 	scn_sys(getresuid(&r, &e, &s));
-	scn_check(r == 1001 && e == 1001 && s == 1001 && getegid() == 1001 && getgroups(0, NULL) == 0, "%d %d %d", r, e, s);
+	scn_check(r == 1001 && e == 1001 && s == 1001 && getegid() == 1001 &&
+			  getgroups(0, NULL) == 0,
+		  "%d %d %d", r, e, s);
 	scn_check(setuid(0) < 0 && errno == EPERM, "root again");
-	scn_check(prctl(PR_GET_DUMPABLE) == dumpable, "dumpable: %d, was %d", prctl(PR_GET_DUMPABLE), dumpable);
+	scn_check(prctl(PR_GET_DUMPABLE) == dumpable, "dumpable: %d, was %d",
+		  prctl(PR_GET_DUMPABLE), dumpable);
 	scn_check(access("/root", X_OK) < 0, "may go to /root");
 }
 
@@ -48,25 +52,26 @@ static void few_rights(void)
 
 static void check_few_rights(void)
 {
-	static const char *want = "CapInh:\t0000000000000020\nCapPrm:\t0000000000002021\nCapEff:\t0000000000002000\n";
+	static const char *want =
+		"CapInh:\t0000000000000020\nCapPrm:\t0000000000002021\nCapEff:\t0000000000002000\n";
 	const char *text = scn_read_file("/proc/self/status");
 
-	scn_check(strstr(text, want) && strstr(text, "CapAmb:\t0000000000000020\n"), "%s", strstr(text, "CapInh"));
-	scn_check(prctl(PR_CAPBSET_READ, CAP_SYS_RAWIO) == 0 && prctl(PR_CAPBSET_READ, CAP_CHOWN) == 1, "bounding set");
-	scn_check(prctl(PR_GET_DUMPABLE) == dumpable, "dumpable: %d, was %d", prctl(PR_GET_DUMPABLE), dumpable);
+	scn_check(strstr(text, want) && strstr(text, "CapAmb:\t0000000000000020\n"), "%s",
+		  strstr(text, "CapInh"));
+	scn_check(prctl(PR_CAPBSET_READ, CAP_SYS_RAWIO) == 0 &&
+			  prctl(PR_CAPBSET_READ, CAP_CHOWN) == 1,
+		  "bounding set");
+	scn_check(prctl(PR_GET_DUMPABLE) == dumpable, "dumpable: %d, was %d",
+		  prctl(PR_GET_DUMPABLE), dumpable);
 }
 
-static void hidden(void)
-{
-	scn_sys(prctl(PR_SET_DUMPABLE, 0));
-}
+static void hidden(void) { scn_sys(prctl(PR_SET_DUMPABLE, 0)); }
 
-static void check_hidden(void)
-{
-	scn_check(prctl(PR_GET_DUMPABLE) == 0, "dumpable");
-}
+static void check_hidden(void) { scn_check(prctl(PR_GET_DUMPABLE) == 0, "dumpable"); }
 
-static const struct { void (*become)(void), (*check)(void); } kinds[] = {
+static const struct {
+	void (*become)(void), (*check)(void);
+} kinds[] = {
 	{ drop, check_dropped },
 	{ few_rights, check_few_rights },
 	{ hidden, check_hidden },

@@ -6,7 +6,8 @@
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
 
-const char *scn_doc = "eventfd, epoll in its modes, signalfd and inotify are as they were, and still wake who waits";
+const char *scn_doc = "eventfd, epoll in its modes, signalfd and inotify are as they were, and "
+		      "still wake who waits";
 
 static int ep;
 
@@ -28,7 +29,8 @@ static void expect(const char *when, int epoll, const uint64_t (*want)[2])
 			;
 		scn_check(i < n, "%s: no event of %llx", when, (unsigned long long)want[k][0]);
 		scn_check(ev[i].events == want[k][1], "%s: %llx has %x, not %llx", when,
-			  (unsigned long long)want[k][0], ev[i].events, (unsigned long long)want[k][1]);
+			  (unsigned long long)want[k][0], ev[i].events,
+			  (unsigned long long)want[k][1]);
 		wanted++;
 	}
 	for (i = 0; i < n; i++) {
@@ -39,7 +41,8 @@ static void expect(const char *when, int epoll, const uint64_t (*want)[2])
 	}
 	scn_check(n == wanted, "%s: %d events", when, n);
 }
-#define EXPECT(when, epoll, ...) expect(when, epoll, (const uint64_t[][2]){ __VA_ARGS__ __VA_OPT__(,) { 0, 0 } })
+#define EXPECT(when, epoll, ...)                                                                   \
+	expect(when, epoll, (const uint64_t[][2]){ __VA_ARGS__ __VA_OPT__(, ){ 0, 0 } })
 
 static uint64_t take(int fd)
 {
@@ -50,10 +53,7 @@ static uint64_t take(int fd)
 	return v;
 }
 
-static void give(int fd, uint64_t v)
-{
-	scn_sys(write(fd, &v, sizeof(v)));
-}
+static void give(int fd, uint64_t v) { scn_sys(write(fd, &v, sizeof(v))); }
 
 static void *waiter(void *arg)
 {
@@ -65,11 +65,15 @@ static void *waiter(void *arg)
 
 int main(void)
 {
-	int count, semaphore, big, shared, level[2], edge[2], oneshot[2], edge_done[2], gone[2], twice, closed, nested, inner, ino;
+	int count, semaphore, big, shared, level[2], edge[2], oneshot[2], edge_done[2], gone[2],
+		twice, closed, nested, inner, ino;
 	int sigfd, wd;
 	struct epoll_event ev;
 	struct signalfd_siginfo si;
-	union { struct inotify_event e; char space[4096]; } in;
+	union {
+		struct inotify_event e;
+		char space[4096];
+	} in;
 	sigset_t set;
 	pthread_t t;
 	void *ret;
@@ -94,7 +98,10 @@ int main(void)
 	add(ep, edge[0], EPOLLIN | EPOLLET, 2);
 	add(ep, edge_done[0], EPOLLIN | EPOLLET, 3);
 	add(ep, oneshot[0], EPOLLIN | EPOLLONESHOT, 4);
-	/* The same description by two numbers; and by one that was closed, which epoll goes on watching. */
+	/*
+	 * The same description by two numbers; and by one that was closed, which epoll goes on
+	 * watching.
+	 */
 	twice = scn_sys(dup(level[0]));
 	add(ep, twice, EPOLLIN | EPOLLPRI, 5);
 	add(ep, count, EPOLLOUT, 6);
@@ -125,13 +132,19 @@ int main(void)
 	scn_checkpoint();
 
 	scn_check(take(count) == 42 && take(count) == 0, "counter");
-	scn_check(take(semaphore) == 1 && take(semaphore) == 1 && take(semaphore) == 1 && take(semaphore) == 0, "semaphore");
+	scn_check(take(semaphore) == 1 && take(semaphore) == 1 && take(semaphore) == 1 &&
+			  take(semaphore) == 0,
+		  "semaphore");
 	scn_check(take(big) == UINT64_MAX - 1, "the greatest value");
-	scn_check((fcntl(count, F_GETFD) & FD_CLOEXEC) && !(fcntl(semaphore, F_GETFD) & FD_CLOEXEC), "FD_CLOEXEC");
+	scn_check((fcntl(count, F_GETFD) & FD_CLOEXEC) && !(fcntl(semaphore, F_GETFD) & FD_CLOEXEC),
+		  "FD_CLOEXEC");
 	give(shared, 9);
 	scn_reap(pid, 0);
 
-	/* What was reported by its edge before is reported once more after a restore; never less than that. */
+	/*
+	 * What was reported by its edge before is reported once more after a restore; never less
+	 * than that.
+	 */
 	if (scn_restores) {
 		scn_sys(epoll_wait(ep, &ev, 1, 0));
 		for (int i = 0; i < 8; i++) {
@@ -141,16 +154,19 @@ int main(void)
 		}
 	}
 	EXPECT("after", ep, { 6, EPOLLOUT }, { 10, EPOLLIN });
-	scn_check(read(sigfd, &si, sizeof(si)) == sizeof(si) && (int)si.ssi_signo == SIGRTMIN + 2 && si.ssi_int == 4711,
+	scn_check(read(sigfd, &si, sizeof(si)) == sizeof(si) && (int)si.ssi_signo == SIGRTMIN + 2 &&
+			  si.ssi_int == 4711,
 		  "signalfd");
 	scn_check(read(sigfd, &si, sizeof(si)) < 0 && errno == EAGAIN, "signalfd");
 	kill(getpid(), SIGUSR1);
 	EXPECT("a signal", ep, { 6, EPOLLOUT }, { 10, EPOLLIN });
-	scn_check(read(sigfd, &si, sizeof(si)) == sizeof(si) && si.ssi_signo == SIGUSR1, "signalfd");
+	scn_check(read(sigfd, &si, sizeof(si)) == sizeof(si) && si.ssi_signo == SIGUSR1,
+		  "signalfd");
 
 	scn_sys(write(level[1], "x", 1));
 	EXPECT("level", ep, { 6, EPOLLOUT }, { 0x1111222233334444, EPOLLIN }, { 5, EPOLLIN });
-	EXPECT("level, again", ep, { 6, EPOLLOUT }, { 0x1111222233334444, EPOLLIN }, { 5, EPOLLIN });
+	EXPECT("level, again", ep, { 6, EPOLLOUT }, { 0x1111222233334444, EPOLLIN },
+	       { 5, EPOLLIN });
 	EXPECT("nested", nested, { 8, EPOLLIN });
 	EXPECT("inner", inner, { 9, EPOLLIN });
 	(void)!read(level[0], &si, 1);
@@ -164,14 +180,16 @@ int main(void)
 	scn_sys(epoll_ctl(ep, EPOLL_CTL_MOD, oneshot[0], &ev));
 	EXPECT("oneshot", ep, { 6, EPOLLOUT }, { 44, EPOLLIN });
 	EXPECT("oneshot, again", ep, { 6, EPOLLOUT });
-	scn_check(epoll_ctl(ep, EPOLL_CTL_ADD, twice, &ev) < 0 && errno == EEXIST, "not watched any more");
+	scn_check(epoll_ctl(ep, EPOLL_CTL_ADD, twice, &ev) < 0 && errno == EEXIST,
+		  "not watched any more");
 	close(gone[0]);
 	EXPECT("error", ep, { 6, EPOLLOUT }, { 7, EPOLLERR });
 	scn_sys(epoll_ctl(ep, EPOLL_CTL_DEL, closed, NULL));
 
 	close(scn_sys(open("watched/new", O_CREAT | O_WRONLY, 0600)));
 	EXPECT("inotify", ep, { 6, EPOLLOUT }, { 11, EPOLLIN });
-	scn_check(read(ino, &in, sizeof(in)) > 0 && in.e.wd == wd && in.e.mask == IN_CREATE && !strcmp(in.e.name, "new"),
+	scn_check(read(ino, &in, sizeof(in)) > 0 && in.e.wd == wd && in.e.mask == IN_CREATE &&
+			  !strcmp(in.e.name, "new"),
 		  "inotify: wd %d mask %x", in.e.wd, in.e.mask);
 	scn_check(inotify_rm_watch(ino, wd) == 0, "inotify_rm_watch");
 

@@ -4,17 +4,26 @@
 #include <spawn.h>
 #include <sys/prctl.h>
 
-const char *scn_doc = "whatever way a program is started, it belongs to the job: stopped, saved and restored with it";
+const char *scn_doc = "whatever way a program is started, it belongs to the job: stopped, saved "
+		      "and restored with it";
 
 /*
- * Each child waits at a fifo until it is told to go, so that it is there at the checkpoint; what it says
- * afterwards comes through the way of that child: an exit status or output.
+ * Each child waits at a fifo until it is told to go, so that it is there at the checkpoint; what it
+ * says afterwards comes through the way of that child: an exit status or output.
  */
 
 extern char **environ;
 
-static const char *names[] = { "env -i", "clearenv and execv", "closefrom and exec", "vfork and exec", "posix_spawn",
-			       "system", "popen after clearenv", "execve without an environment", "fexecve", "double exec" };
+static const char *names[] = { "env -i",
+			       "clearenv and execv",
+			       "closefrom and exec",
+			       "vfork and exec",
+			       "posix_spawn",
+			       "system",
+			       "popen after clearenv",
+			       "execve without an environment",
+			       "fexecve",
+			       "double exec" };
 enum { N = ARRAY_SIZE(names) };
 
 static char *sh_args(int n)
@@ -139,7 +148,8 @@ int main(int argc, char **argv)
 		scn_check(read(r[i], &c, 1) == 1, "%s does not start", names[i]);
 	/* (Restored memory no longer has the name of a file.) */
 	for (int i = 0; i < 9; i++)
-		scn_check(i == 5 || i == 6 || loaded(pid[i]), "%s: runs without the library", names[i]);
+		scn_check(i == 5 || i == 6 || loaded(pid[i]), "%s: runs without the library",
+			  names[i]);
 
 	scn_checkpoint();
 
@@ -151,12 +161,14 @@ int main(int argc, char **argv)
 		g = scn_sys(open(name, O_WRONLY | O_CLOEXEC));
 		scn_sys(write(g, "\n", 1));
 		close(g);
-		scn_check(waitpid(pid[i], &status, 0) == pid[i] && WIFEXITED(status) && WEXITSTATUS(status) == 40 + i,
+		scn_check(waitpid(pid[i], &status, 0) == pid[i] && WIFEXITED(status) &&
+				  WEXITSTATUS(status) == 40 + i,
 			  "%s: status %x", names[i], status);
 	}
 	/* And after a restore, again: the environment must still lead to the library. */
 	for (int i = 0; i < 2; i++) {
-		status = system(i ? "grep -q libckpt.so /proc/self/maps" : "env -i grep -q libckpt.so /proc/self/maps");
+		status = system(i ? "grep -q libckpt.so /proc/self/maps"
+				  : "env -i grep -q libckpt.so /proc/self/maps");
 		scn_check(status == 0, "started after the checkpoint: no library");
 	}
 	scn_pass();

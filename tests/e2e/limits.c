@@ -3,7 +3,8 @@
 
 #include <sys/resource.h>
 
-const char *scn_doc = "a full table of descriptors, little address space, no processes to be had: nothing of it is in the way";
+const char *scn_doc = "a full table of descriptors, little address space, no processes to be had: "
+		      "nothing of it is in the way";
 
 static void check_fds(const int *fds, int n, rlim_t soft, rlim_t hard)
 {
@@ -11,10 +12,12 @@ static void check_fds(const int *fds, int n, rlim_t soft, rlim_t hard)
 	char c;
 
 	getrlimit(RLIMIT_NOFILE, &r);
-	scn_check(r.rlim_cur == soft && r.rlim_max == hard, "RLIMIT_NOFILE is %ld/%ld", (long)r.rlim_cur, (long)r.rlim_max);
+	scn_check(r.rlim_cur == soft && r.rlim_max == hard, "RLIMIT_NOFILE is %ld/%ld",
+		  (long)r.rlim_cur, (long)r.rlim_max);
 	scn_check(open("/dev/null", O_RDONLY) < 0 && errno == EMFILE, "there is room for more");
 	for (int i = 0; i < n; i++)
-		scn_check(fcntl(fds[i], F_GETFD) == (i % 2 ? FD_CLOEXEC : 0), "descriptor %d", fds[i]);
+		scn_check(fcntl(fds[i], F_GETFD) == (i % 2 ? FD_CLOEXEC : 0), "descriptor %d",
+			  fds[i]);
 	scn_check(pread(fds[0], &c, 1, 0) == 1 && c == 'x', "content");
 	close(fds[n - 1]);
 	scn_check(open("/dev/null", O_RDONLY) == fds[n - 1], "not the number that is free");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scn.h"
 
-const char *scn_doc = "memfds keep content, size, offset, seals and name, and are one with their mappings everywhere";
+const char *scn_doc = "memfds keep content, size, offset, seals and name, and are one with their "
+		      "mappings everywhere";
 
 #define PAGE 4096UL
 
@@ -60,7 +61,8 @@ int main(void)
 	pid = scn_fork();
 	if (pid == 0) {
 		scn_sys(read(cross[0], &c, 1));
-		scn_check(m[5] == 'P' && lone[7] == 'Q' && posix[0] == 'R', "the parent's writes are not seen");
+		scn_check(m[5] == 'P' && lone[7] == 'Q' && posix[0] == 'R',
+			  "the parent's writes are not seen");
 		m[PAGE] = 'c';
 		lone[PAGE] = 'd';
 		scn_sys(pwrite(shm, "e", 1, 100));
@@ -69,31 +71,42 @@ int main(void)
 
 	scn_checkpoint();
 
-	scn_check(fstat(plain, &st) == 0 && st.st_size == 5 * (off_t)PAGE + 17, "size %ld", (long)st.st_size);
+	scn_check(fstat(plain, &st) == 0 && st.st_size == 5 * (off_t)PAGE + 17, "size %ld",
+		  (long)st.st_size);
 	scn_check(scn_verify(m, 3 * PAGE, 1) < 0 && m[3 * PAGE] == 0, "content");
 	scn_check(lseek(plain, 0, SEEK_CUR) == 1000 && lseek(dup_fd, 3, SEEK_CUR) == 1003 &&
-		  lseek(plain, 0, SEEK_CUR) == 1003 && lseek(again, 0, SEEK_CUR) == 0, "offsets");
+			  lseek(plain, 0, SEEK_CUR) == 1003 && lseek(again, 0, SEEK_CUR) == 0,
+		  "offsets");
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", plain);
 	n = readlink(link, buf, sizeof(buf) - 1);
 	buf[n > 0 ? n : 0] = 0;
 	scn_check(!strcmp(buf, "/memfd:the name (deleted)"), "%s", buf);
-	scn_check((fcntl(plain, F_GETFD) & FD_CLOEXEC) && !(fcntl(sealed, F_GETFD) & FD_CLOEXEC), "FD_CLOEXEC");
-	scn_check(fcntl(plain, F_GET_SEALS) == 0 && fcntl(sealed, F_GET_SEALS) ==
-		  (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) && fcntl(only_fd, F_GET_SEALS) == F_SEAL_SEAL, "seals %x %x %x",
-		  fcntl(plain, F_GET_SEALS), fcntl(sealed, F_GET_SEALS), fcntl(only_fd, F_GET_SEALS));
+	scn_check((fcntl(plain, F_GETFD) & FD_CLOEXEC) && !(fcntl(sealed, F_GETFD) & FD_CLOEXEC),
+		  "FD_CLOEXEC");
+	scn_check(fcntl(plain, F_GET_SEALS) == 0 &&
+			  fcntl(sealed, F_GET_SEALS) ==
+				  (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) &&
+			  fcntl(only_fd, F_GET_SEALS) == F_SEAL_SEAL,
+		  "seals %x %x %x", fcntl(plain, F_GET_SEALS), fcntl(sealed, F_GET_SEALS),
+		  fcntl(only_fd, F_GET_SEALS));
 	scn_check(write(sealed, "x", 1) < 0 && errno == EPERM, "the seal does not hold");
-	scn_check(scn_verify(s, 2 * PAGE, 2) < 0 && scn_verify(cow, 2 * PAGE, 2) == 10 && cow[10] == 'C', "sealed");
+	scn_check(scn_verify(s, 2 * PAGE, 2) < 0 && scn_verify(cow, 2 * PAGE, 2) == 10 &&
+			  cow[10] == 'C',
+		  "sealed");
 	scn_check(pread(only_fd, buf, 3, 90 << 20) == 3 && !memcmp(buf, "far", 3), "sparse");
-	scn_check(fstat(only_fd, &st) == 0 && st.st_size == 100 << 20 && st.st_blocks < 100, "%ld blocks", (long)st.st_blocks);
+	scn_check(fstat(only_fd, &st) == 0 && st.st_size == 100 << 20 && st.st_blocks < 100,
+		  "%ld blocks", (long)st.st_blocks);
 	scn_check(scn_verify(lone, 4 * PAGE, 3) < 0 && !strcmp(posix, "posix"), "content");
 	m[5] = 'P';
 	lone[7] = 'Q';
 	posix[0] = 'R';
-	scn_check(pread(plain, &c, 1, 5) == 1 && c == 'P' && pread(again, &c, 1, 5) == 1 && c == 'P' &&
-		  pread(shm, &c, 1, 0) == 1 && c == 'R', "mapping and descriptor have come apart");
+	scn_check(pread(plain, &c, 1, 5) == 1 && c == 'P' && pread(again, &c, 1, 5) == 1 &&
+			  c == 'P' && pread(shm, &c, 1, 0) == 1 && c == 'R',
+		  "mapping and descriptor have come apart");
 	scn_sys(write(cross[1], "x", 1));
 	scn_reap(pid, 0);
-	scn_check(m[PAGE] == 'c' && lone[PAGE] == 'd' && posix[100] == 'e', "the child's writes are not seen");
+	scn_check(m[PAGE] == 'c' && lone[PAGE] == 'd' && posix[100] == 'e',
+		  "the child's writes are not seen");
 	scn_sys(ftruncate(plain, 20 * (off_t)PAGE));
 	scn_sys(fcntl(plain, F_ADD_SEALS, F_SEAL_GROW));
 	scn_pass();

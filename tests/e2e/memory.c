@@ -5,10 +5,11 @@
 #include <setjmp.h>
 #include <sys/resource.h>
 
-const char *scn_doc = "heap, private and shared, anonymous and file memory, holes and guard pages are as they were";
+const char *scn_doc = "heap, private and shared, anonymous and file memory, holes and guard pages "
+		      "are as they were";
 
-#define PAGE	4096UL
-#define MB	(1UL << 20)
+#define PAGE 4096UL
+#define MB   (1UL << 20)
 
 static char data[300000] = "initialised";
 static char bss[500000];
@@ -23,10 +24,11 @@ static char *map(size_t len, int prot, int flags, int fd)
 	return p;
 }
 
-#define same(mem, len, seed) do { \
-	ssize_t at = scn_verify(mem, len, seed); \
-	scn_check(at < 0, "byte %zd of " #mem " differs", at); \
-} while (0)
+#define same(mem, len, seed)                                                                       \
+	do {                                                                                       \
+		ssize_t at = scn_verify(mem, len, seed);                                           \
+		scn_check(at < 0, "byte %zd of " #mem " differs", at);                             \
+	} while (0)
 
 /* protection() - "rwxp" of the mapping at @addr, "" none. */
 static const char *protection(const void *addr)
@@ -38,8 +40,8 @@ static const char *protection(const void *addr)
 
 	prot[0] = 0;
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%lx-%lx %7s", &start, &end, prot) == 3 && start <= (unsigned long)addr &&
-		    (unsigned long)addr < end)
+		if (sscanf(line, "%lx-%lx %7s", &start, &end, prot) == 3 &&
+		    start <= (unsigned long)addr && (unsigned long)addr < end)
 			break;
 		else
 			prot[0] = 0;
@@ -89,7 +91,8 @@ static char *make_file(const char *name, size_t len, unsigned seed, int *ret_fd)
 
 int main(void)
 {
-	char *brk0, *heap, *big, *anon, *zero, *shared, *cow, *ro, *shfile, *none, *guard, *holes, *dontneed, *late;
+	char *brk0, *heap, *big, *anon, *zero, *shared, *cow, *ro, *shfile, *none, *guard, *holes,
+		*dontneed, *late;
 	char *file_bytes, stack[100000], *grown, *twice, *lone;
 	int fd, fd2, fd3;
 
@@ -110,7 +113,10 @@ int main(void)
 	shared = map(30 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
 	scn_fill(shared, 29 * PAGE, 8);
 
-	/* A file, privately: some pages our own, some the file's; the last one reaches beyond its end. */
+	/*
+	 * A file, privately: some pages our own, some the file's; the last one reaches beyond its
+	 * end.
+	 */
 	file_bytes = make_file("private", 10 * PAGE + 100, 9, &fd);
 	cow = map(11 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
 	scn_fill(cow + 3 * PAGE, PAGE, 10);
@@ -160,16 +166,21 @@ int main(void)
 	same(tls, sizeof(tls), 5);
 	same(stack, sizeof(stack), 6);
 	same(anon, 20 * PAGE, 7);
-	scn_check(zero[0] == 0 && zero[33 * MB] == 1 && zero[33 * MB + 1] == 0 && zero[64 * MB - 1] == 0, "zero");
+	scn_check(zero[0] == 0 && zero[33 * MB] == 1 && zero[33 * MB + 1] == 0 &&
+			  zero[64 * MB - 1] == 0,
+		  "zero");
 	same(shared, 29 * PAGE, 8);
 	scn_check(shared[29 * PAGE] == 0 && shared[30 * PAGE - 1] == 0, "shared");
-	scn_check(!memcmp(cow, file_bytes, 3 * PAGE) && !memcmp(cow + 4 * PAGE, file_bytes + 4 * PAGE, 6 * PAGE),
+	scn_check(!memcmp(cow, file_bytes, 3 * PAGE) &&
+			  !memcmp(cow + 4 * PAGE, file_bytes + 4 * PAGE, 6 * PAGE),
 		  "the file's own pages");
 	same(cow + 3 * PAGE, PAGE, 10);
-	scn_check(!memcmp(cow + 10 * PAGE, file_bytes + 10 * PAGE, 100) && cow[10 * PAGE + 101] == 0 &&
-		  cow[10 * PAGE + 200] == 'x', "behind the end of the file");
+	scn_check(!memcmp(cow + 10 * PAGE, file_bytes + 10 * PAGE, 100) &&
+			  cow[10 * PAGE + 101] == 0 && cow[10 * PAGE + 200] == 'x',
+		  "behind the end of the file");
 	scn_check(!memcmp(ro, file_bytes, 10 * PAGE + 100), "read-only mapping");
-	scn_check(late[5] == 'L' && !memcmp(late + 6, file_bytes + 6, 2 * PAGE - 6), "written, then read-only");
+	scn_check(late[5] == 'L' && !memcmp(late + 6, file_bytes + 6, 2 * PAGE - 6),
+		  "written, then read-only");
 	scn_check(!strcmp(protection(late), "r--p") && faults(late, 1), "%s", protection(late));
 	same(shfile + PAGE, PAGE, 12);
 	shfile[4 * PAGE] = 'S';
@@ -177,7 +188,8 @@ int main(void)
 	{
 		char c = 0;
 
-		scn_check(pread(fd2, &c, 1, 4 * PAGE) == 1 && c == 'S', "mapping and file have come apart: %d", c);
+		scn_check(pread(fd2, &c, 1, 4 * PAGE) == 1 && c == 'S',
+			  "mapping and file have come apart: %d", c);
 		scn_sys(pwrite(fd2, "T", 1, 5 * PAGE));
 		scn_check(shfile[5 * PAGE] == 'T', "file and mapping have come apart");
 	}
@@ -188,10 +200,13 @@ int main(void)
 	scn_check(!strcmp(protection(none), "---p") && faults(none, 0), "%s", protection(none));
 	scn_sys(mprotect(none, 4 * PAGE, PROT_READ));
 	same(none, 4 * PAGE, 13);
-	scn_check(faults(guard + PAGE, 0) && !faults(guard, 1) && !faults(guard + 2 * PAGE, 1), "guard page");
+	scn_check(faults(guard + PAGE, 0) && !faults(guard, 1) && !faults(guard + 2 * PAGE, 1),
+		  "guard page");
 	scn_sys(mprotect(guard + PAGE, PAGE, PROT_READ | PROT_WRITE));
 	same(guard, 3 * PAGE, 14);
-	scn_check(faults(holes + 2 * PAGE, 0) && faults(holes + 6 * PAGE, 0) && faults(holes + 7 * PAGE, 0), "holes");
+	scn_check(faults(holes + 2 * PAGE, 0) && faults(holes + 6 * PAGE, 0) &&
+			  faults(holes + 7 * PAGE, 0),
+		  "holes");
 	scn_check(protection(holes + 2 * PAGE)[0] == 0, "something is in a hole");
 	same(holes, 2 * PAGE, 15);
 	scn_check(!faults(holes + 8 * PAGE, 1), "holes");
@@ -203,7 +218,8 @@ int main(void)
 	scn_check(grown != MAP_FAILED, "mremap: %s", strerror(errno));
 	same(grown, 4 * PAGE, 17);
 	for (size_t i = 4 * PAGE; i < 4000 * PAGE; i += PAGE)
-		scn_check(grown[i] == 0 && grown[i + PAGE - 1] == 0, "mremap gives no zeros at %zu", i);
+		scn_check(grown[i] == 0 && grown[i + PAGE - 1] == 0, "mremap gives no zeros at %zu",
+			  i);
 	scn_check(faults((char *)(uintptr_t)rodata, 1), "constants can be written to");
 
 	/* The heap goes on where it was. */

@@ -4,10 +4,11 @@
 #include <sys/resource.h>
 #include <sys/prctl.h>
 
-const char *scn_doc = "thousands of mappings, sparse reservations, growing stacks, locked, shared and executable memory";
+const char *scn_doc = "thousands of mappings, sparse reservations, growing stacks, locked, shared "
+		      "and executable memory";
 
-#define PAGE	4096UL
-#define GB	(1UL << 30)
+#define PAGE	 4096UL
+#define GB	 (1UL << 30)
 #define MAPPINGS 5000
 
 static char *map_at(void *addr, size_t len, int prot, int flags)
@@ -66,9 +67,13 @@ int main(void)
 	char c;
 	pid_t pid;
 
-	/* Every second one is of another protection, so that they cannot merge; and each has its number in it. */
+	/*
+	 * Every second one is of another protection, so that they cannot merge; and each has its
+	 * number in it.
+	 */
 	for (int i = 0; i < MAPPINGS; i++) {
-		many[i] = map_at(NULL, PAGE * (1 + (size_t)i % 2), PROT_READ | PROT_WRITE, MAP_PRIVATE);
+		many[i] = map_at(NULL, PAGE * (1 + (size_t)i % 2), PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE);
 		memcpy(many[i], &i, sizeof(i));
 		if (i % 2)
 			scn_sys(mprotect(many[i], PAGE, PROT_READ));
@@ -124,7 +129,8 @@ int main(void)
 	}
 	for (size_t i = 0; i < 64; i++) {
 		scn_check(sparse[i * GB + i * PAGE] == (char)(i + 1), "sparse memory, %zu GiB", i);
-		scn_check(sparse[i * GB + i * PAGE + 1] == 0 && sparse[i * GB + GB / 2] == 0, "sparse memory");
+		scn_check(sparse[i * GB + i * PAGE + 1] == 0 && sparse[i * GB + GB / 2] == 0,
+			  "sparse memory");
 	}
 	/* Within 8 MiB the kernel grows it page by page. */
 	scn_check(stack[100] == 's', "own stack");
@@ -132,8 +138,8 @@ int main(void)
 		*p = 1;
 	scn_check(descend(1000) == 1000, "the main stack");
 	scn_check(locked[0] == 'l' && locked[16 * PAGE - 1] == 'l', "locked memory");
-	scn_check(field("VmLck:") >= locked_kb && strstr(vmflags(locked), " lo"), "VmLck %ld kB, was %ld; %s",
-		  field("VmLck:"), locked_kb, vmflags(locked));
+	scn_check(field("VmLck:") >= locked_kb && strstr(vmflags(locked), " lo"),
+		  "VmLck %ld kB, was %ld; %s", field("VmLck:"), locked_kb, vmflags(locked));
 	scn_check(code(35) == 42, "made code");
 	own[5] = 'P';
 	scn_sys(write(p1[1], "g", 1));
@@ -142,7 +148,8 @@ int main(void)
 	scn_check(wiped[0] == 'w' && nofork[0] == 'n', "wiped %d nofork %d", wiped[0], nofork[0]);
 	pid = scn_fork();
 	if (pid == 0)
-		_exit(wiped[0] == 0 && msync(nofork, PAGE, MS_ASYNC) < 0 && errno == ENOMEM ? 0 : 1);
+		_exit(wiped[0] == 0 && msync(nofork, PAGE, MS_ASYNC) < 0 && errno == ENOMEM ? 0
+											    : 1);
 	scn_reap(pid, 0);
 	scn_pass();
 }

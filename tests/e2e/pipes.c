@@ -4,7 +4,8 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
-const char *scn_doc = "pipes keep content, size, packets, flags and ends, and end with EOF and EPIPE as they should";
+const char *scn_doc = "pipes keep content, size, packets, flags and ends, and end with EOF and "
+		      "EPIPE as they should";
 
 static void nonblock(int fd)
 {
@@ -26,7 +27,8 @@ static void content(int fd, const char *want, ssize_t len)
 
 	for (ssize_t at = 0; at < len; at += n) {
 		n = read(fd, buf, sizeof(buf));
-		scn_check(n > 0 && !memcmp(buf, want + at, (size_t)n), "content at %zd: %zd", at, n);
+		scn_check(n > 0 && !memcmp(buf, want + at, (size_t)n), "content at %zd: %zd", at,
+			  n);
 	}
 }
 
@@ -56,7 +58,8 @@ static pid_t echo_child(int to[2], int from[2], int not_mine)
 
 int main(void)
 {
-	int text[2], full[2], mixed[2], sized[2], packet[2], eof[2], broken[2], to[2], from[2], shared[2], cross[2];
+	int text[2], full[2], mixed[2], sized[2], packet[2], eof[2], broken[2], to[2], from[2],
+		shared[2], cross[2];
 	int fifo_r, fifo_w, dup_w;
 	char buf[200000], want[200000];
 	struct pollfd p;
@@ -71,7 +74,10 @@ int main(void)
 	scn_fill(want, sizeof(want), 1);
 	while ((n = write(full[1], want + filled, 4096)) > 0)
 		filled += n;
-	/* Buffers that are not full: how many bytes fit is another number when it is written anew. */
+	/*
+	 * Buffers that are not full: how many bytes fit is another number when it is written
+	 * anew.
+	 */
 	scn_sys(pipe2(mixed, O_CLOEXEC | O_NONBLOCK));
 	while ((n = write(mixed[1], want + some, some % 3 ? 5000 : 1000)) > 0)
 		some += n;
@@ -114,12 +120,17 @@ int main(void)
 
 	scn_checkpoint();
 
-	scn_check(available(text[0]) == 7 && read(text[0], buf, 100) == 7 && !memcmp(buf, "me text", 7), "text");
-	scn_check(!(fcntl(text[0], F_GETFD) & FD_CLOEXEC) && (fcntl(full[0], F_GETFD) & FD_CLOEXEC), "FD_CLOEXEC");
-	scn_check((fcntl(full[0], F_GETFL) & O_NONBLOCK) && !(fcntl(text[0], F_GETFL) & O_NONBLOCK), "O_NONBLOCK");
+	scn_check(available(text[0]) == 7 && read(text[0], buf, 100) == 7 &&
+			  !memcmp(buf, "me text", 7),
+		  "text");
+	scn_check(!(fcntl(text[0], F_GETFD) & FD_CLOEXEC) && (fcntl(full[0], F_GETFD) & FD_CLOEXEC),
+		  "FD_CLOEXEC");
+	scn_check((fcntl(full[0], F_GETFL) & O_NONBLOCK) && !(fcntl(text[0], F_GETFL) & O_NONBLOCK),
+		  "O_NONBLOCK");
 	close(text[1]);
 	p = (struct pollfd){ .fd = text[0], .events = POLLIN };
-	scn_check(poll(&p, 1, 0) == 0, "end of file although the writing end is open: %x", p.revents);
+	scn_check(poll(&p, 1, 0) == 0, "end of file although the writing end is open: %x",
+		  p.revents);
 	scn_sys(write(dup_w, "d", 1));
 	scn_check(read(text[0], buf, 100) == 1, "dup");
 	close(dup_w);
@@ -130,12 +141,14 @@ int main(void)
 	scn_check(read(full[0], buf, 1) < 0 && errno == EAGAIN, "more than there was");
 	content(mixed[0], want, some);
 	scn_check(read(mixed[0], buf, 1) < 0 && errno == EAGAIN, "more than there was");
-	scn_check(fcntl(sized[0], F_GETPIPE_SZ) == 1 << 18, "size %d", fcntl(sized[0], F_GETPIPE_SZ));
+	scn_check(fcntl(sized[0], F_GETPIPE_SZ) == 1 << 18, "size %d",
+		  fcntl(sized[0], F_GETPIPE_SZ));
 	content(sized[0], want, 150000);
 	scn_check(fcntl(packet[1], F_GETFL) & O_DIRECT, "O_DIRECT");
 	scn_check(read(packet[0], buf, 100) == 3 && !memcmp(buf, "one", 3), "packet");
 	scn_check(read(packet[0], buf, 6) == 6 && !memcmp(buf, "packet", 6), "packet");
-	scn_check(read(packet[0], buf, 100) == 1 && buf[0] == '3', "the rest of a packet is dropped");
+	scn_check(read(packet[0], buf, 100) == 1 && buf[0] == '3',
+		  "the rest of a packet is dropped");
 	scn_sys(write(packet[1], "a", 1));
 	scn_sys(write(packet[1], "b", 1));
 	scn_check(read(packet[0], buf, 100) == 1, "packets are joined");

@@ -6,14 +6,15 @@
 #include <sched.h>
 #include <xmmintrin.h>
 
-const char *scn_doc = "general, x87, xmm, ymm and zmm registers, rounding modes and flags survive in the midst of a loop";
+const char *scn_doc = "general, x87, xmm, ymm and zmm registers, rounding modes and flags survive "
+		      "in the midst of a loop";
 
 static volatile int stop;
 static volatile int spinning;
 
 /*
- * Each loop keeps its values in registers only, from the load until @stop, and gives back how many of
- * its @n 64-bit lanes still have them.
+ * Each loop keeps its values in registers only, from the load until @stop, and gives back how many
+ * of its @n 64-bit lanes still have them.
  */
 static void spin_general(const uint64_t *in, uint64_t *out)
 {
@@ -36,22 +37,25 @@ static void spin_general(const uint64_t *in, uint64_t *out)
 #define YSTORE(n)	"vmovups %%ymm" #n ", " #n "*32(%[out])\n"
 #define ZLOAD(n)	"vmovups " #n "*64(%[in]), %%zmm" #n "\n"
 #define ZSTORE(n)	"vmovups %%zmm" #n ", " #n "*64(%[out])\n"
-#define ALL16(X)	X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
-#define ALL32(X)	ALL16(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) \
-			X(29) X(30) X(31)
+#define ALL16(X)	X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) \
+			X(14) X(15)
+#define ALL32(X)	ALL16(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) \
+			X(27) X(28) X(29) X(30) X(31)
 #define WAIT		"1: mov (%[stop]), %%ecx\n jecxz 1b\n"
 #define OPERANDS	: : [in] "D" (in), [out] "S" (out), [stop] "d" (&stop) : "rcx", "memory"
 
 static void spin_xmm(const uint64_t *in, uint64_t *out)
 {
-	__asm__ volatile(ALL16(LOAD) WAIT ALL16(STORE) OPERANDS, "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
-			 "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+	__asm__ volatile(ALL16(LOAD) WAIT ALL16(STORE) OPERANDS, "xmm0", "xmm1",
+			 "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+			 "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 }
 
 __attribute__((target("avx"))) static void spin_ymm(const uint64_t *in, uint64_t *out)
 {
-	__asm__ volatile(ALL16(YLOAD) WAIT ALL16(YSTORE) "vzeroupper\n" OPERANDS, "xmm0", "xmm1", "xmm2", "xmm3",
-			 "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+	__asm__ volatile(ALL16(YLOAD) WAIT ALL16(YSTORE) "vzeroupper\n" OPERANDS, "xmm0",
+			 "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+			 "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
 			 "xmm15");
 }
 
@@ -80,7 +84,8 @@ static void spin_x87(const uint64_t *in, uint64_t *out)
 		"fistpll 56(%[out])\n fistpll 48(%[out])\n fistpll 40(%[out])\n fistpll 32(%[out])\n"
 		"fistpll 24(%[out])\n fistpll 16(%[out])\n fistpll 8(%[out])\n fistpll 0(%[out])\n"
 		"fnstcw (%[control])\n fninit\n"
-		: : [in] "D" (in), [out] "S" (out), [stop] "d" (&stop), [control] "r" (&control) : "rcx", "memory");
+		: : [in] "D" (in), [out] "S" (out), [stop] "d" (&stop), [control] "r" (&control)
+		: "rcx", "memory");
 	out[8] = control;
 }
 
@@ -110,13 +115,14 @@ struct spin {
 };
 
 static struct spin spins[] = {
-	{ .name = "general registers and flags", .run = spin_general, .lanes = 8, .extra = 0x401, .has_extra = 1,
-	  .mask = 0x401 },
+	{ .name = "general registers and flags", .run = spin_general, .lanes = 8, .extra = 0x401,
+	  .has_extra = 1, .mask = 0x401 },
 	{ .name = "xmm", .run = spin_xmm, .lanes = 32 },
 	{ .name = "ymm", .run = spin_ymm, .lanes = 64, .feature = 1 },
 	{ .name = "zmm and k", .run = spin_zmm, .lanes = 258, .feature = 2 },
 	{ .name = "x87", .run = spin_x87, .lanes = 8, .extra = 0x0c7f, .has_extra = 1, .mask = 0xffff },
-	{ .name = "red zone", .run = spin_red_zone, .lanes = 2, .extra = 0, .has_extra = 1, .mask = ~0ULL },
+	{ .name = "red zone", .run = spin_red_zone, .lanes = 2, .has_extra = 1,
+	  .mask = ~0ULL },
 };
 
 static int available(int feature)
@@ -137,7 +143,8 @@ static void *spin(void *arg)
 /* Modes, in a thread that is blocked. */
 static void *modes(void *arg)
 {
-	unsigned mxcsr = 0x1f80 | 0x6000 | 0x8000 | 0x40;	/* towards zero, flush to zero, denormals are zero */
+	/* towards zero, flush to zero, denormals are zero */
+	unsigned mxcsr = 0x1f80 | 0x6000 | 0x8000 | 0x40;
 
 	_mm_setcsr(mxcsr);
 	fesetround(FE_DOWNWARD);

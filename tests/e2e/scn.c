@@ -6,8 +6,8 @@
 #include <stdarg.h>
 #include <sys/prctl.h>
 
-#define POLL_NS		(10 * MS)
-#define LIMIT_NS	(60000 * MS)
+#define POLL_NS	 (10 * MS)
+#define LIMIT_NS (60000 * MS)
 
 int scn_restores;
 int64_t scn_pause_ms;
@@ -39,10 +39,7 @@ static void sleep_until(int64_t when)
 		;
 }
 
-void scn_sleep_ms(int ms)
-{
-	sleep_until(scn_now() + ms * MS);
-}
+void scn_sleep_ms(int ms) { sleep_until(scn_now() + ms * MS); }
 
 const char *scn_file(const char *name)
 {
@@ -86,7 +83,8 @@ void scn_checkpoint(void)
 		scn_check(scn_now() < limit, "nobody has taken a checkpoint");
 		sleep_until(scn_now() + POLL_NS);
 	}
-	scn_check(sscanf(scn_read_file(scn_file(name)), "%d %lld", &scn_restores, &pause) == 2, "%s", name);
+	scn_check(sscanf(scn_read_file(scn_file(name)), "%d %lld", &scn_restores, &pause) == 2,
+		  "%s", name);
 	scn_pause_ms = pause;
 }
 
@@ -100,10 +98,7 @@ static void __attribute__((noreturn)) end(const char *word, int status, const ch
 	_exit(status);
 }
 
-void scn_pass(void)
-{
-	end("PASS", 0, "");
-}
+void scn_pass(void) { end("PASS", 0, ""); }
 
 void scn_skip(const char *fmt, ...)
 {
@@ -191,7 +186,8 @@ void scn_reap(pid_t pid, int status)
 	scn_check(waitpid(pid, &got, 0) == pid, "waitpid(%d): %s", pid, strerror(errno));
 	if (WIFSIGNALED(got))
 		scn_fail("child %d was ended by signal %d", pid, WTERMSIG(got));
-	scn_check(WEXITSTATUS(got) == status, "child %d exited with %d, not %d", pid, WEXITSTATUS(got), status);
+	scn_check(WEXITSTATUS(got) == status, "child %d exited with %d, not %d", pid,
+		  WEXITSTATUS(got), status);
 }
 
 static unsigned char pattern(size_t i, unsigned seed)

@@ -6,12 +6,12 @@
  *	const char *scn_doc = "what must hold";
  *	int main(void) { ...; scn_checkpoint(); scn_check(x == 1, "x is %d", x); scn_pass(); }
  *
- * It runs under ckpt_launch in a working directory of its own. run.sh checkpoints it while it waits in
- * scn_checkpoint(), kills it, restores it: as the flavor says. The scenario need not know; where
+ * It runs under ckpt_launch in a working directory of its own. run.sh checkpoints it while it waits
+ * in scn_checkpoint(), kills it, restores it: as the flavor says. The scenario need not know; where
  * the truth depends on it (pauses), scn_restores and scn_pause_ms tell.
  *
- * Only one process of the scenario calls scn_checkpoint(). All of these may be called by its children too; one
- * that fails exits with status 1, which the parent should pass on (scn_reap()).
+ * Only one process of the scenario calls scn_checkpoint(). All of these may be called by its
+ * children too; one that fails exits with status 1, which the parent should pass on (scn_reap()).
  */
 #ifndef SCN_H
 #define SCN_H
@@ -32,13 +32,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
-#define MS		1000000LL
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
+#define MS	      1000000LL
 
 /* What the scenario proves, in a line. Defined by the scenario. */
 extern const char *scn_doc;
 
-/* Set by scn_checkpoint(): how often the job was restored during it, and how long all of it took. */
+/*
+ * Set by scn_checkpoint(): how often the job was restored during it, and how long all of it took.
+ */
 extern int scn_restores;
 extern int64_t scn_pause_ms;
 
@@ -51,13 +53,22 @@ void scn_fail(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2
 void scn_skip(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 /* scn_check() - fail, with file, line and the values given, unless @cond. */
-#define scn_check(cond, ...) do { if (!(cond)) scn_fail_at(__FILE__, __LINE__, #cond, __VA_ARGS__); } while (0)
-/* scn_sys() - the value of a call that returns -1 and sets errno when it fails: then the scenario does. */
-#define scn_sys(call) ({ \
-	__typeof__(call) scn_r = (call); \
-	if ((long)scn_r == -1) \
-		scn_fail_at(__FILE__, __LINE__, #call, "%s", strerror(errno)); \
-	scn_r; })
+#define scn_check(cond, ...)                                                                       \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			scn_fail_at(__FILE__, __LINE__, #cond, __VA_ARGS__);                       \
+	} while (0)
+/*
+ * scn_sys() - the value of a call that returns -1 and sets errno when it fails: then the scenario
+ * does.
+ */
+#define scn_sys(call)                                                                              \
+	({                                                                                         \
+		__typeof__(call) scn_r = (call);                                                   \
+		if ((long)scn_r == -1)                                                             \
+			scn_fail_at(__FILE__, __LINE__, #call, "%s", strerror(errno));             \
+		scn_r;                                                                             \
+	})
 void scn_fail_at(const char *file, int line, const char *what, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 4, 5)));
 
@@ -74,7 +85,10 @@ pid_t scn_fork(void);
 /* scn_reap() - wait for @pid; it must have exited with @status. */
 void scn_reap(pid_t pid, int status);
 
-/* scn_fill() / scn_verify() - bytes that depend on @seed and their place; the first wrong offset, -1 none. */
+/*
+ * scn_fill() / scn_verify() - bytes that depend on @seed and their place; the first wrong offset,
+ * -1 none.
+ */
 void scn_fill(void *mem, size_t len, unsigned seed);
 ssize_t scn_verify(const void *mem, size_t len, unsigned seed);
 

@@ -4,7 +4,8 @@
 #include <grp.h>
 #include <sys/prctl.h>
 
-const char *scn_doc = "set*id functions of a program with threads still reach every thread, and ids are as they were";
+const char *scn_doc = "set*id functions of a program with threads still reach every thread, and "
+		      "ids are as they were";
 
 #define THREADS 10
 
@@ -58,9 +59,10 @@ int main(void)
 	scn_checkpoint();
 
 	same_in_all_threads("1001\t1002\t0\t1002", "1001\t1002\t1003\t1002");
-	scn_check(getgroups(10, got) == 3 && got[0] == 12 && got[1] == 34 && got[2] == 56, "groups");
-	scn_check(prctl(PR_GET_SECUREBITS) == before && prctl(PR_GET_KEEPCAPS) == 1, "securebits %x, was %x",
-		  prctl(PR_GET_SECUREBITS), before);
+	scn_check(getgroups(10, got) == 3 && got[0] == 12 && got[1] == 34 && got[2] == 56,
+		  "groups");
+	scn_check(prctl(PR_GET_SECUREBITS) == before && prctl(PR_GET_KEEPCAPS) == 1,
+		  "securebits %x, was %x", prctl(PR_GET_SECUREBITS), before);
 	scn_sys(seteuid(0));
 	same_in_all_threads("1001\t0\t0\t0", "1001\t1002\t1003\t1002");
 	scn_sys(setegid(1003));

@@ -6,7 +6,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-const char *scn_doc = "unix sockets keep data, messages, descriptors in flight, names, options, listeners and connections";
+const char *scn_doc = "unix sockets keep data, messages, descriptors in flight, names, options, "
+		      "listeners and connections";
 
 static struct sockaddr_un address(const char *path)
 {
@@ -36,7 +37,8 @@ static int connected(const char *path, int type)
 
 static void say(int fd, const char *text)
 {
-	scn_check(send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text), "send: %s", strerror(errno));
+	scn_check(send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text), "send: %s",
+		  strerror(errno));
 }
 
 static void hear(int fd, const char *text)
@@ -44,8 +46,8 @@ static void hear(int fd, const char *text)
 	char buf[256] = "";
 	ssize_t n = recv(fd, buf, sizeof(buf) - 1, MSG_DONTWAIT);
 
-	scn_check(n == (ssize_t)strlen(text) && !strcmp(buf, text), "'%s' (%zd, %s), not '%s'", buf, n,
-		  n < 0 ? strerror(errno) : "", text);
+	scn_check(n == (ssize_t)strlen(text) && !strcmp(buf, text), "'%s' (%zd, %s), not '%s'", buf,
+		  n, n < 0 ? strerror(errno) : "", text);
 }
 
 static void nothing_more(int fd)
@@ -64,9 +66,15 @@ static void ended(int fd)
 
 static void send_fd(int sock, int fd, const char *text)
 {
-	union { struct cmsghdr h; char space[CMSG_SPACE(sizeof(int))]; } control = { .space = { 0 } };
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .space = { 0 } };
 	struct iovec iov = { (char *)(uintptr_t)text, strlen(text) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
 
 	control.h.cmsg_level = SOL_SOCKET;
 	control.h.cmsg_type = SCM_RIGHTS;
@@ -77,15 +85,22 @@ static void send_fd(int sock, int fd, const char *text)
 
 static int receive_fd(int sock, const char *text)
 {
-	union { struct cmsghdr h; char space[CMSG_SPACE(sizeof(int))]; } control = { .space = { 0 } };
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .space = { 0 } };
 	char buf[100] = "";
 	struct iovec iov = { buf, sizeof(buf) - 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
 	int fd;
 
 	scn_sys(recvmsg(sock, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
 	scn_check(!strcmp(buf, text), "'%s', not '%s'", buf, text);
-	scn_check(control.h.cmsg_type == SCM_RIGHTS && control.h.cmsg_len == CMSG_LEN(sizeof(int)), "no descriptor");
+	scn_check(control.h.cmsg_type == SCM_RIGHTS && control.h.cmsg_len == CMSG_LEN(sizeof(int)),
+		  "no descriptor");
 	memcpy(&fd, CMSG_DATA(&control.h), sizeof(int));
 	return fd;
 }
@@ -93,7 +108,8 @@ static int receive_fd(int sock, const char *text)
 int main(void)
 {
 	int stream[2], seq[2], dgram[2], half[2], gone[2], flight[2], child[2], inner[2];
-	int listener, pending, established, server, named, client, box, file, fd, v, sndbuf, packets[2];
+	int listener, pending, established, server, named, client, box, file, fd, v, sndbuf,
+		packets[2];
 	struct sockaddr_un a, from;
 	struct ucred cred;
 	struct pollfd p;
@@ -174,8 +190,11 @@ int main(void)
 	hear(stream[1], "onetwo");
 	hear(stream[0], "back");
 	nothing_more(stream[0]);
-	scn_check(fcntl(stream[1], F_GETFL) & O_NONBLOCK && !(fcntl(stream[0], F_GETFL) & O_NONBLOCK), "O_NONBLOCK");
-	scn_check(fcntl(half[0], F_GETFD) & FD_CLOEXEC && !(fcntl(stream[0], F_GETFD) & FD_CLOEXEC), "FD_CLOEXEC");
+	scn_check(fcntl(stream[1], F_GETFL) & O_NONBLOCK &&
+			  !(fcntl(stream[0], F_GETFL) & O_NONBLOCK),
+		  "O_NONBLOCK");
+	scn_check(fcntl(half[0], F_GETFD) & FD_CLOEXEC && !(fcntl(stream[0], F_GETFD) & FD_CLOEXEC),
+		  "FD_CLOEXEC");
 	say(stream[0], "more");
 	hear(stream[1], "more");
 	hear(half[1], "last");
@@ -196,22 +215,27 @@ int main(void)
 	hear(dgram[1], "datagram 2");
 	nothing_more(dgram[1]);
 	len = sizeof(v);
-	scn_check(getsockopt(packets[0], SOL_SOCKET, SO_SNDBUF, &v, &len) == 0 && v == sndbuf, "SO_SNDBUF %d", v);
-	scn_check(getsockopt(packets[1], SOL_SOCKET, SO_PASSCRED, &v, &len) == 0 && v == 1, "SO_PASSCRED %d", v);
+	scn_check(getsockopt(packets[0], SOL_SOCKET, SO_SNDBUF, &v, &len) == 0 && v == sndbuf,
+		  "SO_SNDBUF %d", v);
+	scn_check(getsockopt(packets[1], SOL_SOCKET, SO_PASSCRED, &v, &len) == 0 && v == 1,
+		  "SO_PASSCRED %d", v);
 	scn_check(ioctl(packets[1], FIONREAD, &v) == 0 && v == 150000, "FIONREAD %d", v);
 	for (ssize_t at = 0; at < 150000; at += n) {
 		n = read(packets[1], buf, sizeof(buf));
-		scn_check(n > 0 && !memcmp(buf, want + at, (size_t)n), "content at %zd: %zd", at, n);
+		scn_check(n > 0 && !memcmp(buf, want + at, (size_t)n), "content at %zd: %zd", at,
+			  n);
 	}
 	len = sizeof(cred);
-	scn_check(getsockopt(stream[0], SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.uid == getuid(),
+	scn_check(getsockopt(stream[0], SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+			  cred.uid == getuid(),
 		  "SO_PEERCRED: uid %d", cred.uid);
 
 	fd = receive_fd(flight[1], "a file");
 	scn_check(read(fd, buf, 100) == 4 && !memcmp(buf, "tent", 4), "the file in flight");
 	close(fd);
 	fd = receive_fd(flight[1], "a pipe");
-	scn_check(write(fd, "p", 1) == 1 && read(inner[0], &c, 1) == 1 && c == 'p', "the pipe in flight");
+	scn_check(write(fd, "p", 1) == 1 && read(inner[0], &c, 1) == 1 && c == 'p',
+		  "the pipe in flight");
 	close(fd);
 
 	hear(server, "to the server");
@@ -227,15 +251,21 @@ int main(void)
 	say(fd, "new");
 	close(scn_sys(accept(listener, NULL, NULL)));
 	len = sizeof(a);
-	scn_check(getsockname(listener, (struct sockaddr *)&a, &len) == 0 && !strcmp(a.sun_path, "server"), "name");
+	scn_check(getsockname(listener, (struct sockaddr *)&a, &len) == 0 &&
+			  !strcmp(a.sun_path, "server"),
+		  "name");
 	len = sizeof(a);
-	scn_check(getpeername(established, (struct sockaddr *)&a, &len) == 0 && !strcmp(a.sun_path, "server"), "peer's name");
+	scn_check(getpeername(established, (struct sockaddr *)&a, &len) == 0 &&
+			  !strcmp(a.sun_path, "server"),
+		  "peer's name");
 	len = sizeof(v);
-	scn_check(getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &v, &len) == 0 && v == 1, "SO_ACCEPTCONN");
+	scn_check(getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &v, &len) == 0 && v == 1,
+		  "SO_ACCEPTCONN");
 
 	len = sizeof(from);
 	n = recvfrom(box, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&from, &len);
-	scn_check(n == 5 && !memcmp(buf, "named", 5) && len > 2 && !strcmp(from.sun_path, "sender"), "from: %zd", n);
+	scn_check(n == 5 && !memcmp(buf, "named", 5) && len > 2 && !strcmp(from.sun_path, "sender"),
+		  "from: %zd", n);
 	scn_sys(sendto(box, "reply", 5, 0, (struct sockaddr *)&from, len));
 	hear(named, "reply");
 	hear(box, "anonymous");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scn.h"
 
-const char *scn_doc = "stopped processes stay stopped, with all their threads, until they are continued";
+const char *scn_doc =
+	"stopped processes stay stopped, with all their threads, until they are continued";
 
 static volatile int *counter;
 
@@ -62,18 +63,23 @@ int main(void)
 	kill(pid, SIGSTOP);
 	/* Its parent has been told, and has looked. */
 	scn_sys(waitid(P_PID, (id_t)pid, &si, WSTOPPED));
-	scn_check(si.si_code == CLD_STOPPED && si.si_status == SIGSTOP, "%d %d", si.si_code, si.si_status);
+	scn_check(si.si_code == CLD_STOPPED && si.si_status == SIGSTOP, "%d %d", si.si_code,
+		  si.si_status);
 	stands_still(pid);
 	before = chld;
 
 	scn_checkpoint();
 
 	stands_still(pid);
-	/* That it stops may be reported once more (it had to go on to be saved), but nothing else. */
+	/*
+	 * That it stops may be reported once more (it had to go on to be saved), but nothing
+	 * else.
+	 */
 	si.si_pid = 0;
-	scn_check(waitid(P_PID, (id_t)pid, &si, WSTOPPED | WCONTINUED | WEXITED | WNOHANG) == 0 &&
-		  (si.si_pid == 0 || (si.si_code == CLD_STOPPED && si.si_status == SIGSTOP)),
-		  "the parent is told: %d %d", si.si_code, si.si_status);
+	scn_check(
+		waitid(P_PID, (id_t)pid, &si, WSTOPPED | WCONTINUED | WEXITED | WNOHANG) == 0 &&
+			(si.si_pid == 0 || (si.si_code == CLD_STOPPED && si.si_status == SIGSTOP)),
+		"the parent is told: %d %d", si.si_code, si.si_status);
 	scn_check(chld == before || si.si_pid == pid, "SIGCHLD without cause");
 	before = counter[0];
 	kill(pid, SIGCONT);

@@ -5,7 +5,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-const char *scn_doc = "64 threads keep their ids, names, local storage, masks, stacks, locks and kernel attributes";
+const char *scn_doc = "64 threads keep their ids, names, local storage, masks, stacks, locks and "
+		      "kernel attributes";
 
 #define THREADS 64
 
@@ -21,10 +22,7 @@ static volatile int stop;
 static long counter, counted[THREADS];
 static pid_t tids[THREADS];
 
-static void on_usr1(int sig)
-{
-	(void)sig;
-}
+static void on_usr1(int sig) { (void)sig; }
 
 static void check_thread(int i, pid_t tid, const sigset_t *mask, const stack_t *stack)
 {
@@ -44,15 +42,18 @@ static void check_thread(int i, pid_t tid, const sigset_t *mask, const stack_t *
 	pthread_sigmask(SIG_BLOCK, NULL, &now);
 	scn_check(!memcmp(&now, mask, 8), "mask of thread %d", i);
 	sigaltstack(NULL, &st);
-	scn_check(st.ss_sp == stack->ss_sp && st.ss_size == stack->ss_size && st.ss_flags == stack->ss_flags,
+	scn_check(st.ss_sp == stack->ss_sp && st.ss_size == stack->ss_size &&
+			  st.ss_flags == stack->ss_flags,
 		  "alternate stack of thread %d: %p %zu %d", i, st.ss_sp, st.ss_size, st.ss_flags);
 	errno = 0;
-	scn_check(getpriority(PRIO_PROCESS, 0) == (i % 3 == 0 ? 5 : 0) && !errno, "nice of thread %d is %d", i,
-		  getpriority(PRIO_PROCESS, 0));
-	scn_check(prctl(PR_GET_TIMERSLACK) == 60000 + i, "timer slack %d", prctl(PR_GET_TIMERSLACK));
-	scn_check(sched_getscheduler(0) == (i % 5 == 0 ? SCHED_BATCH : SCHED_OTHER), "policy of thread %d: %d", i,
-		  sched_getscheduler(0));
-	scn_check(sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && (i % 7 || CPU_COUNT(&cpus) == 1),
+	scn_check(getpriority(PRIO_PROCESS, 0) == (i % 3 == 0 ? 5 : 0) && !errno,
+		  "nice of thread %d is %d", i, getpriority(PRIO_PROCESS, 0));
+	scn_check(prctl(PR_GET_TIMERSLACK) == 60000 + i, "timer slack %d",
+		  prctl(PR_GET_TIMERSLACK));
+	scn_check(sched_getscheduler(0) == (i % 5 == 0 ? SCHED_BATCH : SCHED_OTHER),
+		  "policy of thread %d: %d", i, sched_getscheduler(0));
+	scn_check(sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
+			  (i % 7 || CPU_COUNT(&cpus) == 1),
 		  "affinity of thread %d: %d", i, CPU_COUNT(&cpus));
 	scn_check(sched_getcpu() >= 0, "sched_getcpu: %s", strerror(errno));
 }
@@ -83,7 +84,8 @@ static void *worker(void *arg)
 	if (i % 3 == 0)
 		scn_sys(setpriority(PRIO_PROCESS, 0, 5));
 	if (i % 5 == 0)
-		scn_check(sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 }) == 0, "SCHED_BATCH");
+		scn_check(sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 }) == 0,
+			  "SCHED_BATCH");
 	if (i % 7 == 0) {
 		cpu_set_t one;
 
@@ -133,13 +135,10 @@ static void *owner(void *arg)
 	scn_check(pthread_mutex_unlock(&recursive) == EPERM, "not my lock any more");
 	scn_check(pthread_mutex_lock(&errorcheck) == EDEADLK, "locked by myself");
 	scn_check(pthread_mutex_unlock(&errorcheck) == 0, "unlock");
-	return NULL;	/* with the robust one held */
+	return NULL; /* with the robust one held */
 }
 
-static void *nothing(void *arg)
-{
-	return arg;
-}
+static void *nothing(void *arg) { return arg; }
 
 int main(void)
 {
@@ -174,7 +173,8 @@ int main(void)
 	scn_checkpoint();
 
 	scn_check(getpid() == pid && gettid() == pid, "pid %d, was %d", getpid(), pid);
-	scn_check(!strcmp(scn_read_file("/proc/self/comm"), "the main one\n"), "%s", scn_read_file("/proc/self/comm"));
+	scn_check(!strcmp(scn_read_file("/proc/self/comm"), "the main one\n"), "%s",
+		  scn_read_file("/proc/self/comm"));
 	scn_check(pthread_mutex_trylock(&recursive) == EBUSY, "locked");
 	scn_check(pthread_mutex_trylock(&robust) == EBUSY, "locked");
 	scn_check(pthread_mutex_unlock(&errorcheck) == EPERM, "not mine");
@@ -183,13 +183,15 @@ int main(void)
 	pthread_cond_broadcast(&cond);
 	pthread_mutex_unlock(&mutex);
 	pthread_join(o, NULL);
-	scn_check(pthread_mutex_lock(&robust) == EOWNERDEAD, "the owner of a robust lock has ended");
+	scn_check(pthread_mutex_lock(&robust) == EOWNERDEAD,
+		  "the owner of a robust lock has ended");
 	scn_check(pthread_mutex_consistent(&robust) == 0, "consistent");
 	pthread_mutex_unlock(&robust);
 	scn_check(pthread_mutex_lock(&recursive) == 0, "free");
 	stop = 1;
 	for (int i = 0; i < THREADS; i++) {
-		scn_check(pthread_join(t[i], &ret) == 0 && (uintptr_t)ret == (uintptr_t)i * 3, "thread %d", i);
+		scn_check(pthread_join(t[i], &ret) == 0 && (uintptr_t)ret == (uintptr_t)i * 3,
+			  "thread %d", i);
 		sum += counted[i];
 	}
 	scn_check(sum == counter, "%ld counted, %ld in all: a lock was held by two", sum, counter);

@@ -4,10 +4,26 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-const char *scn_doc = "a tree of processes: parents, sessions, groups, zombies, orphans and what each has for itself";
+const char *scn_doc = "a tree of processes: parents, sessions, groups, zombies, orphans and what "
+		      "each has for itself";
 
-enum { ROOT, CHILD, GRANDCHILD, LEADER, IN_SESSION, GROUP, GROUP_MEMBER, DEAD_GROUP, REAPER, ORPHAN, ADOPTED, DAEMON,
-       MANY, MANY_END = MANY + 20, NODES = MANY_END };
+enum {
+	ROOT,
+	CHILD,
+	GRANDCHILD,
+	LEADER,
+	IN_SESSION,
+	GROUP,
+	GROUP_MEMBER,
+	DEAD_GROUP,
+	REAPER,
+	ORPHAN,
+	ADOPTED,
+	DAEMON,
+	MANY,
+	MANY_END = MANY + 20,
+	NODES = MANY_END
+};
 
 struct facts {
 	pid_t pid, ppid, sid, pgid;
@@ -18,10 +34,13 @@ struct facts {
 };
 
 static struct shared {
-	struct { struct facts before; int ready, checked; } node[NODES];
+	struct {
+		struct facts before;
+		int ready, checked;
+	} node[NODES];
 	int go, finish;
 	int chld;
-} *sh;
+} * sh;
 
 static int set(const int *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static void raise_flag(int *p) { __atomic_store_n(p, 1, __ATOMIC_RELEASE); }
@@ -69,12 +88,16 @@ static void compare(int i)
 	scn_check(now.sid == was->sid, "node %d: session %d, was %d", i, now.sid, was->sid);
 	scn_check(now.pgid == was->pgid, "node %d: group %d, was %d", i, now.pgid, was->pgid);
 	scn_check(now.nice == was->nice, "node %d: nice %d, was %d", i, now.nice, was->nice);
-	scn_check(now.pdeathsig == was->pdeathsig, "node %d: pdeathsig %d, was %d", i, now.pdeathsig, was->pdeathsig);
+	scn_check(now.pdeathsig == was->pdeathsig, "node %d: pdeathsig %d, was %d", i,
+		  now.pdeathsig, was->pdeathsig);
 	scn_check(now.subreaper == was->subreaper, "node %d: subreaper %d", i, now.subreaper);
-	scn_check(now.no_new_privs == was->no_new_privs, "node %d: no_new_privs %d", i, now.no_new_privs);
-	scn_check(now.dumpable == was->dumpable, "node %d: dumpable %d, was %d", i, now.dumpable, was->dumpable);
+	scn_check(now.no_new_privs == was->no_new_privs, "node %d: no_new_privs %d", i,
+		  now.no_new_privs);
+	scn_check(now.dumpable == was->dumpable, "node %d: dumpable %d, was %d", i, now.dumpable,
+		  was->dumpable);
 	scn_check(now.mask == was->mask, "node %d: umask %o, was %o", i, now.mask, was->mask);
-	scn_check(!memcmp(&now.nofile, &was->nofile, sizeof(now.nofile)), "node %d: RLIMIT_NOFILE", i);
+	scn_check(!memcmp(&now.nofile, &was->nofile, sizeof(now.nofile)), "node %d: RLIMIT_NOFILE",
+		  i);
 	scn_check(!memcmp(&now.core, &was->core, sizeof(now.core)), "node %d: RLIMIT_CORE", i);
 	scn_check(!memcmp(&now.stack, &was->stack, sizeof(now.stack)), "node %d: RLIMIT_STACK", i);
 	scn_check(!strcmp(now.cwd, was->cwd), "node %d: cwd %s, was %s", i, now.cwd, was->cwd);
@@ -146,10 +169,7 @@ static void leader(void)
 	be(LEADER, &kid, (int[]){ IN_SESSION }, 1);
 }
 
-static void member(void)
-{
-	be(GROUP_MEMBER, NULL, NULL, 0);
-}
+static void member(void) { be(GROUP_MEMBER, NULL, NULL, 0); }
 
 static void group(void)
 {
@@ -228,10 +248,7 @@ static void on_chld(int sig)
 	__atomic_add_fetch(&sh->chld, 1, __ATOMIC_RELAXED);
 }
 
-static void dead_group(void)
-{
-	be(DEAD_GROUP, NULL, NULL, 0);
-}
+static void dead_group(void) { be(DEAD_GROUP, NULL, NULL, 0); }
 
 int main(void)
 {
@@ -267,7 +284,9 @@ int main(void)
 	}
 	await(&sh->node[DEAD_GROUP].ready);
 	kill(leader_zombie, SIGKILL);
-	scn_check(waitpid(leader_zombie, &status, 0) == leader_zombie && WTERMSIG(status) == SIGKILL, "leader");
+	scn_check(waitpid(leader_zombie, &status, 0) == leader_zombie &&
+			  WTERMSIG(status) == SIGKILL,
+		  "leader");
 	for (int i = MANY; i < MANY_END; i++) {
 		kid[i] = scn_sys(fork());
 		if (kid[i] == 0)
@@ -301,7 +320,8 @@ int main(void)
 	for (int i = CHILD; i < NODES; i++)
 		await(&sh->node[i].checked);
 	scn_check(kill(sh->node[DAEMON].before.pid, 0) == 0, "daemon");
-	scn_check(getpgid(sh->node[IN_SESSION].before.pid) == sh->node[IN_SESSION].before.pid, "getpgid");
+	scn_check(getpgid(sh->node[IN_SESSION].before.pid) == sh->node[IN_SESSION].before.pid,
+		  "getpgid");
 	scn_check(kill(-leader_zombie, 0) == 0, "the group without a leader");
 	scn_check(waitpid(zombie, &status, 0) == zombie, "waitpid: %s", strerror(errno));
 	scn_check(WIFEXITED(status) && WEXITSTATUS(status) == 57, "status %x", status);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * victim.c - victim [MB [CHILDREN [WHAT]]] - the program of errors.sh: fills MB of memory, makes the directory `ready`,
- * and works until there is a file `stop`; then it must find all as it was, and be alone with its CHILDREN.
- * WHAT: something that cannot be saved (see odd()).
+ * victim.c - victim [MB [CHILDREN [WHAT]]] - the program of errors.sh: fills MB of memory, makes
+ * the directory `ready`, and works until there is a file `stop`; then it must find all as it was,
+ * and be alone with its CHILDREN. WHAT: something that cannot be saved (see odd()).
  */
 #include "scn.h"
 
@@ -25,13 +25,15 @@ static void work(const char *mem, size_t len)
 	unsigned long turns = 0;
 
 	while (!stop()) {
-		scn_check(len == 0 || scn_verify(mem + turns * 4096 % len, 4096, (unsigned)(turns * 4096 % len)) < 0,
+		scn_check(len == 0 || scn_verify(mem + turns * 4096 % len, 4096,
+						 (unsigned)(turns * 4096 % len)) < 0,
 			  "memory differs");
 		turns++;
 		usleep(2000);
 	}
 	for (size_t at = 0; at < len; at += 4096)
-		scn_check(scn_verify(mem + at, 4096, (unsigned)at) < 0, "memory differs at %zu", at);
+		scn_check(scn_verify(mem + at, 4096, (unsigned)at) < 0, "memory differs at %zu",
+			  at);
 }
 
 /* Things of which there is no description in a checkpoint. */
@@ -43,7 +45,8 @@ static void odd(const char *what)
 
 		scn_check(mem != (void *)-1, "shmat");
 		scn_sys(shmctl(id, IPC_RMID, NULL));
-		scn_sys(munmap(mem + 4096, 4096));	/* a part of a segment cannot be attached again */
+		scn_sys(munmap(mem + 4096,
+			       4096)); /* a part of a segment cannot be attached again */
 	} else if (!strcmp(what, "full")) {
 		struct rlimit r = { 50, 50 };
 
@@ -93,7 +96,7 @@ int main(int argc, char **argv)
 	}
 	if (argc > 3)
 		odd(argv[3]);
-	scn_sys(mkdir("ready", 0755));	/* for which no descriptor is needed */
+	scn_sys(mkdir("ready", 0755)); /* for which no descriptor is needed */
 	work(mem, len);
 	for (int i = 0; i < children && i < 16; i++)
 		if (access("killed", F_OK) < 0)

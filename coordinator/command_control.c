@@ -98,7 +98,8 @@ static void print_result(const struct command *cmd, json_t *reply)
 int command_checkpoint(const struct command *cmd, struct err *err)
 {
 	cleanup_free char *job = NULL;
-	cleanup_close int fd = command_connect(cmd, &job, err);
+	/* Open until we end: as long a container waits for us that would end with the job. */
+	int fd = command_connect(cmd, &job, err);
 	json_t *req, *reply;
 	int r;
 
@@ -126,7 +127,7 @@ int command_checkpoint(const struct command *cmd, struct err *err)
 static int simple(const struct command *cmd, json_t *req, struct err *err)
 {
 	cleanup_free char *job = NULL;
-	cleanup_close int fd = command_connect(cmd, &job, err);
+	int fd = command_connect(cmd, &job, err);	/* open until we end, as above */
 	json_t *reply;
 
 	if (fd < 0) {

@@ -15,6 +15,7 @@
 #define POLL_CHILD_NS		(100 * MS)	/* a child's end that its socket does not tell */
 #define POLL_PARKED_NS		(50 * MS)
 #define POLL_KILL_NS		(2 * MS)
+#define FAREWELL_NS	(300 * MS)	/* for clients that have been answered, to end */
 #define LINGER_NS		(3000 * MS)	/* for clients that are slow to read their last answer */
 
 void server_init(struct coordinator *c)
@@ -135,9 +136,15 @@ static int may_leave(const struct coordinator *c, int64_t now)
 {
 	if (c->state != JOB_OVER || c->cp)
 		return 0;
-	for (size_t i = 0; i < c->nclients; i++)
-		if (conn_pending(&c->clients[i]->conn) && now < c->over_since + LINGER_NS)
+	for (size_t i = 0; i < c->nclients; i++) {
+		const struct client *cl = c->clients[i];
+
+		if (conn_pending(&cl->conn) && now < c->over_since + LINGER_NS)
 			return 0;
+		/* Process 1 of a container ends after us, and with it those who are about to print our answer. */
+		if (!cl->owner && !cl->conn.eof && now < c->over_since + FAREWELL_NS)
+			return 0;
+	}
 	return 1;
 }
 

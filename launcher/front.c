@@ -63,7 +63,8 @@ static void NORETURN end(struct state *s)
 			kill(s->f->job->coordinator, SIGTERM);
 		job_leave(s->f->job, LEAVE_LAST_NS);
 	} else if (s->last) {
-		job_leave(s->f->job, LEAVE_NS);
+		/* Below a container's process 1 it is the same, as that ends when we do. */
+		job_leave(s->f->job, getppid() == 1 ? LEAVE_LAST_NS : LEAVE_NS);
 	}
 	if (code >= 0)
 		_exit(code);

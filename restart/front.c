@@ -310,7 +310,7 @@ int front_run(struct restart *r, int sock, pid_t init)
 	if (f.last)
 		waitpid(r->pager, NULL, 0);
 	if (f.last)
-		job_leave(&r->run, getpid() == 1 ? LEAVE_LAST_NS : LEAVE_NS);
+		job_leave(&r->run, getpid() == 1 || getppid() == 1 ? LEAVE_LAST_NS : LEAVE_NS);
 	/* Its signal was not the program's fault: no "Killed" from the shell. */
 	return f.ask.directory ? (128 + SIGKILL) << 8 : f.status;
 }

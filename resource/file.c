@@ -233,6 +233,20 @@ static int open_flags(const struct rec_desc *rec, const struct rec_file *f)
 	return S_ISLNK(f->mode) ? flags | O_NOFOLLOW : flags & ~O_NOFOLLOW;
 }
 
+/*
+ * The restart's own stream is the same file: a script's log, say, in which the script writes on as well.
+ * Only with its description, and offset, do the two not overwrite each other. Input goes on where it was.
+ */
+static int is_stream(const struct rset *set, const struct rec_desc *rec, const char *path)
+{
+	int fd = rec->std > 0 ? set->std[rec->std] : -1;
+	struct stat here, there;
+
+	return fd >= 0 && (rec->flags & O_ACCMODE) == O_WRONLY &&
+	       (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY && fstat(fd, &here) == 0 &&
+	       stat(path, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
 static int file_open(struct rset *set, struct rdesc *d, struct err *err)
 {
 	const struct rec_file *f = file_rec(set, d, err);
@@ -251,6 +265,8 @@ static int file_open(struct rset *set, struct rdesc *d, struct err *err)
 			*err = why;
 		return -1;
 	}
+	if (is_stream(set, d->rec, path))
+		return rset_std(set, d, err);
 	d->fd = open(path, open_flags(d->rec, f));
 	if (d->fd < 0 && (errno == EPERM || errno == EINVAL))	/* hints that this file system does not take */
 		d->fd = open(path, open_flags(d->rec, f) & ~(O_NOATIME | O_DIRECT));

@@ -235,7 +235,8 @@ static struct std_stream identity(int fd)
 static void test_standard_file(void **state UNUSED)
 {
 	struct fix *f = fix_new();
-	int fd = make(f, "log", "0123456789", O_WRONLY), other = make(f, "other", "abc", O_RDWR | O_APPEND);
+	int fd = make(f, "log", "0123456789", O_WRONLY), other = make(f, "other", "abc", O_RDWR | O_APPEND),
+	    again;
 	cleanup_free char *log = fix_path(f, "log");
 
 	lseek(fd, 10, SEEK_SET);
@@ -246,6 +247,15 @@ static void test_standard_file(void **state UNUSED)
 	fix_restore(f);		/* shorter now: at its end */
 	assert_int_equal(lseek(fix_fd(f, 1), 0, SEEK_CUR), 4);
 	rset_free(&f->rset);
+	again = open(log, O_WRONLY | O_CLOEXEC);	/* the restart's own, too: one offset for both */
+	assert_int_equal(lseek(again, 2, SEEK_SET), 2);
+	f->rset.std[1] = again;
+	fix_must(f, rset_init(&f->rset, &f->image, &f->err));
+	fix_restore(f);
+	assert_int_equal(write(fix_fd(f, 1), "x", 1), 1);
+	assert_int_equal(lseek(again, 0, SEEK_CUR), 3);
+	rset_free(&f->rset);
+	close(again);
 	f->rset.std[1] = other;
 	if (geteuid() != 0) {	/* opened by one who may write it, as sudo's shell does: the restart's own */
 		assert_int_equal(chmod(log, 0), 0);

@@ -11,6 +11,8 @@
 #include "../common/io.h"
 #include "sockopt.h"
 
+#define RAISE		"raise net.ipv4.tcp_rmem or net.core.rmem_max"
+
 enum { SHUT_READ = 1, SHUT_WRITE = 2 };
 
 /* desc.priv: encoded socket_data records. */
@@ -147,15 +149,20 @@ static int check_settled(struct res_set *set, struct desc *d, const struct inet_
 	char local[INET_TEXT], remote[INET_TEXT];
 	int left = 0;
 
-	/* At its end: the FIN counts as a byte. */
-	if (!s->peer || ioctl(d->fd, SIOCOUTQ, &left) < 0 || left <= (s->state != INET_ESTABLISHED))
+	if (!s->stuck)
 		return 0;
-	return res_refuse(
-		set, d, E_LIMIT, err,
-		"%d bytes from %s are on their way to %s, which has no room for them, so that "
-		"they cannot be looked at; raise net.ipv4.tcp_rmem or net.core.rmem_max",
-		left, inet_text(&s->local, local, sizeof(local)),
-		inet_text(&s->remote, remote, sizeof(remote)));
+	ioctl(d->fd, SIOCOUTQ, &left);
+	inet_text(&s->local, local, sizeof(local));
+	inet_text(&s->remote, remote, sizeof(remote));
+	if (!s->peer)
+		return res_refuse(set, d, E_LIMIT, err,
+				  "what %s has sent to %s before it closed has no room there, so "
+				  "that it cannot be looked at; " RAISE,
+				  remote, local);
+	return res_refuse(set, d, E_LIMIT, err,
+			  "%d bytes from %s are on their way to %s, which has no room for them, so "
+			  "that they cannot be looked at; " RAISE,
+			  left, local, remote);
 }
 
 static int check_protocol(struct res_set *set, struct desc *d, const struct inet_sock *s,
@@ -198,6 +205,9 @@ static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 		return 0;
 	if (check_protocol(set, d, s, err) < 0)
 		return -1;
+	if (s->netns != inet_table(set)->socks[0].netns)
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+				  "not all of the job's sockets are of one network namespace");
 	if (is_outside(s) && check_outside(set, d, s, err) < 0)
 		return -1;
 	if (s->listener && check_queued(set, d, s, err) < 0)

@@ -48,7 +48,11 @@ enum {
  * Of either family: one of IPv4 as ::ffff:a.b.c.d, so that both ends of a connection compare.
  * memcmp() does.
  */
-struct inet_addr { uint8_t ip[16]; uint16_t port, pad; };
+struct inet_addr {
+	uint8_t ip[16];
+	uint16_t port, pad;
+	uint32_t scope;			/* interface of a link-local address */
+};
 
 union inet_sockaddr { struct sockaddr any; struct sockaddr_in in; struct sockaddr_in6 in6; };
 
@@ -87,13 +91,18 @@ struct inet_sock {
 	int events;			/* poll() */
 	int backlog;
 	int established;		/* it is or was once */
+	int stuck;			/* what it has sent is not all where it can be looked at */
 	struct inet_addr local, remote;
 	struct inet_sock *peer;		/* the other end, in the job */
 	struct inet_sock *listener;	/* of the job, in whose queue it waits */
 	uint32_t order;			/* there */
 	struct inet_diag other; /* neither: what is known of the other end; state 0: nothing */
 };
-struct inet_table { size_t n; struct inet_sock socks[]; };
+struct inet_table {
+	size_t n, nlisteners;
+	struct inet_sock **listeners;
+	struct inet_sock socks[];	/* by number of the description */
+};
 
 extern const struct res_ops res_inet;
 
@@ -170,8 +179,9 @@ struct inet_restart {
 	int temp;
 	int temp_family, temp_protocol;
 	struct inet_addr temp_addr;
-	size_t n;
-	struct inet_made *made[];
+	size_t n, nlisteners;
+	struct inet_made **by_ino;
+	struct inet_made *made[]; /* listeners first, then what waits in their queues, in order */
 };
 struct inet_restart *inet_restart(struct rset *set);
 

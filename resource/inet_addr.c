@@ -19,6 +19,7 @@ struct inet_addr inet_addr_of(struct bytes b)
 	if (u.any.sa_family == AF_INET6) {
 		memcpy(a.ip, &u.in6.sin6_addr, sizeof(a.ip));
 		a.port = ntohs(u.in6.sin6_port);
+		a.scope = u.in6.sin6_scope_id;
 	} else if (u.any.sa_family == AF_INET) {
 		memcpy(a.ip, mapped, sizeof(mapped));
 		memcpy(a.ip + 12, &u.in.sin_addr, 4);
@@ -69,6 +70,7 @@ socklen_t inet_sockaddr_of(const struct inet_addr *a, int family, union inet_soc
 	if (family == AF_INET6) {
 		memcpy(&ret->in6.sin6_addr, a->ip, 16);
 		ret->in6.sin6_port = htons(a->port);
+		ret->in6.sin6_scope_id = a->scope;
 		return sizeof(ret->in6);
 	}
 	memcpy(&ret->in.sin_addr, a->ip + 12, 4);

@@ -122,20 +122,26 @@ static int start_connect(int fd, int family, const struct inet_addr *to)
 	return connect(fd, &u.any, len);
 }
 
-/* 0, or -1 + errno. Addresses of a connection that has ended may be occupied for a while. */
-static int connect_to(struct rset *set, int fd, int family, const struct inet_addr *to)
+/* Addresses of a connection that has ended may be occupied for a while. 1: try again. */
+static int try_again(struct rset *set, int errnum)
 {
 	const struct timespec nap = { .tv_nsec = NAP_NS };
+
+	if ((errnum != EADDRNOTAVAIL && errnum != EADDRINUSE) ||
+	    io_monotonic_ns() > inet_restart(set)->deadline)
+		return 0;
+	nanosleep(&nap, NULL);
+	return 1;
+}
+
+/* 0, or -1 + errno. */
+static int connect_to(int fd, int family, const struct inet_addr *to)
+{
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	int error;
 
-	while (start_connect(fd, family, to) < 0) {
-		if (errno == EINPROGRESS)
-			break;
-		if (errno != EADDRNOTAVAIL || io_monotonic_ns() > inet_restart(set)->deadline)
-			return -1;
-		nanosleep(&nap, NULL);
-	}
+	if (start_connect(fd, family, to) < 0 && errno != EINPROGRESS)
+		return -1;
 	if (poll(&p, 1, LIMIT_MS) != 1) {
 		errno = ETIMEDOUT;
 		return -1;
@@ -150,7 +156,7 @@ static int connect_to(struct rset *set, int fd, int family, const struct inet_ad
  * one; so it may be shared with connections to elsewhere, even ended ones, as it was. FIXED: by
  * bind(), which ports outside of the system's range need, and kernels before 6.3. ANY: another one.
  */
-enum way { NARROW, FIXED, ANY_PORT, WAYS };
+enum way { NARROW, FIXED, ANY_PORT };
 
 static int take_port(struct rset *set, int fd, int family, const struct inet_addr *from,
 		     enum way way)
@@ -176,7 +182,7 @@ static int connect_in_way(struct rset *set, int fd, int family, const struct ine
 
 	r = take_port(set, fd, family, from, way);
 	if (r == 0)
-		r = connect_to(set, fd, family, to);
+		r = connect_to(fd, family, to);
 	if (way != NARROW || r < 0)
 		return r;
 	inet_set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, late);
@@ -185,32 +191,42 @@ static int connect_in_way(struct rset *set, int fd, int family, const struct ine
 	return name_of(fd).port == from->port ? 0 : -1;
 }
 
-/*
- * A socket like that of @m, connected @from there @to there. @own: it is the program's, with its
- * options, and if it must have another port, that is worth a word.
- */
+/* A socket like that of @m, @own: with its options, connected @from there @to there. -1 + errno. */
+static int client_in_way(struct rset *set, const struct inet_made *m, const struct inet_addr *from,
+			 const struct inet_addr *to, enum way way, int own, struct err *err)
+{
+	int fd = own ? inet_socket(set, m->desc, m->rec, err) : plain(m), e;
+
+	if (fd < 0 || connect_in_way(set, fd, (int)m->rec->family, from, to, way) == 0)
+		return fd;
+	e = errno;
+	close(fd);
+	errno = e;
+	return -1;
+}
+
+/* As above, in whatever way. If the program's own must have another port, that is worth a word. */
 static int client(struct rset *set, const struct inet_made *m, const struct inet_addr *from,
 		  const struct inet_addr *to, int own, struct err *err)
 {
 	char text[INET_TEXT];
-	int why = 0;
+	int fd = -1, why = 0;
 
-	for (enum way way = from->port ? NARROW : ANY_PORT; way < WAYS; way++) {
-		int fd = own ? inet_socket(set, m->desc, m->rec, err) : plain(m);
-
-		if (fd < 0)
-			return own ? -1 : err_set(err, E_LIMIT, errno, "cannot make a socket");
-		if (connect_in_way(set, fd, (int)m->rec->family, from, to, way) == 0) {
-			if (own && way == ANY_PORT)
-				log_warn("the connection from %s has another port now: %s",
-					 inet_text(from, text, sizeof(text)), strerror(why));
-			return fd;
-		}
+	do {
+		for (enum way way = NARROW; from->port && fd < 0 && way < ANY_PORT; way++)
+			fd = client_in_way(set, m, from, to, way, own, err);
 		why = errno;
-		close(fd);
-	}
-	return err_set(err, E_FAILED, why, "cannot connect to %s again",
-		       inet_text(to, text, sizeof(text)));
+	} while (from->port && fd < 0 && own && try_again(set, why));
+	if (fd >= 0)
+		return fd;
+	fd = client_in_way(set, m, from, to, ANY_PORT, own, err);
+	if (fd < 0)
+		return err_set(err, E_FAILED, errno, "cannot connect to %s again",
+			       inet_text(to, text, sizeof(text)));
+	if (own && from->port)
+		log_warn("the connection from %s has another port now: %s",
+			 inet_text(from, text, sizeof(text)), strerror(why));
+	return fd;
 }
 
 /* ---- pairs ---- */
@@ -219,9 +235,8 @@ static int is_listener(const struct rset *set, const struct inet_addr *a)
 {
 	const struct inet_restart *all = set->kind[RES_INET];
 
-	for (size_t i = 0; i < all->n; i++)
-		if (all->made[i]->rec->state == RES_SOCKET_LISTENING &&
-		    inet_addr_covers(&all->made[i]->local, a))
+	for (size_t i = 0; i < all->nlisteners; i++)
+		if (inet_addr_covers(&all->made[i]->local, a))
 			return 1;
 	return 0;
 }
@@ -233,8 +248,9 @@ static int connect_self(struct rset *set, struct inet_made *m, struct err *err)
 		return -1;
 	if (inet_bind(set, m->fd, (int)m->rec->family, &m->local, INET_BIND_SOON) < 0)
 		return inet_bind_error(errno, &m->local, "is connected", err);
-	if (connect_to(set, m->fd, (int)m->rec->family, &m->local) < 0)
-		return err_set(err, E_FAILED, errno, "cannot connect %s to itself",
+	while (connect_to(m->fd, (int)m->rec->family, &m->local) < 0)
+		if (!try_again(set, errno))
+			return err_set(err, E_FAILED, errno, "cannot connect %s to itself",
 			       m->desc->rec->name);
 	return 0;
 }

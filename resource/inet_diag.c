@@ -116,6 +116,7 @@ static int ask(int nl, int family, int protocol, const struct inet_addr *local,
 
 	put_address(local, family, &q.r.id.idiag_sport, q.r.id.idiag_src);
 	put_address(remote, family, &q.r.id.idiag_dport, q.r.id.idiag_dst);
+	q.r.id.idiag_if = local->scope;
 	q.r.id.idiag_cookie[0] = q.r.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 	if (send(nl, &q, sizeof(q), 0) < 0)
 		return -1;

@@ -82,12 +82,12 @@ static void find_pairs(struct inet_table *t, struct inet_sock **sorted)
 
 /* ---- in a queue, closed, or elsewhere ---- */
 
-static struct inet_sock *listener_of(struct inet_table *t, const struct inet_sock *s)
+static struct inet_sock *listener_of(const struct inet_table *t, const struct inet_sock *s)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (t->socks[i].state == INET_LISTEN && t->socks[i].netns == s->netns &&
-		    inet_addr_covers(&t->socks[i].local, &s->remote))
-			return &t->socks[i];
+	for (size_t i = 0; i < t->nlisteners; i++)
+		if (t->listeners[i]->netns == s->netns &&
+		    inet_addr_covers(&t->listeners[i]->local, &s->remote))
+			return t->listeners[i];
 	return NULL;
 }
 
@@ -111,7 +111,7 @@ static void look_elsewhere(struct inet_table *t, struct inet_sock *s, int nl)
 		struct tcp_info info = { .tcpi_state = (uint8_t)s->state };
 		socklen_t len = sizeof(info);
 
-		inet_queue_settle(s, NULL);
+		s->stuck = inet_queue_settle(s, NULL) < 0;
 		getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len);
 		s->state = info.tcpi_state;
 		break;
@@ -174,16 +174,27 @@ struct inet_table *inet_table(struct res_set *set)
 
 	if (t)
 		return t;
-	t = xcalloc(1, sizeof(*t) + set->ndescs * sizeof(t->socks[0]));
+	t = xcalloc(1, sizeof(*t) + set->ndescs * (sizeof(t->socks[0]) + sizeof(t->listeners[0])));
+	t->listeners = (void *)(t->socks + set->ndescs);
 	set->kind[RES_INET] = t;
-	for (size_t i = 0; i < set->ndescs; i++)
-		if (set->descs[i].ops == &res_inet && set->descs[i].std < 0)
-			look(&set->descs[i], &t->socks[t->n++]);
+	for (size_t i = 0; i < set->ndescs; i++) {
+		struct inet_sock *s = &t->socks[t->n];
+
+		if (set->descs[i].ops != &res_inet || set->descs[i].std >= 0)
+			continue;
+		t->n++;
+		look(&set->descs[i], s);
+		if (s->state == INET_LISTEN)
+			t->listeners[t->nlisteners++] = s;
+	}
 	room = xmalloc((t->n + 1) * sizeof(*room));
 	find_pairs(t, room);
-	for (size_t i = 0; i < t->n; i++)
-		if (t->socks[i].peer)
-			inet_queue_settle(&t->socks[i], t->socks[i].peer);
+	for (size_t i = 0; i < t->n; i++) {
+		struct inet_sock *from = t->socks[i].peer;
+
+		if (from)
+			from->stuck = inet_queue_settle(&t->socks[i], from) < 0;
+	}
 	find_others(t);
 	order_clients(t, room);
 	return t;

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -43,17 +43,16 @@ static int unsent(int fd)
 }
 
 /*
- * SO_RCVBUF of an ordinary user ends at net.core.rmem_max, which is small; but who asks to be woken
- * for so much at once is given the room for it, up to net.ipv4.tcp_rmem.
+ * SO_RCVBUF of an ordinary user ends at net.core.rmem_max, which is small; but who asks to be woken for
+ * so much at once is given the room for it, up to net.ipv4.tcp_rmem. That never makes it smaller.
  */
 static void widen(int fd, const struct inet_window *w, int room)
 {
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) < 0) {
+		inet_set_option(fd, SOL_SOCKET, SO_RCVBUF, room);
 		inet_set_option(fd, SOL_SOCKET, SO_BUF_LOCK, w->lock & ~LOCK_RCVBUF);
 		inet_set_option(fd, SOL_SOCKET, SO_RCVLOWAT, room / 2);
 		inet_set_option(fd, SOL_SOCKET, SO_RCVLOWAT, w->low);
-		if (inet_option(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM)
-			inet_set_option(fd, SOL_SOCKET, SO_RCVBUF, room);
 	}
 	inet_set_option(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, room);
 }
@@ -83,11 +82,30 @@ void inet_window_put(int fd, const struct inet_window *w)
 	inet_set_option(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, w->clamp);
 }
 
+/*
+ * The sender may wait for its last acknowledgement, which the receiver likes to put off. So what
+ * counts is that one has received what the other has sent.
+ */
+static int counts_agree(int to, int from)
+{
+	struct tcp_info in = { 0 }, out = { 0 };
+	socklen_t in_len = sizeof(in), out_len = sizeof(out);
+
+	if (inet_option(from, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP ||
+	    getsockopt(to, IPPROTO_TCP, TCP_INFO, &in, &in_len) < 0 ||
+	    getsockopt(from, IPPROTO_TCP, TCP_INFO, &out, &out_len) < 0 || out_len < sizeof(out))
+		return 0;
+	return out.tcpi_bytes_sent && !out.tcpi_notsent_bytes && !out.tcpi_bytes_retrans &&
+	       in.tcpi_bytes_received >= out.tcpi_bytes_sent;
+}
+
 static int arrived(int to, int from)
 {
 	struct pollfd p = { .fd = to, .events = POLLRDHUP };
 
-	return from >= 0 ? unsent(from) == 0 : poll(&p, 1, 0) == 1;
+	if (from < 0)
+		return poll(&p, 1, 0) == 1;
+	return unsent(from) == 0 || counts_agree(to, from);
 }
 
 int inet_window_push(int to, int from)

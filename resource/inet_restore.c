@@ -37,21 +37,32 @@ struct inet_restart *inet_restart(struct rset *set)
 	struct inet_restart *all = set->kind[RES_INET];
 
 	if (!all) {
-		all = xcalloc(1, sizeof(*all) + set->ndescs * sizeof(all->made[0]));
+		all = xcalloc(1, sizeof(*all) + 2 * set->ndescs * sizeof(all->made[0]));
+		all->by_ino = all->made + set->ndescs;
 		all->temp = -1;
 		set->kind[RES_INET] = all;
 	}
 	return all;
 }
 
+static int by_ino(const void *a, const void *b)
+{
+	const struct inet_made *const *x = a, *const *y = b;
+
+	return (*x)->rec->ino < (*y)->rec->ino ? -1 : (*x)->rec->ino > (*y)->rec->ino;
+}
+
 struct inet_made *inet_by_ino(struct rset *set, uint64_t ino)
 {
 	struct inet_restart *all = inet_restart(set);
+	const struct rec_socket rec = { .ino = ino };
+	const struct inet_made key = { .rec = &rec }, *p = &key;
+	struct inet_made **found;
 
-	for (size_t i = 0; ino && i < all->n; i++)
-		if (all->made[i]->rec->ino == ino)
-			return all->made[i];
-	return NULL;
+	if (!ino || !all->n)
+		return NULL;
+	found = bsearch(&p, all->by_ino, all->n, sizeof(*all->by_ino), by_ino);
+	return found ? *found : NULL;
 }
 
 enum tcp_policy inet_policy(const struct rset *set)
@@ -313,16 +324,17 @@ static int each(struct rset *set, int which, step_fn *step, struct err *err)
 	return 0;
 }
 
-/*
- * Those that wait to be accepted, in the order in which they came, before all that is in no order.
- */
-static int by_order(const void *a, const void *b)
+static uint64_t rank(const struct rec_socket *r)
+{
+	if (r->state == RES_SOCKET_LISTENING)
+		return 0;
+	return r->listener ? 1 + (uint64_t)r->order : 2 + (uint64_t)UINT32_MAX + r->desc;
+}
+
+static int by_rank(const void *a, const void *b)
 {
 	const struct inet_made *const *x = a, *const *y = b;
-	uint64_t i =
-		(*x)->rec->listener ? (*x)->rec->order : (uint64_t)UINT32_MAX + (*x)->rec->desc;
-	uint64_t k =
-		(*y)->rec->listener ? (*y)->rec->order : (uint64_t)UINT32_MAX + (*y)->rec->desc;
+	uint64_t i = rank((*x)->rec), k = rank((*y)->rec);
 
 	return i < k ? -1 : i > k;
 }
@@ -345,10 +357,14 @@ static int collect(struct rset *set, struct err *err)
 			return -1;
 		m->local = inet_addr_of(m->rec->local);
 		m->remote = inet_addr_of(m->rec->remote);
+		all->nlisteners += m->rec->state == RES_SOCKET_LISTENING;
+		all->by_ino[all->n] = m;
 		all->made[all->n++] = m;
 	}
-	if (all->n)
-		qsort(all->made, all->n, sizeof(all->made[0]), by_order);
+	if (all->n) {
+		qsort(all->made, all->n, sizeof(all->made[0]), by_rank);
+		qsort(all->by_ino, all->n, sizeof(all->by_ino[0]), by_ino);
+	}
 	return 0;
 }
 

@@ -27,7 +27,10 @@
 #define SO_PASSPIDFD	76
 #endif
 
-/* LAST: see enum sockopt_when. HALF: the kernel doubles what it is given. HINT: no error if it cannot be had. */
+/*
+ * LAST: see enum sockopt_when. HALF: the kernel doubles what it is given. HINT: no error if it
+ * cannot be had.
+ */
 enum { LAST = 1, HALF = 2, HINT = 4 };
 
 static const struct option { int level, name, flags; } options[] = {
@@ -131,7 +134,8 @@ static int get_int(int fd, int level, int name)
 /* TCP sizes its buffers itself until it is told to. */
 static int sized_by_kernel(int fd, int name)
 {
-	int lock = get_int(fd, SOL_SOCKET, SO_BUF_LOCK), domain = get_int(fd, SOL_SOCKET, SO_DOMAIN);
+	int lock = get_int(fd, SOL_SOCKET, SO_BUF_LOCK),
+	    domain = get_int(fd, SOL_SOCKET, SO_DOMAIN);
 
 	if (domain == AF_UNIX || lock < 0)
 		return 0;
@@ -152,7 +156,10 @@ static int has_level(int domain, int protocol, int level)
 	}
 }
 
-/* The filter of a socket: its instructions, malloc'ed; none: *ret_len 0. -1: there is one that cannot be read. */
+/*
+ * The filter of a socket: its instructions, malloc'ed; none: *ret_len 0. -1: there is one that
+ * cannot be read.
+ */
 static int get_filter(int fd, struct sock_filter **ret, size_t *ret_len)
 {
 	socklen_t n = 0;
@@ -177,7 +184,8 @@ int sockopt_check(const struct res_set *set, const struct desc *d, struct err *e
 	size_t n;
 
 	if (get_filter(d->fd, &filter, &n) < 0)
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "a BPF program filters what it receives, which cannot be read");
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+				  "a BPF program filters what it receives, which cannot be read");
 	return 0;
 }
 
@@ -198,28 +206,60 @@ static void save_filter(struct res_set *set, const struct desc *d)
 static int set_filter(int fd, struct bytes value)
 {
 	struct sock_fprog prog = {
-		.len = (unsigned short)(value.len / sizeof(struct sock_filter)), .filter = (void *)value.data,
+		.len = (unsigned short)(value.len / sizeof(struct sock_filter)),
+		.filter = (void *)value.data,
 	};
 
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog));
 }
 
+/* What a new socket has. Asked once for each sort, as a program may have thousands. */
+static struct usual {
+	int domain, type, protocol;
+	struct { socklen_t len; char value[16]; } options[ARRAY_SIZE(options)];
+} usuals[4];
+
+static const struct usual *usual_options(int domain, int type, int protocol)
+{
+	static unsigned int next;
+	struct usual *u = usuals;
+	cleanup_close int fd = -1;
+
+	for (; u < usuals + ARRAY_SIZE(usuals); u++)
+		if (u->domain == domain && u->type == type && u->protocol == protocol)
+			return u;
+	u = &usuals[next++ % ARRAY_SIZE(usuals)];
+	*u = (struct usual){ .domain = domain, .type = type, .protocol = protocol };
+	fd = socket(domain, type | SOCK_CLOEXEC, protocol);
+	for (size_t i = 0; fd >= 0 && i < ARRAY_SIZE(options); i++) {
+		socklen_t len = sizeof(u->options[i].value);
+
+		if (has_level(domain, protocol, options[i].level) &&
+		    getsockopt(fd, options[i].level, options[i].name, u->options[i].value, &len) ==
+			    0)
+			u->options[i].len = len;
+	}
+	return u;
+}
+
 void sockopt_save(struct res_set *set, const struct desc *d)
 {
-	int domain = get_int(d->fd, SOL_SOCKET, SO_DOMAIN), protocol = get_int(d->fd, SOL_SOCKET, SO_PROTOCOL);
-	cleanup_close int fresh = socket(domain, get_int(d->fd, SOL_SOCKET, SO_TYPE) | SOCK_CLOEXEC, protocol);
+	int domain = get_int(d->fd, SOL_SOCKET, SO_DOMAIN);
+	int protocol = get_int(d->fd, SOL_SOCKET, SO_PROTOCOL);
+	const struct usual *u =
+		usual_options(domain, get_int(d->fd, SOL_SOCKET, SO_TYPE), protocol);
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		const struct option *o = &options[i];
-		char now[64], usual[64];
-		socklen_t len = sizeof(now), usual_len = sizeof(usual);
+		char now[64];
+		socklen_t len = sizeof(now);
 
-		if (!has_level(domain, protocol, o->level) || getsockopt(d->fd, o->level, o->name, now, &len) < 0)
+		if (!has_level(domain, protocol, o->level) ||
+		    getsockopt(d->fd, o->level, o->name, now, &len) < 0)
 			continue;
 		if ((o->flags & HALF) && sized_by_kernel(d->fd, o->name))
 			continue;
-		if (fresh >= 0 && getsockopt(fresh, o->level, o->name, usual, &usual_len) == 0 && len == usual_len &&
-		    memcmp(now, usual, len) == 0)
+		if (u->options[i].len == len && memcmp(now, u->options[i].value, len) == 0)
 			continue;
 		rec_put_sockopt(set->recs, &(struct rec_sockopt){
 			.ino = d->st.st_ino,
@@ -245,12 +285,14 @@ static int set_one(int fd, const struct option *o, const struct rec_sockopt *r)
 	memcpy(&half, r->value.data, sizeof(half));
 	half /= 2;
 	/* Above the system's limit only with a privilege. It is a size, not a promise. */
-	if (setsockopt(fd, SOL_SOCKET, o->name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE, &half, sizeof(half)) < 0)
+	if (setsockopt(fd, SOL_SOCKET, o->name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE,
+		       &half, sizeof(half)) < 0)
 		setsockopt(fd, SOL_SOCKET, o->name, &half, sizeof(half));
 	return 0;
 }
 
-int sockopt_restore(const struct rset *set, const struct rdesc *d, int fd, enum sockopt_when when, struct err *err)
+int sockopt_restore(const struct rset *set, const struct rdesc *d, int fd, enum sockopt_when when,
+		    struct err *err)
 {
 	const struct rec_sockopt *r;
 	size_t pos = 0;
@@ -261,13 +303,14 @@ int sockopt_restore(const struct rset *set, const struct rdesc *d, int fd, enum 
 		/* It may drop what is put back into queues. */
 		if (r->level == SOL_SOCKET && r->name == SO_ATTACH_FILTER && when == SOCKOPT_LAST &&
 		    set_filter(fd, r->value) < 0)
-			return err_set(err, err_code_of_errno(errno), errno, "cannot attach the filter of %s again",
-				       d->rec->name);
+			return err_set(err, err_code_of_errno(errno), errno,
+				       "cannot attach the filter of %s again", d->rec->name);
 		if (!o || !(o->flags & LAST) != (when == SOCKOPT_BEFORE_BIND))
 			continue;
 		if (set_one(fd, o, r) < 0 && !(o->flags & HINT))
-			return err_set(err, err_code_of_errno(errno), errno, "cannot set option %u/%u of %s", r->level,
-				       r->name, d->rec->name);
+			return err_set(err, err_code_of_errno(errno), errno,
+				       "cannot set option %u/%u of %s", r->level, r->name,
+				       d->rec->name);
 	}
 	return 0;
 }

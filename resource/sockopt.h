@@ -11,9 +11,16 @@ void sockopt_save(struct res_set *set, const struct desc *d);
 /* sockopt_check() - refuse what cannot be read back: a BPF program. */
 int sockopt_check(const struct res_set *set, const struct desc *d, struct err *err);
 
-/* When an option is set. Sizes of buffers come last: what was in a queue must fit, whatever is said now. */
+/*
+ * When an option is set. Sizes of buffers come last: what was in a queue must fit, whatever is said
+ * now.
+ */
 enum sockopt_when { SOCKOPT_BEFORE_BIND, SOCKOPT_LAST };
-/* sockopt_restore() - those saved for socket @ino, on @fd. E_ACCESS where a privilege is lacking that was there. */
-int sockopt_restore(const struct rset *set, const struct rdesc *d, int fd, enum sockopt_when when, struct err *err);
+/*
+ * sockopt_restore() - those saved for socket @ino, on @fd. E_ACCESS where a privilege is lacking
+ * that was there.
+ */
+int sockopt_restore(const struct rset *set, const struct rdesc *d, int fd, enum sockopt_when when,
+		    struct err *err);
 
 #endif

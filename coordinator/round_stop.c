@@ -187,9 +187,13 @@ static void send_signal(struct rproc *p)
 
 	if (!p->signalled_ns)
 		look_at_call(p);
-	/* The main thread first; if it has ended, the kernel takes the process-wide one. */
+	/*
+	 * The main thread. Only if it has ended the process as a whole, for that has a price: the kernel wakes
+	 * one thread, but any may take the signal. The other one finds nothing, and no handler of ours that
+	 * would put its call right: epoll_wait(2) returns EINTR.
+	 */
 	p->unsignalled = queue_signal(p->host_pid, p->host_pid) != 0;
-	if (p->unsignalled || p->signalled_ns)
+	if (p->unsignalled)
 		p->unsignalled = queue_signal(p->host_pid, 0) != 0;
 	p->signalled_ns = io_monotonic_ns();
 }

@@ -6,18 +6,16 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-const char *scn_doc = "a program in full activity: threads, processes, programs, signals, sleeps and "
-		      "messages at every moment, and none of them notices anything";
+const char *scn_doc =
+	"a program in full activity: threads, processes, programs, signals, sleeps and "
+	"messages at every moment, and none of them notices anything";
 
 /* Each does one thing over and over, and knows what must come out of it. */
 
 static volatile int stop;
 static unsigned turns[16];
 
-static void *identity(void *arg)
-{
-	return arg;
-}
+static void *identity(void *arg) { return arg; }
 
 static void threads(unsigned n)
 {
@@ -153,8 +151,10 @@ static void messages(unsigned n)
 
 			close(s[0]);
 			while (recv(s[1], &size, 4, MSG_WAITALL) == 4) {
-				scn_check(recv(s[1], buf, size, MSG_WAITALL) == (ssize_t)size, "child");
-				scn_check(write(s[1], buf, size) == (ssize_t)size, "child: short write");
+				scn_check(recv(s[1], buf, size, MSG_WAITALL) == (ssize_t)size,
+					  "child");
+				scn_check(write(s[1], buf, size) == (ssize_t)size,
+					  "child: short write");
 			}
 			_exit(0);
 		}
@@ -184,8 +184,8 @@ static void descriptors(unsigned n)
 	close(again);
 }
 
-static void (*const activities[])(unsigned) = { threads, processes, programs, memory,	signals,
-						handlers, sleeps,   polls,    messages };
+static void (*const activities[])(unsigned) = { threads,  processes, programs, memory,	signals,
+						handlers, sleeps,    polls,    messages };
 
 static void *run(void *arg)
 {

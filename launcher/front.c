@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "../common/ask.h"
 #include "../common/fds.h"
@@ -17,6 +18,7 @@
 #include "program.h"
 
 #define LEAVE_NS	4000000LL	/* for the coordinator to tidy up, usually 1 ms */
+#define FAREWELL_NS	100000000L
 #define LEAVE_LAST_NS	500000000LL	/* process 1: what is not done then is not done at all */
 
 struct state {
@@ -66,6 +68,9 @@ static void NORETURN end(struct state *s)
 		/* Below a container's process 1 it is the same, as that ends when we do. */
 		job_leave(s->f->job, getppid() == 1 ? LEAVE_LAST_NS : LEAVE_NS);
 	}
+	/* Who asked for it has ended, and the container's engine shall see that before the container's end. */
+	if (s->ask.directory && (getpid() == 1 || getppid() == 1))
+		nanosleep(&(const struct timespec){ 0, FAREWELL_NS }, NULL);
 	if (code >= 0)
 		_exit(code);
 	keeper_exit_as(s->status);

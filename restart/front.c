@@ -13,6 +13,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "../common/fds.h"
 #include "../common/io.h"
@@ -25,6 +26,7 @@
 
 #define LOOK_MS		200		/* how often to see whether somebody failed */
 #define LEAVE_NS	10000000LL	/* for the coordinator to tidy up, usually 1 ms */
+#define FAREWELL_NS	100000000L
 #define LEAVE_LAST_NS	500000000LL	/* process 1: what is not done then is not done at all */
 
 struct front {
@@ -311,6 +313,9 @@ int front_run(struct restart *r, int sock, pid_t init)
 		waitpid(r->pager, NULL, 0);
 	if (f.last)
 		job_leave(&r->run, getpid() == 1 || getppid() == 1 ? LEAVE_LAST_NS : LEAVE_NS);
+	/* Who asked for it has ended, and the container's engine shall see that before the container's end. */
+	if (f.ask.directory && (getpid() == 1 || getppid() == 1))
+		nanosleep(&(const struct timespec){ 0, FAREWELL_NS }, NULL);
 	/* Its signal was not the program's fault: no "Killed" from the shell. */
 	return f.ask.directory ? (128 + SIGKILL) << 8 : f.status;
 }

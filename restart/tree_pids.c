@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/pids.h"
 #include "sync.h"
 #include "tree_internal.h"
 
@@ -121,9 +122,10 @@ int needs_stand_in(const struct restart *r)
 }
 
 /*
- * The group that the job was started in, a shell's or that of a container's init, has a number from
- * before the job's. Where that cannot be had, our own group takes its place: it is the same to the
- * job as the other was, and signals that are sent to it from outside arrive.
+ * The session and the group that the job was started in, a shell's or that of a container's init, have
+ * numbers from before the job's. Where those cannot be had, the restart's own take their place, or, if a
+ * terminal belongs to the session, one with another number: to the job they are what the others were,
+ * and signals that are sent to the group from outside arrive.
  */
 static int is_outer_group(const struct maker *m, const struct tree_step *s)
 {
@@ -132,16 +134,58 @@ static int is_outer_group(const struct maker *m, const struct tree_step *s)
 
 		if (g->helper == s->pid && g->pgid == s->pid)
 			return s->op == TREE_FORK && s->temp && s->pid < m->r->job->keeper_pid &&
-			       g->sid == m->r->keeper_sid && g->sid == (uint32_t)getsid(0);
+			       g->sid == m->r->keeper_sid;
 	}
 	return 0;
 }
 
+/* Would a stand-in come too late for its own number, or too early for a group's? */
+static int cannot_stand_in(const struct maker *m)
+{
+	const struct restart *r = m->r;
+
+	if (r->keeper_sid > r->job->keeper_pid ||
+	    (!(r->namespaces & CLONE_NEWPID) && r->keeper_sid < PIDS_RESERVED))
+		return 1;
+	for (size_t i = 0; i < r->tree.nsteps; i++)
+		if (is_outer_group(m, &r->tree.steps[i]))
+			return 1;
+	return 0;
+}
+
+static void replace_session(struct restart *r)
+{
+	uint32_t old = r->keeper_sid, new = (uint32_t)getsid(0);
+
+	if (r->has_tty_sid && r->tty_sid == old) {
+		size_t n, at;
+		uint32_t *used = used_pids(r, &n);
+
+		new = r->job->keeper_pid - 1;
+		for (at = n; at-- > 0; )
+			new -= used[at] == new;
+		free(used);
+		r->tty_sid = new;
+	}
+	for (size_t i = 0; i < r->ntasks; i++) {
+		if (r->tasks[i].sid == old)
+			r->tasks[i].sid = new;
+		if (r->tasks[i].pgid == old)
+			r->tasks[i].pgid = new == (uint32_t)getsid(0) ? (uint32_t)getpgrp() : new;
+	}
+	for (size_t i = 0; i < r->tree.ngroups; i++)
+		if (r->tree.groups[i].sid == old)
+			r->tree.groups[i].sid = new;
+	r->keeper_sid = new;
+}
+
 static void join_outer_group(struct maker *m, struct tree_step *s)
 {
+	uint32_t ours = needs_stand_in(m->r) ? m->r->keeper_sid : (uint32_t)getpgrp();
+
 	for (size_t i = 0; i < m->r->ntasks; i++)
 		if (m->r->tasks[i].pgid == s->pid)
-			m->r->tasks[i].pgid = (uint32_t)getpgrp();
+			m->r->tasks[i].pgid = ours;
 	drop_helper(m, s);
 }
 
@@ -152,6 +196,8 @@ int begin_to_ascend(struct maker *m, struct err *err)
 	struct tree_step *s = r->tree.steps;
 	uint32_t first = r->job->keeper_pid, last = first;
 
+	if (needs_stand_in(r) && cannot_stand_in(m))
+		replace_session(r);
 	m->turns = 1 + (uint32_t)needs_stand_in(r) - (r->job->keeper_pid == (uint32_t)getpid());
 	for (size_t i = 0; i < r->tree.nsteps; i++)
 		if (group_is_here(m, &s[i]))

@@ -175,18 +175,26 @@ bwrap_output() { cat "$dir/$id.out"; }
 bwrap_stop() { kill "$(bwrap_pid)"; oci_status >/dev/null; }
 bwrap_drop() { rm -f "$dir/$id".*; }
 
-# the host itself
+# the host itself: /c is $dir/c there
 host_start() {
 	local a args=(); id=host-$1; shift 2
-	for a in "$@"; do args+=("${a/#\/c/$dir/c}"); done
-	for a in "${!args[@]}"; do args[a]=${args[a]/=\/c/=$dir/c}; done
-	{ cd / && PATH=$dir/ckpt:$PATH timeout 30 "${args[@]}" >"$dir/$id.out" 2>&1 </dev/null; echo $? >"$dir/$id.status"; } &
+	for a in "$@"; do
+		case $a in /c) a=$dir/c ;; *=/c) a=${a%/c}$dir/c ;; esac
+		args+=("$a")
+	done
+	{
+		cd / || exit
+		PATH=$dir/ckpt:$PATH "${args[@]}" >"$dir/$id.out" 2>&1 </dev/null &
+		echo $! >"$dir/$id.pid"
+		wait $!
+		echo $? >"$dir/$id.status"
+	} 2>/dev/null &
 }
-host_enter() { PATH=$dir/ckpt:$PATH "$@" | sed "s,^$dir,,"; }
+host_enter() { "$dir/ckpt/$1" "${@:2}" | sed "s,^$dir,,"; }
 host_status() { oci_status; }
 host_output() { cat "$dir/$id.out"; }
-host_stop() { pkill -TERM -P "$(pgrep -P $$ -f "timeout 30 ckpt_restart --checkpoint-dir=$dir/c" | head -n 1)"; oci_status >/dev/null; }
-host_drop() { rm -f "$dir/$id".*; }
+host_stop() { kill "$(cat "$dir/$id.pid")"; oci_status >/dev/null; }
+host_drop() { [ -s "$dir/$id.status" ] || kill -9 "$(cat "$dir/$id.pid")" 2>/dev/null; rm -f "$dir/$id".*; }
 
 # ---- a case ----
 
@@ -199,7 +207,7 @@ until_line() {
 	return 1
 }
 
-fail() { echo "FAIL $*"; bad=1; return 1; }
+fail() { echo "FAIL $*"; bad=$((bad + 1)); return 1; }
 
 # save ENGINE OPTS: runs the program there and checkpoints it into $dir/c; what came last is in $last
 save() {
@@ -285,6 +293,8 @@ for e in $have; do
 	esac
 done
 # From one to the other.
-case $have in *docker*podman*) check docker "" podman ""; check podman "" docker "" ;; esac
+case $have in *docker*podman*) check docker "" podman "" ;; esac
+case $have in *podman*runc*) check podman "" runc "" ;; esac
+case $have in *docker*) check docker "--user 1000:1000" host ""; check host "" docker "" ;; esac
 echo "$passed cases passed in:$have"
-exit $bad
+[ $bad = 0 ]

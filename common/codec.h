@@ -50,6 +50,14 @@ int codec_compress_image(const struct image *raw, int dst, const struct codec *c
 int codec_inflate_image(const struct image *img, int dst, struct err *err);
 
 /*
+ * codec_inflate_some() - write those raw bytes of @img to their places in @dst that stand in a chunk
+ * of which @wanted says 1; it is called by two threads.
+ */
+int codec_inflate_some(const struct image *img, int dst,
+		       int (*wanted)(void *arg, uint64_t raw, uint64_t len), void *arg,
+		       struct err *err);
+
+/*
  * codec_open_image() - image_open(), and if the image is compressed, inflated into memory: so that
  * page data can be read at the offsets the records name. @ret->size and @ret->meta_hash are those
  * of the file on disk (what the manifest lists).

@@ -132,7 +132,12 @@ static int get_chunk(const struct image *img, const struct codec_chunk *c, struc
 	return 0;
 }
 
-struct inflate { const struct image *img; int dst; };
+struct inflate {
+	const struct image *img;
+	int dst;			/* -1: only to be verified */
+	int (*wanted)(void *arg, uint64_t raw, uint64_t len); /* NULL: all are */
+	void *arg;
+};
 
 static int inflate_chunk(void *arg, struct codec_scratch *s, size_t i, struct err *err)
 {
@@ -141,6 +146,8 @@ static int inflate_chunk(void *arg, struct codec_scratch *s, size_t i, struct er
 	const struct codec_chunk *c = &chunk_table(w->img, &n)[i];
 	const void *raw;
 
+	if (w->wanted && !w->wanted(w->arg, c->raw, c->len))
+		return 0;
 	if (get_chunk(w->img, c, s, &raw, err) < 0)
 		return -1;
 	if (w->dst >= 0 && io_pwrite_full(w->dst, raw, c->len, c->raw) < 0)
@@ -149,13 +156,20 @@ static int inflate_chunk(void *arg, struct codec_scratch *s, size_t i, struct er
 	return 0;
 }
 
-static int inflate_all(const struct image *img, int dst, struct err *err)
+int codec_inflate_some(const struct image *img, int dst,
+		       int (*wanted)(void *arg, uint64_t raw, uint64_t len), void *arg,
+		       struct err *err)
 {
-	struct inflate w = { img, dst };
+	struct inflate w = { img, dst, wanted, arg };
 	size_t n;
 
 	chunk_table(img, &n);
 	return codec_each(n, inflate_chunk, &w, err);
+}
+
+static int inflate_all(const struct image *img, int dst, struct err *err)
+{
+	return codec_inflate_some(img, dst, NULL, NULL, err);
 }
 
 /* All records but the chunks one; their lengths were checked by rec_parse(). */

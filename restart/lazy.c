@@ -15,6 +15,7 @@
 #include "../common/io.h"
 #include "build.h"
 #include "extents.h"
+#include "packed.h"
 
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
@@ -168,6 +169,8 @@ int lazy_begin(const struct restart_task *t, struct lazy *ret, struct err *err)
 	if (msg.mode == MEMORY_LOAD && (fd = open_load()) < 0)
 		msg.mode = MEMORY_READ;
 	ret->mode = (enum memory_mode)msg.mode;
+	if (packed_complete(t, ret->mode, err))
+		return -1;
 	if (fd < 0)
 		return tell(r, &msg, NULL, 0, err);
 	ret->uffd = rset_move(&r->rset, fd);

@@ -15,6 +15,7 @@
 #include "../common/codec.h"
 #include "../common/io.h"
 #include "../common/paths.h"
+#include "packed.h"
 
 #define MANIFEST	"checkpoint.img"
 #define FD_BASE_LEAST	64		/* leaves room for what the front opens */
@@ -120,6 +121,7 @@ static int read_tasks(struct restart *r, struct err *err)
 		return err_set(err, E_CORRUPT, 0, "%s/" MANIFEST " lists no process", r->dir);
 	r->tasks = xcalloc(r->ntasks, sizeof(*r->tasks));
 	r->images = xcalloc(r->ntasks, sizeof(*r->images));
+	r->packed = xcalloc(r->ntasks, sizeof(*r->packed));
 	r->ntasks = pos = 0;
 	while ((t = rec_next_task(&r->manifest.recs, &pos)))
 		if (t->pid != r->job->keeper_pid)
@@ -135,12 +137,12 @@ static int open_image(struct restart *r, size_t i, struct err *err)
 	struct image *img = &r->images[i];
 	size_t pos = 0;
 
-	img->fd = -1;
+	img->fd = r->packed[i].fd = -1;
 	if (t->zombie)
 		return 0;
 	if (!t->image[0] || strchr(t->image, '/'))
 		return err_set(err, E_CORRUPT, 0, "process %u (%s) has no image", t->pid, t->comm);
-	if (codec_open_image(r->dir_fd, t->image, img, err)) {
+	if (packed_open(r, i, err)) {
 		img->fd = -1;
 		if (err->code == E_NO_CHECKPOINT)
 			return err_set(err, E_CORRUPT, 0, "%s/%s is missing", r->dir, t->image);
@@ -229,7 +231,8 @@ int load_fd_base(struct restart *r, struct err *err)
 		setrlimit(RLIMIT_NOFILE, &lim);
 	}
 	for (size_t i = 0; i < r->ntasks; i++)
-		if (move_up(&r->images[i].fd, r->fd_base, err))
+		if (move_up(&r->images[i].fd, r->fd_base, err) ||
+		    move_up(&r->packed[i].fd, r->fd_base, err))
 			return -1;
 	return move_up(&r->manifest.fd, r->fd_base, err) || move_up(&r->dir_fd, r->fd_base, err);
 }

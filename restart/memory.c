@@ -25,12 +25,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "../common/agent.h"
+#include "../common/codec.h"
 #include "../common/io.h"
 #include "../common/proc.h"
 #include "../resource/object.h"
 #include "../resource/sysv.h"
 #include "build.h"
 #include "extents.h"
+#include "packed.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -40,16 +42,30 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-struct peek { uint64_t addr; unsigned char *buf; size_t len, got; int fd; };
+struct peek { uint64_t addr; unsigned char *buf; size_t len, got; struct codec_reader *reader; };
 
 static void peek_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 {
 	struct peek *p = arg;
 	uint64_t from = MAX(addr, p->addr), to = MIN(addr + len, p->addr + p->len);
 
-	if (from < to && io_pread_full(p->fd, p->buf + (from - p->addr), to - from,
-				       (off_t)(offset + from - addr)) > 0)
+	if (from < to && codec_read(p->reader, p->buf + (from - p->addr), to - from,
+				    offset + from - addr, NULL) == 0)
 		p->got += to - from;
+}
+
+/* Of the image last asked for: inflating is not cheap. */
+static struct codec_reader *peek_reader(const struct image *source)
+{
+	static const struct image *image;
+	static struct codec_reader *reader;
+
+	if (image == source)
+		return reader;
+	codec_reader_free(reader);
+	image = source;
+	reader = codec_reader_new(source);
+	return reader;
 }
 
 size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf, size_t len)
@@ -60,10 +76,11 @@ size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf
 	memset(buf, 0, len);
 	while ((a = rec_next_area(&t->image->recs, &pos)) != NULL) {
 		const struct image *img = restart_image(t, a->image);
-		struct peek p = { addr, buf, len, 0, img ? img->fd : -1 };
+		struct peek p = { addr, buf, len, 0, NULL };
 
 		if (addr < a->start || addr + len > a->end || !img)
 			continue;
+		p.reader = peek_reader(packed_source(t->r, img));
 		extents_runs(img, a, peek_run, &p);
 		return p.got;
 	}

@@ -17,6 +17,7 @@
 #include "../common/io.h"
 #include "../common/keeper.h"
 #include "../common/loading.h"
+#include "packed.h"
 #include "sync.h"
 
 #define LOOK_MS		100		/* how often to see whether the restart was given up */
@@ -385,8 +386,12 @@ static void take_images(struct pager *g)
 		g->expected += r->tasks[i].pid != r->job->keeper_pid;
 		g->images[i] = (struct pimage){
 			.img = &r->images[i], .x = extents_of(&r->images[i]), .task = (uint32_t)i,
+			.source = packed_source(r, &r->images[i]),
 		};
 		g->images[i].state = xcalloc(g->images[i].x->n + 1, 1);
+		for (size_t e = 0; e < g->images[i].x->n; e++)
+			if (packed_verified(r, i, e))
+				g->images[i].state[e] = EXTENT_GOOD;
 	}
 }
 
@@ -398,7 +403,7 @@ static void keep_only_ours(struct pager *g)
 
 	for (size_t i = 0; i < g->nimages; i++)
 		if (g->images[i].x)
-			keep[n++] = g->images[i].img->fd;
+			keep[n++] = g->images[i].source->fd;
 	keep[n++] = g->sock;
 	keep[n++] = g->init_fd;
 	keep[n++] = g->run_dir_fd;

@@ -27,6 +27,7 @@
 /* An image, and what is known of its extents. */
 struct pimage {
 	const struct image *img;
+	const struct image *source;	/* where its page data is read: @img, or the compressed file */
 	const struct extents *x;
 	unsigned char *state;		/* of x->e[i]; enum pstate, only ever raised */
 	uint32_t task;			/* index of the process it belongs to */

@@ -23,7 +23,7 @@
 static int read_extent(struct ploader *l, const struct pimage *image, const struct image_extent *e,
 		       struct err *err)
 {
-	const struct image *img = image->img;
+	const struct image *img = image->source;
 	ssize_t n;
 
 	if (e->len > EXTENT_MOST)

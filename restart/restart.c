@@ -34,6 +34,7 @@
 #include "../common/paths.h"
 #include "../resource/object.h"
 #include "lazy.h"
+#include "packed.h"
 #include "pager.h"
 #include "sync.h"
 
@@ -77,9 +78,9 @@ static int load(struct restart *r, struct err *err)
 	r->rset.arg = r;
 	r->rset.own_net = (r->o.namespaces & CLONE_NEWNET) != 0;
 	r->rset.tcp = r->o.tcp;
-	r->memory_mode = lazy_wanted(r);
 	r->thp_always = lazy_thp_always();
-	return rset_init(&r->rset, &r->manifest, err);
+	r->memory_mode = lazy_wanted(r);
+	return packed_inflate(r, err) || rset_init(&r->rset, &r->manifest, err);
 }
 
 /*

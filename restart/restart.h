@@ -59,6 +59,8 @@ struct restart {
 	const struct rec_job *job;
 	struct rec_task *tasks;		/* from the manifest, in its order */
 	struct image *images;		/* of tasks[i]; .fd == -1 for a zombie */
+	struct image *packed;		/* images[i] is compressed: the file; else .fd == -1; packed.h */
+	unsigned char **left;		/* extents of images[i] that only packed[i] has */
 	size_t ntasks;
 	struct tree_plan tree;
 	uint32_t keeper_sid;		/* session of the keeper, 0: began outside */

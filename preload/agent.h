@@ -170,7 +170,11 @@ struct save {
 	unsigned char *buffer;		/* SAVE_CHUNK bytes */
 	unsigned char *mincore;		/* SAVE_CHUNK / PAGE_SIZE bytes */
 };
-#define SAVE_CHUNK	(1UL << 20)
+/*
+ * Hashed, then written, and so also the longest extent: it is to be in the processor's cache still
+ * when it is written; and who touches a page after a restart waits until all of its extent was read.
+ */
+#define SAVE_CHUNK	(256UL << 10)
 HIDDEN int save_area(struct save *s, const struct agent_area *a);
 HIDDEN int save_flush(struct save *s);
 

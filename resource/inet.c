@@ -135,7 +135,8 @@ static int check_ulp(struct res_set *set, struct desc *d, const struct inet_sock
 	char name[32] = "";
 	socklen_t len = sizeof(name) - 1;
 
-	if (!s->peer || getsockopt(d->fd, IPPROTO_TCP, TCP_ULP, name, &len) < 0 || !name[0])
+	if (!s->peer || getsockopt(d->fd, IPPROTO_TCP, TCP_ULP, name, &len) < 0 || !name[0] ||
+	    strcmp(name, "mptcp") == 0)
 		return 0;
 	return res_refuse(set, d, E_UNSUPPORTED_FD, err,
 			  "it is a connection that the kernel encrypts (%s); let the program do "

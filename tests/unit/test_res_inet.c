@@ -12,6 +12,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP	262
+#endif
 #define BIG	(3 << 20)
 
 union addr { struct sockaddr any; struct sockaddr_in in; struct sockaddr_in6 in6; };
@@ -502,6 +505,44 @@ static void test_connecting(void **state UNUSED)
 	fix_free(f);
 }
 
+/* Go makes its listeners so. A client that does not know it gets plain TCP. */
+static void test_mptcp(void **state UNUSED)
+{
+	for (int plain = 0; plain < 2; plain++) {
+		struct fix *f = fix_new();
+		int l = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP), c, s;
+		union addr a = loopback(AF_INET);
+
+		if (l < 0) {
+			fix_free(f);
+			skip();
+		}
+		c = socket(AF_INET, SOCK_STREAM, plain ? IPPROTO_TCP : IPPROTO_MPTCP);
+		assert_int_equal(bind(l, &a.any, sizeof(a)), 0);
+		assert_int_equal(listen(l, 5), 0);
+		a = name(l, 0);
+		assert_int_equal(connect(c, &a.any, sizeof(a)), 0);
+		s = accept(l, NULL, NULL);
+		send(c, "hello", 5, 0);
+		usleep(20000);
+		fix_add(f, l), fix_add(f, c), fix_add(f, s);
+		fix_save(f);
+		close(c), close(s), close(l);
+		usleep(20000);
+		fix_restore(f);
+		usleep(20000);
+		expect(fix_fd(f, s), "hello");
+		assert_int_equal(send(fix_fd(f, s), "back", 4, 0), 4);
+		usleep(20000);
+		expect(fix_fd(f, c), "back");
+		c = client(AF_INET, fix_fd(f, l));
+		s = accept(fix_fd(f, l), NULL, NULL);
+		expect_live(c, s);
+		drop(c), drop(s);
+		fix_free(f);
+	}
+}
+
 static void test_urgent(void **state UNUSED)
 {
 	struct fix *f = fix_new();
@@ -750,6 +791,7 @@ int main(void)
 		cmocka_unit_test(test_queued),
 		cmocka_unit_test(test_outside),
 		cmocka_unit_test(test_connecting),
+		cmocka_unit_test(test_mptcp),
 		cmocka_unit_test(test_urgent),
 		cmocka_unit_test(test_self),
 		cmocka_unit_test(test_many),

@@ -173,7 +173,7 @@ static void messages(unsigned n)
 	scn_check(scn_verify(buf, len, n) < 0, "message %u", n);
 }
 
-/* The smallest number that is free: whoever has one more for a moment would be seen. In a process of its own. */
+/* The smallest number that is free: a descriptor of somebody else's would be seen. */
 static void descriptors(unsigned n)
 {
 	int fd = scn_sys(open("/dev/null", O_RDONLY | O_CLOEXEC)), again;

@@ -414,13 +414,13 @@ static void stopping_tells_the_launcher(void **state)
 	msg = answer(f, f->owner);
 	assert_string_equal(json_string_value(json_object_get(msg, "event")), "checkpointed");
 	json_decref(msg);
+	close(fd);				/* it waits for who still listens to it */
 	waitpid(f->keeper, NULL, 0);		/* its children are gone, so is it */
 	close(f->owner);
 	f->owner = -1;
 	steps(f, 200);
 	assert_int_equal(f->c.state, JOB_OVER);
 	assert_int_equal(server_step(&f->c, 0), 0);
-	close(fd);
 }
 
 /* What is committed is committed: the job must not run on beside its own checkpoint. */

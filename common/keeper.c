@@ -113,7 +113,7 @@ void keeper_stop_self(int sig)
 void keeper_exit_as(int status)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
-	const struct rlimit none = { 0, 0 };
+	const struct rlimit none = { 1, 1 };	/* not 0: core_pattern's program would be run all the same */
 	sigset_t set;
 	int sig;
 
@@ -121,8 +121,8 @@ void keeper_exit_as(int status)
 		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 125);
 	sig = WTERMSIG(status);
 	/* The program has dumped its core; one of ours beside it, or over it, would help nobody. */
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_DUMPABLE, 0);
+	if (sig != SIGKILL && setrlimit(RLIMIT_CORE, &none))
+		prctl(PR_SET_DUMPABLE, 0);	/* a zombie's status cannot be read by its user then */
 	sigemptyset(&set);
 	sigaddset(&set, sig);
 	sigaction(sig, &dfl, NULL);

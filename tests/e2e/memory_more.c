@@ -81,12 +81,8 @@ int main(void)
 	sparse = map_at(NULL, 64 * GB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE);
 	for (size_t i = 0; i < 64; i++)
 		sparse[i * GB + i * PAGE] = (char)(i + 1);
-	/* A stack that grows by itself, with room below. */
+	/* A stack that grows by itself, with room below, which the kernel is to give to nobody else. */
 	stack = map_at(NULL, 64 << 20, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE);
-	scn_sys(munmap(stack, 64 << 20));
-	stack = map_at(stack + (63 << 20), 1 << 20, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_GROWSDOWN | MAP_FIXED_NOREPLACE);
-	stack[100] = 's';
 	locked = map_at(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	memset(locked, 'l', 16 * PAGE);
 	scn_sys(mlock(locked, 16 * PAGE));
@@ -106,6 +102,10 @@ int main(void)
 	/* Shared with a child, which has moved it to another address. */
 	own = map_at(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
 	scn_fill(own, 8 * PAGE, 1);
+	scn_sys(munmap(stack, 64 << 20));
+	stack = map_at(stack + (63 << 20), 1 << 20, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_GROWSDOWN | MAP_FIXED_NOREPLACE);
+	stack[100] = 's';
 	scn_sys(pipe(p1));
 	scn_sys(pipe(p2));
 	pid = scn_fork();

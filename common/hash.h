@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hash.h - XXH3-64 at the width that this processor has: for who has gigabytes of page data to verify,
- * where the baseline SSE2 would take longer than reading them. Context: HOST.
+ * hash.h - XXH3-64 at the width that this processor has: for who has gigabytes of page data to
+ * verify, where the baseline SSE2 would take longer than reading them. Context: HOST.
  */
 #ifndef CKPT_COMMON_HASH_H
 #define CKPT_COMMON_HASH_H

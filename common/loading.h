@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * loading.h - the sign that a restored job's memory is still being read: a locked file in its run
- * directory. A checkpoint waits for it to go, and so does ckpt_command --wait. It is locked, so that
- * one that was left behind means nothing. Context: HOST.
+ * directory. A checkpoint waits for it to go, and so does ckpt_command --wait. It is locked, so
+ * that one that was left behind means nothing. Context: HOST.
  */
 #ifndef CKPT_LOADING_H
 #define CKPT_LOADING_H

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * extents.h - where the pages of an area stand in an image: the extents of each image, by address.
- * Context: HOST. The list of an image is made when it is first asked for: not by two threads at once.
+ * Context: HOST. The list of an image is made when it is first asked for: not by two threads at
+ * once.
  */
 #ifndef CKPT_EXTENTS_H
 #define CKPT_EXTENTS_H
 
 #include "../common/image.h"
 
-/* Ascending, one for each image that was asked for: areas of other images refer to them by address. */
+/*
+ * Ascending, one for each image that was asked for: areas of other images refer to them by
+ * address.
+ */
 struct extents {
 	const struct image *img;
 	struct image_extent *e;

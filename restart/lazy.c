@@ -68,7 +68,8 @@ enum memory_mode lazy_wanted(const struct restart *r)
 int lazy_area(const struct restart_task *t, enum memory_mode mode, const struct rec_area *a)
 {
 	int huge = a->vmflags & AREA_VM_HUGEPAGE ||
-		   (t->r->thp_always && !(a->vmflags & AREA_VM_NOHUGEPAGE) && !t->process->thp_disable);
+		   (t->r->thp_always && !(a->vmflags & AREA_VM_NOHUGEPAGE) &&
+		    !t->process->thp_disable);
 
 	/* Locked memory has to be there; a child must not get what is wiped on fork. */
 	if (mode == MEMORY_READ || a->kind != AREA_KIND_ANON ||
@@ -93,7 +94,8 @@ static int has_lazy_area(const struct restart_task *t, int mode)
 
 int lazy_thp_always(void)
 {
-	cleanup_free char *s = io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", NULL);
+	cleanup_free char *s =
+		io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", NULL);
 
 	return s && strstr(s, "[always]");
 }
@@ -135,7 +137,10 @@ static int open_lazy(void)
 				  UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP);
 }
 
-/* While nobody runs, a descriptor that anybody may have will do. Kernels before 5.11 know no flag. */
+/*
+ * While nobody runs, a descriptor that anybody may have will do. Kernels before 5.11 know no
+ * flag.
+ */
 static int open_load(void)
 {
 	int fd = agree(new_uffd(UFFD_USER_MODE_ONLY), 0);
@@ -163,7 +168,10 @@ int lazy_begin(const struct restart_task *t, struct lazy *ret, struct err *err)
 	*ret = (struct lazy){ .mode = MEMORY_READ, .uffd = -1, .answer_fd = -1 };
 	if (!has_lazy_area(t, r->memory_mode))
 		msg.mode = MEMORY_READ;
-	/* Should the pager die, the program must not run on: only a pid namespace ends as a whole. */
+	/*
+	 * Should the pager die, the program must not run on: only a pid namespace ends as a
+	 * whole.
+	 */
 	if (msg.mode == MEMORY_LAZY && (!msg.contained || (fd = open_lazy()) < 0))
 		msg.mode = MEMORY_LOAD;
 	if (msg.mode == MEMORY_LOAD && (fd = open_load()) < 0)
@@ -221,8 +229,8 @@ static void join(struct lazy_spans *l)
 }
 
 /*
- * A thread that ends with a lock held: the kernel walks the list when it can no longer wait, and takes
- * a page that is not there for the end of the list.
+ * A thread that ends with a lock held: the kernel walks the list when it can no longer wait, and
+ * takes a page that is not there for the end of the list.
  */
 static void robust_list(const struct restart_task *t, const struct rec_thread *rec,
 			struct lazy_spans *l)
@@ -234,7 +242,8 @@ static void robust_list(const struct restart_task *t, const struct rec_thread *r
 	if (!rec->robust_list || memory_peek(t, rec->robust_list, &head, sizeof(head)))
 		return;
 	if (head.pending & ~1UL)
-		add(l, (head.pending & ~1UL) + head.offset, (head.pending & ~1UL) + head.offset + 4);
+		add(l, (head.pending & ~1UL) + head.offset,
+		    (head.pending & ~1UL) + head.offset + 4);
 	entry = head.next & ~1UL;
 	for (int i = 0; i < ROBUST_MAX && entry && entry != rec->robust_list; i++) {
 		add(l, entry, entry + sizeof(entry));
@@ -270,7 +279,10 @@ void lazy_first(const struct restart_task *t, struct lazy_spans *ret)
 		uint64_t low = MIN(rec->stack, MIN(rec->rec, rec->uc));
 		uint64_t high = MAX(rec->stack, MAX(rec->rec, rec->uc)) + FRAME;
 
-		/* Usually one behind the other; but the handler may have run on a stack of its own. */
+		/*
+		 * Usually one behind the other; but the handler may have run on a stack of its
+		 * own.
+		 */
 		if (high - low < 8 * FRAME)
 			add(ret, low - PAGE_SIZE, high);
 		else

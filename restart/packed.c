@@ -28,7 +28,8 @@ int packed_open(struct restart *r, size_t i, struct err *err)
 
 static size_t index_of(const struct restart *r, const struct image *img)
 {
-	return img >= r->images && img < r->images + r->ntasks ? (size_t)(img - r->images) : r->ntasks;
+	return img >= r->images && img < r->images + r->ntasks ? (size_t)(img - r->images)
+							       : r->ntasks;
 }
 
 const struct image *packed_source(const struct restart *r, const struct image *img)
@@ -53,7 +54,8 @@ static unsigned char *left_to_pager(const struct restart_task *t, enum memory_mo
 		while ((a = rec_next_area(&t->image->recs, &pos))) {
 			if (lazy_area(t, mode, a) != lazy)
 				continue;
-			for (size_t i = extents_first(x, a->start); i < x->n && x->e[i].addr < a->end; i++)
+			for (size_t i = extents_first(x, a->start);
+			     i < x->n && x->e[i].addr < a->end; i++)
 				left[i] = (unsigned char)lazy;
 		}
 	}
@@ -137,7 +139,8 @@ int packed_complete(const struct restart_task *t, enum memory_mode mode, struct 
 	struct codec_reader *reader;
 	int ret = 0;
 
-	if (i == t->r->ntasks || t->r->packed[i].fd < 0 || mode == (enum memory_mode)t->r->memory_mode)
+	if (i == t->r->ntasks || t->r->packed[i].fd < 0 ||
+	    mode == (enum memory_mode)t->r->memory_mode)
 		return 0;
 	left = left_to_pager(t, mode);
 	reader = codec_reader_new(&t->r->packed[i]);

@@ -2,15 +2,16 @@
 /*
  * pager_internal.h - what the parts of the pager share.
  *
- *   pager.c        the process: start, guard, end; what to do next, and when all is ready
+ *   pager.c        the process: start, guard, end; when all is ready
+ *   pager_hear.c   what the processes of the job say, and what has to be done then
  *   pager_serve.c  one process' userfaultfd: faults, events, copying
  *   pager_load.c   extents read and verified; the workers that do so in the background
  *
- * Threads: the server (the main one) is the only one that reads userfaultfds and that adds or removes
- * processes; workers load and copy. Locks, taken in this order:
- *   pproc.gate	read: between looking at a table and copying by it; write: reading events, which tell
- *		that the process changed its address space, until the table says so too. A copy in
- *		between would bring back what the program has just thrown away.
+ * Threads: the server (the main one) is the only one that reads userfaultfds and that adds or
+ * removes processes; workers load and copy. Locks, taken in this order:
+ *   pproc.gate	read: between looking at a table and copying by it; write: reading events, which
+ *		tell that the process changed its address space, until the table says so too.
+ *		A copy in between would bring back what the program has just thrown away.
  *   pager.lock	the list of processes, their flags, what is handed out
  *   pproc.m	the table
  * Context: HOST.
@@ -27,7 +28,7 @@
 /* An image, and what is known of its extents. */
 struct pimage {
 	const struct image *img;
-	const struct image *source;	/* where its page data is read: @img, or the compressed file */
+	const struct image *source;	/* of its page data: @img, or the compressed file */
 	const struct extents *x;
 	unsigned char *state;		/* of x->e[i]; enum pstate, only ever raised */
 	uint32_t task;			/* index of the process it belongs to */
@@ -45,6 +46,7 @@ struct pproc {
 	int gone;			/* it has ended or executed another program */
 	int over;			/* nothing is left to do: to be closed by the server */
 	int users;			/* workers that hold a pointer to it */
+	int64_t starving_since;		/* CLOCK_MONOTONIC, when there was no memory for it; 0 not */
 	int answer_fd;			/* MEMORY_LOAD: it waits for a byte; -1 none */
 	struct ranges table;		/* all that is still to come */
 	struct ranges first;		/* of that, what comes before the program starts */
@@ -70,7 +72,6 @@ struct pager {
 	pthread_cond_t work;		/* there may be something to do for a worker */
 	struct pproc *procs;
 	size_t expected, heard;		/* processes that are restored; that have said how */
-	int uncontained;		/* of those, what cannot be ended as a whole later on */
 	struct pextent *wanted;		/* to be verified before the program starts */
 	size_t nwanted, capwanted, next_wanted;
 	size_t next_image, next_extent;	/* all others, afterwards */
@@ -93,8 +94,16 @@ void pager_fail(struct pager *g, const struct err *err) NORETURN;
 /* pager_wake() - the server shall look whether something is ready or over. */
 void pager_wake(struct pager *g);
 
+/* pager_hear.c */
+/* pager_take_images() - first of all. */
+void pager_take_images(struct pager *g);
+/* pager_hear() - a message is there. 0: one that should have come will not. */
+int pager_hear(struct pager *g);
+
 /* pager_load.c */
-/* pager_extent() - its bytes, verified, valid until the next call with @l. Fails by pager_fail(). */
+/*
+ * pager_extent() - its bytes, verified, valid until the next call with @l. Fails by pager_fail().
+ */
 const unsigned char *pager_extent(struct pager *g, struct ploader *l, struct pimage *image,
 				  const struct image_extent *e);
 /* pager_workers() - start them. */
@@ -102,8 +111,8 @@ int pager_workers(struct pager *g, struct err *err);
 
 /* pager_serve.c */
 /*
- * pager_copy() - give @p what is still to come of @r. @data: r->extent's bytes. @first: the part around
- * this address before the rest; 0 none.
+ * pager_copy() - give @p what is still to come of @r. @data: r->extent's bytes. @first: the part
+ * around this address before the rest; 0 none.
  * Return: 1 done; 0 not all of it: the process is changing its address space, try later.
  */
 int pager_copy(struct pager *g, struct pproc *p, const struct range *r, const unsigned char *data,

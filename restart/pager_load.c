@@ -60,9 +60,10 @@ const unsigned char *pager_extent(struct pager *g, struct ploader *l, struct pim
 		pager_fail(g, &err);
 	l->image = image;
 	if (e->hash && hash_bytes(l->buf, e->len) != e->hash) {
-		err_set(&err, E_CORRUPT, 0, "%s: damaged: the checksum of %" PRIu64 " bytes at offset "
-			"%" PRIu64 " (0x%" PRIx64 ") differs", image->img->name, e->len, e->offset,
-			e->addr);
+		err_set(&err, E_CORRUPT, 0,
+			"%s: damaged: the checksum of %" PRIu64 " bytes at offset "
+			"%" PRIu64 " (0x%" PRIx64 ") differs",
+			image->img->name, e->len, e->offset, e->addr);
 		pager_fail(g, &err);
 	}
 	l->extent = e;
@@ -142,7 +143,8 @@ static int next_leftover(struct pager *g, struct pextent *ret)
 
 		while (image->x && g->next_extent < image->x->n) {
 			*ret = (struct pextent){ image, g->next_extent++ };
-			if (__atomic_load_n(&image->state[ret->index], __ATOMIC_RELAXED) != EXTENT_GOOD)
+			if (__atomic_load_n(&image->state[ret->index], __ATOMIC_RELAXED) !=
+			    EXTENT_GOOD)
 				return 1;
 		}
 	}
@@ -163,7 +165,8 @@ static void do_errand(struct pager *g, struct ploader *l, struct errand *todo)
 	struct pimage *image = todo->extent.image;
 
 	if (!todo->p) {
-		if (__atomic_load_n(&image->state[todo->extent.index], __ATOMIC_RELAXED) != EXTENT_GOOD)
+		if (__atomic_load_n(&image->state[todo->extent.index], __ATOMIC_RELAXED) !=
+		    EXTENT_GOOD)
 			pager_extent(g, l, image, &image->x->e[todo->extent.index]);
 		return;
 	}

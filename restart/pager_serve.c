@@ -18,7 +18,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 
-#define SLICE		(128UL << 10)	/* copied at a time: events wait no longer than that takes */
+#define SLICE		(128UL << 10)	/* copied at a time: events wait no longer than that */
 #define AROUND		(64UL << 10)	/* of the page that is waited for, before the rest */
 #define ZERO_LEAST	(64UL << 10)
 #define ZERO_MOST	(2UL << 20)
@@ -50,18 +50,17 @@ static void drop(struct pproc *p, uint64_t start, uint64_t end)
 }
 
 /* Out of memory is a state, not an end: the kernel is looking for some, or for a victim. */
-static void out_of_memory(struct pager *g, const struct pproc *p, int64_t *since)
+static void out_of_memory(struct pager *g, struct pproc *p)
 {
-	const struct timespec nap = { 0, 1000000 };
+	int64_t now = io_monotonic_ns(), since = 0;
 	struct err err;
 
-	if (!*since)
-		*since = io_monotonic_ns();
-	if (io_monotonic_ns() - *since > PATIENCE_NS) {
-		err_set(&err, E_FAILED, ENOMEM, "process %u: its memory cannot be read back", p->pid);
-		pager_fail(g, &err);
-	}
-	nanosleep(&nap, NULL);
+	__atomic_compare_exchange_n(&p->starving_since, &since, now, 0, __ATOMIC_RELAXED,
+				    __ATOMIC_RELAXED);
+	if (!since || now - since < PATIENCE_NS)
+		return;
+	err_set(&err, E_FAILED, ENOMEM, "process %u: its memory cannot be read back", p->pid);
+	pager_fail(g, &err);
 }
 
 static void copy_failed(struct pager *g, const struct pproc *p, uint64_t at, int errnum)
@@ -104,7 +103,6 @@ static int copy_slice(struct pager *g, struct pproc *p, const struct range *r,
 		      const unsigned char *data, uint64_t at, uint64_t end)
 {
 	uint64_t len, most = SLICE;
-	int64_t since = 0;
 
 	while ((len = still_wanted(p, r, &at, end))) {
 		const unsigned char *from = data + (r->offset - r->extent->offset) + (at - r->addr);
@@ -117,10 +115,10 @@ static int copy_slice(struct pager *g, struct pproc *p, const struct range *r,
 			gone(p);
 			return 1;
 		case -ENOMEM:
-			out_of_memory(g, p, &since);
-			continue;
+			out_of_memory(g, p);
+			return 0;
 		case -ENOENT:
-			/* Across two mappings, or where there is none any more: page by page tells. */
+			/* Across two mappings, or where there is none: page by page tells. */
 			if (p->mode == MEMORY_LOAD && most == PAGE_SIZE)
 				copy_failed(g, p, at, ENOENT);
 			if (MIN(len, most) > PAGE_SIZE) {
@@ -135,6 +133,7 @@ static int copy_slice(struct pager *g, struct pproc *p, const struct range *r,
 		default:
 			if (n <= 0)
 				copy_failed(g, p, at, (int)-n);
+			__atomic_store_n(&p->starving_since, 0, __ATOMIC_RELAXED);
 		}
 		drop(p, at, at + (uint64_t)n);
 		at += (uint64_t)n;
@@ -310,7 +309,8 @@ static void event(struct pager *g, struct pproc *p, const struct uffd_msg *m)
 		break;
 	case UFFD_EVENT_REMAP:
 		pthread_mutex_lock(&p->m);
-		ranges_move(&p->table, m->arg.remap.from, m->arg.remap.to, PAGE_UP(m->arg.remap.len));
+		ranges_move(&p->table, m->arg.remap.from, m->arg.remap.to,
+			    PAGE_UP(m->arg.remap.len));
 		pthread_mutex_unlock(&p->m);
 		break;
 	case UFFD_EVENT_REMOVE:

@@ -48,6 +48,7 @@ struct plan_sync {
 	char failed_text[512];		/* set by ordinary code before the stub */
 	uint32_t stage[16];		/* counters of the stages before the stub, restart/sync.c */
 	uint32_t pager_done;		/* 1: the pager may end, restart/pager.c */
+	uint32_t uncontained;		/* 1: the end of init would not end the others */
 	uint32_t turn, last_pid;	/* restart/ascend.c: whose turn it is, the last id given out */
 };
 

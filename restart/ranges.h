@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ranges.h - which pages of a process are still to come, and from where in its image: what the pager
- * (pager.h) looks at when the process touches a page that is not there. The table follows what the
- * process does to its address space meanwhile.
+ * ranges.h - which pages of a process are still to come, and from where in its image: what the
+ * pager (pager.h) looks at when the process touches a page that is not there. The table follows
+ * what the process does to its address space meanwhile.
  *
  * Pure: no system calls, no locks; the caller sees to it that one thread at a time uses a table.
  * All addresses are page aligned. Context: HOST.
@@ -34,13 +34,19 @@ void ranges_add(struct ranges *t, const struct range *r);
 /* ranges_find() - the range that holds @addr, NULL none. Valid until the table is changed. */
 const struct range *ranges_find(const struct ranges *t, uint64_t addr);
 
-/* ranges_hole_end() - first address behind @addr, which no range holds, that one does; else @limit. */
+/*
+ * ranges_hole_end() - first address behind @addr, which no range holds, that one does; else
+ * @limit.
+ */
 uint64_t ranges_hole_end(const struct ranges *t, uint64_t addr, uint64_t limit);
 
 /* ranges_drop() - nothing in [start, end) is to come any more: it is there, or was given up. */
 void ranges_drop(struct ranges *t, uint64_t start, uint64_t end);
 
-/* ranges_move() - as mremap(2) did: what was in [from, from+len) is now at @to, nothing else is there. */
+/*
+ * ranges_move() - as mremap(2) did: what was in [from, from+len) is now at @to, nothing else is
+ * there.
+ */
 void ranges_move(struct ranges *t, uint64_t from, uint64_t to, uint64_t len);
 
 /* ranges_copy() - what a child of the process that @t is of will want. @ret: empty. */

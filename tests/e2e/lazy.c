@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lazy.c - memory that a restart is still reading while the program forks, moves, drops and maps over
- * it: every page must be what it would have been without a restart. So as not to come too late, the
- * work begins as soon as the process finds itself in another pid namespace; where nothing is restored
- * (or no namespace is made) it begins after the checkpoint.
+ * lazy.c - memory that a restart is still reading while the program forks, moves, drops and maps
+ * over it: every page must be what it would have been without a restart. So as not to come too
+ * late, the work begins as soon as the process finds itself in another pid namespace; where
+ * nothing is restored (or no namespace is made) it begins after the checkpoint.
  */
 #include "scn.h"
 
-const char *scn_doc = "memory in use while it is read back: fork, exec, mremap, madvise, munmap, threads, system calls";
+const char *scn_doc = "memory in use while it is read back: fork, exec, mremap, madvise, munmap, "
+		      "threads, system calls";
 
 #define PAGE		4096UL
 #define AREA		(24UL << 20)
 #define BIG		(64UL << 20)
-#define DROPPED		8		/* of every 16 pages, by the thread that gives memory back */
+#define DROPPED		8		/* of every 16 pages, by a thread that gives memory back */
 
 static char *big, *plain, *moved, *grown, *dropped, *only_read, *wiped, *kept, *sparse, *huge;
 static int over;
@@ -36,7 +37,8 @@ static void same_from(const char *p, size_t at, size_t len, unsigned seed, const
 	for (size_t i = 0; i < len; i += 512) {
 		uint64_t got = *(const uint64_t *)(p + i);
 
-		scn_check(got == stamp_of(seed, at + i), "%s, byte %#zx: %#lx", what, at + i, (long)got);
+		scn_check(got == stamp_of(seed, at + i), "%s, byte %#zx: %#lx", what, at + i,
+			  (long)got);
 	}
 }
 
@@ -80,7 +82,8 @@ static void *give_back(void *arg)
 	for (size_t at = 0; at < AREA; at += 2 * DROPPED * PAGE) {
 		scn_sys(madvise(dropped + at, DROPPED * PAGE, MADV_DONTNEED));
 		zero(dropped + at, DROPPED * PAGE, "given back");
-		same_from(dropped + at + DROPPED * PAGE, at + DROPPED * PAGE, DROPPED * PAGE, 4, "beside it");
+		same_from(dropped + at + DROPPED * PAGE, at + DROPPED * PAGE, DROPPED * PAGE, 4,
+			  "beside it");
 	}
 	return arg;
 }
@@ -133,7 +136,8 @@ static void move_things(void)
 	zero(p + AREA, AREA, "added");
 	same(p, AREA, 8, "moved to grow");
 	scn_sys(munmap(plain, AREA / 2));
-	p = mmap(plain, AREA / 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	p = mmap(plain, AREA / 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		 -1, 0);
 	scn_check(p == plain, "mmap: %s", strerror(errno));
 	zero(plain, AREA / 2, "mapped anew");
 	same_from(plain + AREA / 2, AREA / 2, AREA / 2, 2, "behind it");

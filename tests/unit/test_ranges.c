@@ -17,7 +17,9 @@
 
 static struct image_extent extents[8];
 
-/* The model: for each page the offset in the image that it is to come from; 0 nothing is to come. */
+/*
+ * The model: for each page the offset in the image that it is to come from; 0 nothing is to come.
+ */
 struct model { uint64_t offset[PAGES]; };
 
 static void same(const struct ranges *t, const struct model *m)
@@ -156,7 +158,7 @@ static void test_copy(void **state)
 	assert_int_equal(ranges_next(&t, &r), 1);
 	ranges_copy(&copy, &t);
 	of_copy = m;
-	memset(of_copy.offset + 3 * 24, 0, 16 * sizeof(*of_copy.offset));	/* not for children */
+	memset(of_copy.offset + 3 * 24, 0, 16 * sizeof(*of_copy.offset)); /* not for children */
 	same(&copy, &of_copy);
 	drop(&t, &m, 0, PAGES);
 	same(&copy, &of_copy);
@@ -179,13 +181,15 @@ static void test_random(void **state)
 
 		begin(&t, &m);
 		for (int i = 0; i < 60; i++) {
-			size_t from = (size_t)rand_r(&seed) % (PAGES / 2), n = 1 + (size_t)rand_r(&seed) % 30;
+			size_t from = (size_t)rand_r(&seed) % (PAGES / 2),
+			       n = 1 + (size_t)rand_r(&seed) % 30;
 			size_t to = (size_t)rand_r(&seed) % (PAGES - 30);
 
 			if (rand_r(&seed) % 3 == 0 && (to >= from + n || to + n <= from))
 				move(&t, &m, from, to, n);
 			else if (rand_r(&seed) % 2 && ranges_next(&t, &r))
-				drop(&t, &m, r.addr / PAGE(1) - BASE, (r.addr + r.len) / PAGE(1) - BASE);
+				drop(&t, &m, r.addr / PAGE(1) - BASE,
+				     (r.addr + r.len) / PAGE(1) - BASE);
 			else
 				drop(&t, &m, to, to + n / 4);
 			same(&t, &m);
@@ -204,8 +208,9 @@ static void test_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_drop), cmocka_unit_test(test_move), cmocka_unit_test(test_next),
-		cmocka_unit_test(test_copy), cmocka_unit_test(test_random),
+		cmocka_unit_test(test_drop),   cmocka_unit_test(test_move),
+		cmocka_unit_test(test_next),   cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,13 +113,11 @@ extern const struct res_ops res_inet;
 struct inet_table *inet_table(struct res_set *set);
 struct inet_sock *inet_table_find(struct res_set *set, const struct desc *d);
 
-/*
- * inet_diag_open() - a sock_diag socket for the network namespace of the socket @fd, which need not
- * be ours. -1 + errno. inet_diag_get() - 1 found, 0 no such socket, -1 + errno.
- */
-int inet_diag_open(int fd);
 /* inet_diag_listens() - 1: somebody listens at @a, in our own network namespace. */
 int inet_diag_listens(const struct inet_addr *a);
+/*
+ * inet_diag_get() - of the connection from @local to @remote. @nl: diag_open(). 1 found, 0 not, -1.
+ */
 int inet_diag_get(int nl, int protocol, const struct inet_addr *local,
 		  const struct inet_addr *remote, struct inet_diag *ret);
 

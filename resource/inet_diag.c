@@ -1,90 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * inet_diag.c - sock_diag(7). A socket that was not accepted yet has no descriptor, nor has one
- * whose owner has closed it; only this tells of them. It tells of one's own network namespace,
- * which the job's is not after a restart that gave it one.
+ * whose owner has closed it; only this tells of them.
  */
 #include "inet.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
-#include <linux/nsfs.h>
 #include <linux/sock_diag.h>
-#include <linux/sockios.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "diag.h"
 
-#define TIMEOUT_S	2
 #define REPLY		32768
-
-static int diag_socket(void)
-{
-	const struct timeval limit = { .tv_sec = TIMEOUT_S };
-	int nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-
-	if (nl >= 0)
-		setsockopt(nl, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	return nl;
-}
-
-/* In a child: the user namespace that owns the network first, for the right to enter that. */
-static int enter(int netns)
-{
-	cleanup_close int user = ioctl(netns, NS_GET_USERNS);
-
-	if (user >= 0)
-		(void)!setns(user, CLONE_NEWUSER);	/* fails where we are in it already */
-	return setns(netns, CLONE_NEWNET);
-}
-
-static int diag_socket_in(int netns)
-{
-	int pair[2], nl = -1;
-	size_t n = 0;
-	char c = 0;
-	pid_t pid;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return -1;
-	pid = fork();
-	if (pid == 0) {
-		nl = enter(netns) == 0 ? diag_socket() : -1;
-		_exit(nl < 0 || io_send_fds(pair[1], &c, 1, &nl, 1) < 0);
-	}
-	close(pair[1]);
-	if (pid > 0) {
-		if (io_recv_fds(pair[0], &c, 1, &nl, 1, &n) != 1 || n != 1)
-			nl = -1;
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	close(pair[0]);
-	if (nl < 0)
-		errno = EPERM;
-	return nl;
-}
-
-int inet_diag_open(int fd)
-{
-	cleanup_close int netns = -1;
-	uint64_t theirs = 0, ours = 0;
-	socklen_t len = sizeof(theirs);
-	int nl = diag_socket();
-
-	if (nl < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &theirs, &len) < 0 ||
-	    getsockopt(nl, SOL_SOCKET, SO_NETNS_COOKIE, &ours, &len) < 0 || theirs == ours)
-		return nl;
-	close(nl);
-	netns = ioctl(fd, SIOCGSKNS);
-	return netns < 0 ? -1 : diag_socket_in(netns);
-}
 
 static void put_address(const struct inet_addr *a, int family, __be16 *port, __be32 *ip)
 {
@@ -145,7 +76,7 @@ int inet_diag_listens(const struct inet_addr *a)
 {
 	const struct inet_addr any = { .port = 0 };
 	struct inet_diag d = { 0 };
-	cleanup_close int nl = diag_socket();
+	cleanup_close int nl = diag_open(-1);
 
 	return nl >= 0 && inet_diag_get(nl, IPPROTO_TCP, a, &any, &d) == 1 &&
 	       d.state == INET_LISTEN;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "diag.h"
 
 static void look(const struct desc *d, struct inet_sock *s)
 {
@@ -131,7 +132,7 @@ static void find_others(struct inet_table *t)
 			continue;
 		if (nl < 0 || netns != s->netns) {
 			cleanup_closep(&nl);
-			nl = inet_diag_open(s->fd);
+			nl = diag_open(s->fd);
 			netns = s->netns;
 		}
 		if (nl >= 0)

@@ -42,8 +42,10 @@ static int unix_probe(const struct desc *d)
 
 static const struct unix_table *table(struct res_set *set)
 {
-	if (!set->kind[RES_UNIX])
-		set->kind[RES_UNIX] = unix_diag();
+	/* All are of one network namespace; but what was only inherited may be of another. */
+	for (size_t i = 0; !set->kind[RES_UNIX] && i < set->ndescs; i++)
+		if (set->descs[i].std < 0 && unix_probe(&set->descs[i]))
+			set->kind[RES_UNIX] = unix_diag(set->descs[i].fd);
 	return set->kind[RES_UNIX];
 }
 

@@ -26,8 +26,8 @@ struct unix_table {
 	struct unix_info socks[];	/* by inode number; clients[] behind */
 };
 
-/* unix_diag() - one malloc'ed block. NULL + errno. */
-struct unix_table *unix_diag(void);
+/* unix_diag() - of the network namespace of the socket @fd, in one malloc'ed block. NULL + errno. */
+struct unix_table *unix_diag(int fd);
 const struct unix_info *unix_diag_find(const struct unix_table *t, uint64_t ino);
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* unix_diag.c - sock_diag(7): every unix socket of our network namespace, with its peer. */
+/* unix_diag.c - sock_diag(7): every unix socket of a network namespace, with its peer. */
 #include "unix.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "diag.h"
 
 #define REPLY		65536
 
@@ -101,7 +102,7 @@ static int by_ino(const void *a, const void *b)
 	return x->ino < y->ino ? -1 : x->ino > y->ino;
 }
 
-struct unix_table *unix_diag(void)
+struct unix_table *unix_diag(int fd)
 {
 	struct {
 		struct nlmsghdr h;
@@ -112,7 +113,7 @@ struct unix_table *unix_diag(void)
 		.r = { .sdiag_family = AF_UNIX, .udiag_states = -1,
 		       .udiag_show = UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN },
 	};
-	cleanup_close int nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	cleanup_close int nl = diag_open(fd);
 	cleanup_free char *buf = xmalloc(REPLY);
 	struct gather g = { 0 };
 	struct unix_table *t = NULL;

@@ -184,6 +184,23 @@ def test_port(dir):
     job.quit()
 
 
+def test_network(dir):
+    job = Job(dir, PREFIX + "network")
+    inside = job.connect()
+    job.checkpoint()
+    job.start("ckpt_restart", "--namespaces=auto,net", job.name)
+    job.expect("error ConnectionResetError")
+    try:
+        socket.create_connection(("127.0.0.1", job.port)).close()
+        check("it is out of reach", False)
+    except ConnectionRefusedError:
+        check("it is out of reach", True)
+    job.checkpoint()
+    job.start("ckpt_restart", job.name)
+    job.quit()
+    inside.close()
+
+
 def main():
     if not os.path.exists(os.path.join(BIN, "ckpt_restart")):
         print(f"there is no {BIN}/ckpt_restart")
@@ -196,8 +213,9 @@ def main():
         test_reset(dir)
         test_close(dir)
         test_port(dir)
+        test_network(dir)
     finally:
-        for name in "reset", "close", "port":
+        for name in "reset", "close", "port", "network":
             subprocess.run([os.path.join(BIN, "ckpt_command"), "--kill", PREFIX + name], capture_output=True)
         shutil.rmtree(dir)
     return failed != 0

@@ -141,14 +141,11 @@ static void read_keeper(struct front *f)
 	struct keeper_msg msg;
 	int n, stop_by = 0;
 
-	while (!f->ended && (n = keeper_recv(f->sock, &msg)) != 0) {
+	while (!f->ended && f->sock >= 0 && (n = keeper_recv(f->sock, &msg)) != 0) {
 		if (n < 0) {
-			/*
-			 * Keeper and init are gone without a word; so is the program, if it was
-			 * still there.
-			 */
-			f->ended = f->last = 1;
-			f->status = load_task(f->r, f->r->job->root_pid) ? SIGKILL : 0;
+			/* Killed, or the whole container: init's end tells, see read_signals(). */
+			close(f->sock);
+			f->sock = -1;
 			break;
 		}
 		switch (msg.event) {
@@ -169,7 +166,7 @@ static void read_keeper(struct front *f)
 			break;
 		}
 	}
-	if (stop_by && !f->ended)
+	if (stop_by && !f->ended && f->sock >= 0)
 		stop(f, stop_by);
 }
 
@@ -198,7 +195,10 @@ static void take_signal(struct front *f, const struct signalfd_siginfo *si)
 	msg.info.si_uid = si->ssi_uid;
 	if (si->ssi_code == SI_QUEUE)
 		msg.info.si_ptr = (void *)(uintptr_t)si->ssi_ptr;
-	keeper_send(f->sock, &msg);
+	if (f->sock >= 0)
+		keeper_send(f->sock, &msg);
+	else if (!f->init_gone)		/* it forwards what it gets; only without a keeper anything may come */
+		kill(f->init, (int)si->ssi_signo);
 }
 
 /*
@@ -233,7 +233,7 @@ static void read_signals(struct front *f)
 		read_keeper(f);
 		if (!f->ended) {
 			f->ended = f->last = 1;
-			f->status = SIGKILL;
+			f->status = load_task(f->r, f->r->job->root_pid) ? SIGKILL : 0;
 		}
 	}
 }

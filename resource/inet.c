@@ -264,16 +264,22 @@ static int inet_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 }
 
 /*
- * Both ends of a connection will end now: without this, one of them would occupy the addresses for
- * a minute more, which the restart wants to have. Nobody is left to notice.
+ * What is ended in the usual way occupies its addresses for a minute more, and the restart wants to
+ * have them. Within the job nobody is left to notice the difference. Others learn that the
+ * connection was cut off, which is the truth; but what is on its way to them shall arrive.
  */
 static void inet_ended(struct res_set *set, const struct desc *d)
 {
 	const struct inet_sock *s =
 		set->kind[RES_INET] && d->std < 0 ? inet_table_find(set, d) : NULL;
 	const struct linger at_once = { .l_onoff = 1 };
+	int unsent = 0;
 
-	if (s && (s->peer || s->listener))
+	if (!s)
+		return;
+	ioctl(d->fd, SIOCOUTQ, &unsent);
+	if (s->peer || s->listener ||
+	    (is_outside(s) && set->tcp != TCP_POLICY_CLOSE && !unsent))
 		setsockopt(d->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 

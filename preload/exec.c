@@ -70,6 +70,20 @@ static int has_library(const char *list)
 	       (!list[n] || list[n] == ':' || list[n] == ' ');
 }
 
+/*
+ * What of @list is the user's own. Ours stands first; after a restart elsewhere it may be the path of
+ * another machine, which the dynamic linker would complain about.
+ */
+static const char *behind_library(const char *list)
+{
+	static const char name[] = "/libckpt.so";
+	size_t n = list ? strcspn(list, ": ") : 0;
+
+	if (n < sizeof(name) - 1 || strncmp(list + n - (sizeof(name) - 1), name, sizeof(name) - 1))
+		return list ? list : "";
+	return list[n] ? list + n + 1 : list + n;
+}
+
 static size_t inject_size(char *const envp[])
 {
 	const char *old = entry(envp, ENV_PRELOAD "=", sizeof(ENV_PRELOAD));
@@ -101,12 +115,11 @@ static char *const *inject(void *room, char *const envp[])
 	text = stpcpy(stpcpy(text, ENV_DIR "="), agent_self.dir) + 1;
 	vec[out++] = text;
 	text = stpcpy(text, ENV_PRELOAD "=");
-	if (!has_library(old)) {
-		text = stpcpy(text, agent_self.library);
-		if (old && *old)
-			text = stpcpy(text, ":");
-	}
-	strcpy(text, old ? old : "");
+	text = stpcpy(text, agent_self.library);
+	old = behind_library(old);
+	if (*old)
+		text = stpcpy(text, ":");
+	strcpy(text, old);
 	vec[out] = NULL;
 	return vec;
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* launch.c - ckpt_launch: run a program as a job that can be checkpointed. */
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -183,18 +181,6 @@ static int has_terminal(void)
 	return fd >= 0;
 }
 
-/*
- * A process belongs to one job. The library is in us, so it gives all that we start to the job that we are
- * of: of a second one every checkpoint would fail.
- */
-static int refuse_in_job(struct err *err)
-{
-	if (!getenv(ENV_DIR) || !dlsym(RTLD_DEFAULT, "ckpt_api"))
-		return 0;
-	return err_set(err, E_EXISTS, 0, "this already runs in a job (ckpt_command --status says which), and what is "
-		       "started here is checkpointed with it; start the program by itself");
-}
-
 int main(int argc, char **argv)
 {
 	cleanup_free char *path = NULL, *library = NULL;
@@ -216,8 +202,6 @@ int main(int argc, char **argv)
 		return options_help() < 0 ? PROGRAM_EXIT_FAILED : 0;
 	if (o.version)
 		return show_version(o.verbose);
-	if (refuse_in_job(&err) < 0)
-		return fail(&err);
 	status = program_find(o.program[0], &path, &err);
 	if (status == 0 && program_check(path, &err) < 0)
 		status = PROGRAM_EXIT_REFUSED;

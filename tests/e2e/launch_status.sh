@@ -40,10 +40,6 @@ kill "$(cat pid)"
 expect 0 "" "$launch" sh -c 'sleep 0.2 & echo hello'
 [ "$(cat out)" = hello ] || { echo "FAIL output"; bad=1; }
 
-# A process is of one job; also when the environment was emptied.
-expect 125 'runs in a job' "$launch" sh -c "'$launch' echo no"
-expect 125 'runs in a job' "$launch" env -i "$launch" echo no
-
 # Our own options.
 expect 125 'which program' "$launch"
 expect 125 "unknown option '--nonsense'" "$launch" --nonsense true

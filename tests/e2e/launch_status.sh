@@ -71,7 +71,10 @@ grep -q 'clone3 set_tid' out || { echo "FAIL --version -v"; bad=1; }
 expect 0 "" "$launch" echo -n --name x -- --help
 [ "$(cat out)" = "--name x -- --help" ] || { echo "FAIL the program's options: $(cat out)"; bad=1; }
 expect 5 "" "$launch" -- sh -c 'exit 5'
-expect 125 'a job named' env L="$launch" N="t$$" bash -c '"$L" -n "$N" "$L" -n "$N" true'
+"$launch" -n "t$$" sh -c ': >up; sleep 20' &
+until [ -e up ]; do sleep 0.02; done
+expect 125 'a job named' "$launch" -n "t$$" true
+kill $!; wait $!
 for i in 1 2 3; do expect 0 "" "$launch" -n "again$$" true; done
 
 # What is not found, and what cannot be executed.

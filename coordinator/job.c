@@ -10,6 +10,7 @@
 #include "../common/log.h"
 #include "../common/proc.h"
 #include "jobtree.h"
+#include "listen.h"
 
 /* The keeper gets this long to reap the program and pass its status on, before it is killed too. */
 #define KEEPER_GRACE_NS		500000000LL
@@ -100,11 +101,19 @@ static void answer_end(struct coordinator *c)
 	}
 }
 
+/* Who hears of the end shall find the name free. */
+static void close_job(struct coordinator *c)
+{
+	if (!c->by_hand)
+		listen_end(c);
+	answer_end(c);
+}
+
 void job_owner_gone(struct coordinator *c)
 {
 	if (c->state == JOB_OVER)
 		return;
-	answer_end(c);
+	close_job(c);
 	if (!c->by_hand) {
 		over(c, io_monotonic_ns());
 		return;
@@ -120,7 +129,7 @@ void job_stop(struct coordinator *c)
 	if (c->state == JOB_OVER)
 		return;
 	checkpoint_abort(c);
-	answer_end(c);
+	close_job(c);
 	over(c, io_monotonic_ns());
 }
 
@@ -157,7 +166,7 @@ void job_tick(struct coordinator *c, int64_t now)
 			kill(c->keeper, SIGKILL);
 		return;
 	}
-	answer_end(c);
+	close_job(c);
 	if (c->by_hand)
 		job_owner_gone(c);
 	else

@@ -17,9 +17,9 @@
 #include "../common/stdio_hold.h"
 #include "program.h"
 
-#define LEAVE_NS	4000000LL	/* for the coordinator to tidy up, usually 1 ms */
+/* For the coordinator to tidy up, usually 1 ms: when we have ended, the job's name is free again. */
+#define LEAVE_NS	500000000LL
 #define FAREWELL_NS	100000000L
-#define LEAVE_LAST_NS	500000000LL	/* process 1: what is not done then is not done at all */
 
 struct state {
 	const struct front *f;
@@ -63,10 +63,9 @@ static void NORETURN end(struct state *s)
 		/* With us the container ends, and whatever is left of the job. */
 		if (!s->last && s->f->job->coordinator > 0)
 			kill(s->f->job->coordinator, SIGTERM);
-		job_leave(s->f->job, LEAVE_LAST_NS);
+		job_leave(s->f->job, LEAVE_NS);
 	} else if (s->last) {
-		/* Below a container's process 1 it is the same, as that ends when we do. */
-		job_leave(s->f->job, getppid() == 1 ? LEAVE_LAST_NS : LEAVE_NS);
+		job_leave(s->f->job, LEAVE_NS);
 	}
 	/* Who asked for it has ended, and the container's engine shall see that before the container's end. */
 	if (s->ask.directory && (getpid() == 1 || getppid() == 1))

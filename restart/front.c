@@ -25,9 +25,9 @@
 #include "sync.h"
 
 #define LOOK_MS		200		/* how often to see whether somebody failed */
-#define LEAVE_NS	10000000LL	/* for the coordinator to tidy up, usually 1 ms */
+/* For the coordinator to tidy up, usually 1 ms: when we have ended, the job's name is free again. */
+#define LEAVE_NS	500000000LL
 #define FAREWELL_NS	100000000L
-#define LEAVE_LAST_NS	500000000LL	/* process 1: what is not done then is not done at all */
 
 struct front {
 	struct restart *r;
@@ -312,7 +312,7 @@ int front_run(struct restart *r, int sock, pid_t init)
 	if (f.last)
 		waitpid(r->pager, NULL, 0);
 	if (f.last)
-		job_leave(&r->run, getpid() == 1 || getppid() == 1 ? LEAVE_LAST_NS : LEAVE_NS);
+		job_leave(&r->run, LEAVE_NS);
 	/* Who asked for it has ended, and the container's engine shall see that before the container's end. */
 	if (f.ask.directory && (getpid() == 1 || getppid() == 1))
 		nanosleep(&(const struct timespec){ 0, FAREWELL_NS }, NULL);

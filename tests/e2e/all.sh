@@ -3,6 +3,7 @@
 #
 # all.sh [PATTERN] - every scenario of scenarios.txt in all its flavors, two at a time, one line each.
 # PATTERN: only those whose NAME/FLAVOR it matches (shell pattern).
+# In a log, which may be read from its begin only, what failed comes first.
 set -u
 for fd in /proc/$$/fd/*; do
 	fd=${fd##*/}
@@ -29,8 +30,12 @@ done <"$here/scenarios.txt" | E2E=$here LOCK=$out.ipc xargs -P 2 -L 1 sh -c '
 		[ $s = 0 ] && text=
 		printf "%s\n" "$r $1${text:+: $text}" ;;
 	*) text=$("$E2E/run.sh" "$1" "$2" 2>&1); printf "%s\n" "$text" ;;
-	esac' sh | tee "$out"
+	esac' sh | if [ -t 1 ]; then tee "$out"; else cat >"$out"; fi
 
+if [ ! -t 1 ]; then
+	awk '/^(PASS|SKIP) / { bad = 0 } /^FAIL / { bad = 1 } bad' "$out"
+	awk '/^(PASS|SKIP) / { bad = 0 } /^FAIL / { bad = 1 } !bad' "$out"
+fi
 passed=$(grep -c '^PASS ' "$out") failed=$(grep -c '^FAIL ' "$out") skipped=$(grep -c '^SKIP ' "$out")
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

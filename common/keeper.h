@@ -21,6 +21,8 @@
 #include <sys/types.h>
 #include "compiler.h"
 
+#define KEEPER_COMM	"ckpt_keeper"	/* its name for ps(1), and how a process finds out that it is of a job */
+
 enum keeper_event {
 	/* keeper -> front */
 	KEEPER_STARTED = 1,		/* value: the root's pid */

@@ -18,6 +18,7 @@
 #include "../common/pids.h"
 #include "features.h"
 #include "front.h"
+#include "in_job.h"
 #include "options.h"
 #include "program.h"
 #include "spawn.h"
@@ -202,6 +203,8 @@ int main(int argc, char **argv)
 		return options_help() < 0 ? PROGRAM_EXIT_FAILED : 0;
 	if (o.version)
 		return show_version(o.verbose);
+	if (in_job_leave(argv, &err) < 0)
+		return fail(&err);
 	status = program_find(o.program[0], &path, &err);
 	if (status == 0 && program_check(path, &err) < 0)
 		status = PROGRAM_EXIT_REFUSED;

@@ -72,6 +72,7 @@ static void NORETURN keeper(const struct spawn *s)
 	if (s->hold)
 		wait_for_go(s->status_fd);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_NAME, KEEPER_COMM);	/* before the program may look who started it */
 	root = vfork();
 	if (root == 0)
 		become_program(s);
@@ -91,7 +92,6 @@ static void NORETURN keeper(const struct spawn *s)
 			close(fd);
 	fds_close_from(3, keep, ARRAY_SIZE(keep));
 	(void)!chdir("/");
-	prctl(PR_SET_NAME, "ckpt_keeper");
 	keeper_loop(root, s->status_fd);
 	_exit(0);
 }

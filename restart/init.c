@@ -161,7 +161,7 @@ static void NORETURN be_keeper(struct restart *r)
 	const int keep[] = { r->tell, r->run.owner_fd };
 	struct err err;
 
-	prctl(PR_SET_NAME, "ckpt_keeper");
+	prctl(PR_SET_NAME, KEEPER_COMM);
 	/* No pipe of the program's may be held open here; and libraries do not like closed ones. */
 	for (int fd = 0; fd < 3; fd++)
 		if (fds_null(fd))

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "in_job.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "../common/agent.h"
+#include "../common/io.h"
+#include "../common/keeper.h"
+#include "../common/proc.h"
+
+extern char **environ;
+
+/* Every process of a job comes from its keeper, whatever became of its parents: that is a subreaper. */
+static int below_a_keeper(void)
+{
+	pid_t pid = getppid();
+	struct proc_stat st;
+
+	for (; pid > 0 && proc_stat(pid, 0, &st) == 0; pid = st.ppid)
+		if (!strcmp(st.comm, KEEPER_COMM))
+			return 1;
+	return 0;
+}
+
+/* preload_without() - LD_PRELOAD=... of @value without the library @path; malloc'ed, NULL if nothing is left. */
+static char *preload_without(const char *value, const char *path)
+{
+	cleanup_free char *copy = xstrdup(value);
+	char *rest = copy, *word, *left = NULL, *longer;
+
+	while ((word = strsep(&rest, ": "))) {
+		if (!*word || !strcmp(word, path))
+			continue;
+		longer = xasprintf("%s%s%s", left ? left : ENV_PRELOAD "=", left ? ":" : "", word);
+		free(left);
+		left = longer;
+	}
+	return left;
+}
+
+/* Not through libc: the library is behind that. */
+static void execute_again(char **argv, const char *library)
+{
+	const char *preload = getenv(ENV_PRELOAD);
+	size_t n = 0, i;
+	char **envp;
+
+	while (environ[n])
+		n++;
+	envp = xcalloc(n + 2, sizeof(*envp));
+	for (n = i = 0; environ[i]; i++)
+		if (strncmp(environ[i], ENV_PRELOAD "=", sizeof(ENV_PRELOAD)) &&
+		    strncmp(environ[i], ENV_DIR "=", sizeof(ENV_DIR)))
+			envp[n++] = environ[i];
+	envp[n] = preload ? preload_without(preload, library) : NULL;
+	syscall(SYS_execve, "/proc/self/exe", argv, envp);
+	free(envp[n]);
+	free(envp);
+}
+
+int in_job_leave(char **argv, struct err *err)
+{
+	const char *job = getenv(ENV_DIR), *name = job ? strrchr(job, '/') : NULL;
+	const void *api = dlsym(RTLD_DEFAULT, "ckpt_api");
+	Dl_info info;
+
+	if (!job || !api)
+		return 0;
+	if (below_a_keeper())
+		return err_set(err, E_EXISTS, 0, "this is run by job %s already, whose checkpoints hold all that is started "
+			       "in it: start the program itself, without ckpt_launch", name ? name + 1 : job);
+	if (dladdr(api, &info) && info.dli_fname)
+		execute_again(argv, info.dli_fname);
+	return 0;
+}

@@ -1,0 +1,75 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# launch_nested.sh - a process belongs to one job: ckpt_launch in a job is refused before anything runs, in a
+# restored one, too; a job may ask ckpt_command; and an environment that was carried out of a job,
+# as batch systems do, makes nobody part of it.
+set -u
+for fd in /proc/$$/fd/*; do
+	fd=${fd##*/}
+	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
+done
+bin=$(cd "${builddir:-.}" && pwd) || exit 1
+launch=$bin/ckpt_launch command=$bin/ckpt_command
+[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
+dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-nested.XXXXXX") || exit 1
+job=${dir##*/} bad=0 front=
+export CKPT_DIR=$dir/store
+cleanup() {
+	"$command" -q --kill "$job" 2>/dev/null
+	if [ -n "$front" ]; then kill "$front"; wait "$front"; fi 2>/dev/null
+	cd / && rm -rf "$dir"
+}
+trap cleanup EXIT
+cd "$dir" || exit 1
+check() { # WHAT COMMAND...
+	local what=$1; shift
+	if "$@"; then echo "ok   $what"; else echo "FAIL $what"; cat "$dir"/*.err; bad=1; fi
+}
+quiet() { "$@" >/dev/null; }
+# shellcheck disable=SC2317
+there() { # FILE: within half a minute
+	local n=0
+	until [ -e "$1" ]; do n=$((n + 1)); [ $n -lt 600 ] && kill -0 "$front" 2>/dev/null || return 1; sleep 0.05; done
+}
+refused() { # STATUS ERR
+	[ "$1" = 125 ] && grep -q "run by job $job already.*without ckpt_launch.*E-EXISTS" "$2" && [ ! -e ran ]
+}
+
+for how in "'$launch'" "env -i '$launch'" "sh -c 'exec $launch \"\$@\"' x" "setsid -w '$launch' --name=other"; do
+	"$launch" -n "$job" sh -c "$how touch ran" 2>nested.err
+	check "refused: ${how//"$bin/"/}" refused $? nested.err
+done
+
+# The job asks how it is, goes on, is restored, and is as much a job as before.
+cat >program <<END
+'$command' --status '$job' >self.out 2>self.err || exit 9
+: >one
+until [ -e go ]; do sleep 0.05; done
+'$launch' touch ran 2>again.err; echo \$? >again
+'$command' --status '$job' >>self.out 2>>self.err || exit 8
+exit 7
+END
+"$launch" -n "$job" sh program >out.err 2>&1 </dev/null & front=$!
+check "a job that asks ckpt_command goes on" there one
+"$command" --checkpoint "$job" >/dev/null 2>cp.err
+wait $front
+: >go
+"$bin/ckpt_restart" "$job" >restart.err 2>&1 </dev/null
+check "and ends with its own status when restored" [ $? = 7 ]
+check "refused in a restored job" refused "$(cat again)" again.err
+check "it was told of itself" [ "$(grep -c "^$job .*running" self.out)" = 2 ]
+
+# What a batch system makes of it: the environment of a job, far from it.
+for gone in /run/ckpt/none "$dir/none"; do
+	rm -f go one
+	LD_PRELOAD=$bin/libckpt.so CKPT_JOB_DIR=$gone "$launch" -n "$job" \
+		sh -c ': >one; until [ -e go ]; do sleep 0.05; done; exit 6' >out.err 2>&1 </dev/null & front=$!
+	check "the environment alone does no harm" there one
+	check "such a job is checkpointed" quiet timeout 20 "$command" --checkpoint --leave-running "$job" 2>cp.err
+	: >go
+	wait $front
+	check "and ends as it will" [ $? = 6 ]
+	front=
+done
+exit $bad

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/utsname.h>
@@ -33,6 +34,19 @@ static long read_number(pid_t pid, const char *name, int base, long otherwise)
 
 	free(text);
 	return ret;
+}
+
+/* Of a directory without a name: who else has it? */
+static void identify_cwd(pid_t pid, struct rec_process *rec)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/cwd", (int)pid);
+	if (stat(path, &st) == 0) {
+		rec->cwd_dev = st.st_dev;
+		rec->cwd_ino = st.st_ino;
+	}
 }
 
 static void put_process(struct rproc *p)
@@ -79,8 +93,10 @@ static void put_process(struct rproc *p)
 		.agent_version = AGENT_VERSION,
 	};
 
-	if (deleted)
+	if (deleted) {
 		p->cwd[len - 10] = 0;
+		identify_cwd(p->host_pid, &rec);
+	}
 	if (autogroup && strstr(autogroup, "nice "))
 		rec.autogroup = strtol(strstr(autogroup, "nice ") + 5, NULL, 10);
 	rec_put_process(&p->recs, &rec);

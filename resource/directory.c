@@ -1,42 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* directory.c - directories, with the place a reader had come to. */
-#include "resource.h"
+/* directory.c - directories, with the place a reader had come to; also those that were removed. */
+#include "directory.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "../common/io.h"
 
 #define DELETED		" (deleted)"
+#define OPEN_ONCE	(O_CREAT | O_EXCL | O_TRUNC)
+
+extern const struct res_ops res_directory;
 
 static int directory_probe(const struct desc *d)
 {
 	return S_ISDIR(d->st.st_mode) && d->link[0] == '/';
 }
 
-static int directory_check(struct res_set *set, struct desc *d, struct err *err)
-{
-	struct stat st;
-
-	if (stat(d->link, &st) == 0 && st.st_dev == d->st.st_dev && st.st_ino == d->st.st_ino)
-		return 0;
-	if (!d->st.st_nlink)
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "the directory was removed; close it or make it again");
-	return 0;
-}
-
 static int directory_save(struct res_set *set, struct desc *d, struct err *err UNUSED)
 {
+	cleanup_free char *path = xstrdup(d->link);
+	size_t n = strlen(path), k = strlen(DELETED);
+	int removed = !d->st.st_nlink;
+
+	if (removed && n > k && strcmp(path + n - k, DELETED) == 0)
+		path[n - k] = 0;
 	rec_put_file(set->recs, &(struct rec_file){
 		.desc = d->id,
-		.path = d->link,
+		.path = path,
+		.deleted = (uint32_t)removed,
 		.mtime_ns = d->st.st_mtim.tv_sec * 1000000000UL + d->st.st_mtim.tv_nsec,
 		.mode = d->st.st_mode,
 		.linked = d->st.st_nlink,
 	});
 	return 0;
 }
+
+/* ---- removed ones ---- */
+
+int directory_without_name(struct rset *set, const char *saved, uint32_t mode, struct err *err)
+{
+	char path[PATH_MAX], made[] = "/tmp/.ckpt-removed-XXXXXX";
+	const char *name = path;
+	int fd;
+
+	/* Under its old name for a moment, if that is to be had, so that /proc/PID/fd says the same. */
+	if (rset_path(set, saved, path, sizeof(path)) < 0 || mkdir(path, 0700) < 0)
+		name = mkdtemp(made);
+	if (!name)
+		return err_set(err, err_code_of_errno(errno), errno, "a directory in place of %s, which was removed",
+			       saved);
+	fd = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	chmod(name, mode & 07777);
+	rmdir(name);
+	return fd < 0 ? err_set(err, err_code_of_errno(errno), errno, "directory %s", name) : fd;
+}
+
+int directory_open_as(const struct rset *set, uint64_t dev, uint64_t ino)
+{
+	for (size_t i = 0; i < set->ndescs; i++) {
+		const struct rdesc *d = &set->descs[i];
+
+		if (d->ops == &res_directory && d->fd >= 0 && d->rec->dev == dev && d->rec->ino == ino)
+			return d->fd;
+	}
+	return -1;
+}
+
+static int open_removed(struct rset *set, struct rdesc *d, const struct rec_file *f, struct err *err)
+{
+	int other = directory_open_as(set, d->rec->dev, d->rec->ino);
+	cleanup_close int made = other < 0 ? directory_without_name(set, f->path, f->mode, err) : -1;
+
+	if (other < 0 && made < 0)
+		return -1;
+	d->pos = -1;
+	d->fd = rset_reopen(other < 0 ? made : other, (d->rec->flags & ~OPEN_ONCE) | O_DIRECTORY);
+	return d->fd < 0 ? err_set(err, err_code_of_errno(errno), errno, "cannot open %s again", f->path) : 0;
+}
+
+/* ---- restoring ---- */
 
 static const struct rec_file *locate(struct rset *set, const struct rdesc *d, char *path, struct err *err)
 {
@@ -60,11 +106,15 @@ static int may_be_made(const struct rset *set, const char *path)
 
 static int directory_verify(struct rset *set, const struct rdesc *d, struct err *err)
 {
+	const struct rec_file *f;
 	char path[PATH_MAX];
 	struct stat st;
 
-	if (!locate(set, d, path, err))
+	f = locate(set, d, path, err);
+	if (!f)
 		return -1;
+	if (f->deleted)
+		return 0;
 	if (stat(path, &st) < 0) {
 		if (may_be_made(set, path))
 			return 0;
@@ -87,9 +137,11 @@ static int directory_open(struct rset *set, struct rdesc *d, struct err *err)
 	f = locate(set, d, path, err);
 	if (!f || directory_verify(set, d, err) < 0)
 		return -1;
+	if (f->deleted)
+		return open_removed(set, d, f, err);
 	if (may_be_made(set, path))
 		mkdir(path, f->mode & 07777);
-	d->fd = open(path, (d->rec->flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_DIRECTORY | O_CLOEXEC);
+	d->fd = open(path, (d->rec->flags & ~OPEN_ONCE) | O_DIRECTORY | O_CLOEXEC);
 	if (d->fd < 0 && errno == EPERM)
 		d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->fd < 0)
@@ -101,7 +153,6 @@ const struct res_ops res_directory = {
 	.kind = RES_DIRECTORY,
 	.name = "directory",
 	.probe = directory_probe,
-	.check = directory_check,
 	.save = directory_save,
 	.verify = directory_verify,
 	.open = directory_open,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * file.c - regular files, and anything with a path that was opened with O_PATH.
+ * file.c - regular files, and anything but a directory with a path that was opened with O_PATH.
  *
  * A file that has a name is opened by it again; its contents are the user's and are not in the
  * checkpoint. A file without a name, and one in /dev/shm (which a new container has of its own, empty),
@@ -8,7 +8,6 @@
  */
 #include "resource.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,6 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "find.h"
 #include "object.h"
 
 #define DELETED		" (deleted)"
@@ -32,7 +32,8 @@ struct file {
 
 static int file_probe(const struct desc *d)
 {
-	return d->link[0] == '/' && (S_ISREG(d->st.st_mode) || (d->flags & O_PATH)) &&
+	return d->link[0] == '/' && !S_ISDIR(d->st.st_mode) &&
+	       (S_ISREG(d->st.st_mode) || (d->flags & O_PATH)) &&
 	       strcmp(d->link, "/secretmem" DELETED) != 0 && strcmp(d->link, "/anon_hugepage" DELETED) != 0;
 }
 
@@ -51,27 +52,15 @@ static int ends_with(const char *s, const char *end)
 }
 
 /* The name went away but a hard link is left: nearly always one in the same directory. malloc'ed, or NULL. */
-static char *other_name(const char *path, const struct stat *st)
+static char *other_name(struct res_set *set, const char *path, const struct inode_key *key)
 {
 	cleanup_free char *dir = xstrdup(path);
-	char *found = NULL, *slash = strrchr(dir, '/');
-	struct dirent *e;
-	DIR *dp;
+	char *slash = strrchr(dir, '/');
+	char *found;
 
 	slash[slash == dir] = 0;
-	dp = opendir(dir);
-	while (dp && !found && (e = readdir(dp))) {
-		if (e->d_ino != st->st_ino)
-			continue;
-		found = xasprintf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir, e->d_name);
-		if (!is_same(found, st)) {
-			free(found);
-			found = NULL;
-		}
-	}
-	if (dp)
-		closedir(dp);
-	return found;
+	found = find_below(dir, key, 0);
+	return found ? found : find_path(set, key);
 }
 
 static int on_tmpfs(int fd)
@@ -93,13 +82,14 @@ static int set_priv(struct desc *d, const char *path, uint64_t object)
 
 static int check_deleted(struct res_set *set, struct desc *d, const char *path, struct err *err)
 {
-	cleanup_free char *other = d->st.st_nlink ? other_name(path, &d->st) : NULL;
+	struct inode_key key = find_key(d->fd, &d->st);
+	cleanup_free char *other = d->st.st_nlink ? other_name(set, path, &key) : NULL;
 
 	if (other)
 		return set_priv(d, other, 0);
 	if (d->st.st_nlink)
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "its name was removed, and another name that it "
-				  "still has is not in the same directory; close it or link it there");
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "its name was removed, and the other name that it still "
+				  "has could not be found; close it, or link it in the same directory");
 	if (!S_ISREG(d->st.st_mode))
 		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it was removed");
 	return set_priv(d, path, object_of_desc(set, d, OBJECT_DELETED, path)->id);

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * inotify.c - inotify(7). The kernel tells inode numbers of what is watched, and a file handle; names
- * are found in inotify_find.c.
+ * are found in find.c.
+ *
+ * Unread events are a reason to wait. The kernel does not let them be looked at, only taken out; and
+ * they cannot be put back, neither for a program that goes on nor for one that is restored: what
+ * would make them again is done to the watched files themselves, before everybody's eyes, and a
+ * watch number that was used for making them elsewhere leaves IN_IGNORED behind.
  */
-#include "inotify.h"
+#include "find.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +23,8 @@
 #include <unistd.h>
 #include "../common/io.h"
 
+struct watch { uint32_t wd, mask; struct inode_key inode; };
+
 /* More numbers than that to be skipped means a program that watches and unwatches all the time. */
 #define WD_MAX		(1u << 22)
 
@@ -29,25 +36,26 @@ static int inotify_probe(const struct desc *d)
 /* "inotify wd:1 ino:3c51a sdev:fe00000 mask:100 ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:1ac5..." */
 static int parse(const char *line, struct watch *ret)
 {
+	struct inode_key *k = &ret->inode;
 	uint64_t sdev;
 	unsigned int byte;
 	int n = 0;
 
 	memset(ret, 0, sizeof(*ret));
-	if (sscanf(line, "inotify wd:%x ino:%" SCNx64 " sdev:%" SCNx64 " mask:%x", &ret->wd, &ret->ino, &sdev,
+	if (sscanf(line, "inotify wd:%x ino:%" SCNx64 " sdev:%" SCNx64 " mask:%x", &ret->wd, &ret->inode.ino, &sdev,
 		   &ret->mask) != 4)
 		return 0;
-	ret->dev = makedev(sdev >> 20, sdev & 0xfffff);
+	k->dev = makedev(sdev >> 20, sdev & 0xfffff);
 	line = strstr(line, "fhandle-bytes:");
-	if (!line || sscanf(line, "fhandle-bytes:%x fhandle-type:%x f_handle:%n", &ret->handle_len, &ret->handle_type,
-			    &n) != 2 || !n || ret->handle_len > sizeof(ret->handle)) {
-		ret->handle_len = 0;
+	if (!line || sscanf(line, "fhandle-bytes:%x fhandle-type:%x f_handle:%n", &k->handle_len, &k->handle_type,
+			    &n) != 2 || !n || k->handle_len > sizeof(k->handle)) {
+		k->handle_len = 0;
 		return 1;
 	}
-	for (uint32_t i = 0; i < ret->handle_len; i++) {
+	for (uint32_t i = 0; i < k->handle_len; i++) {
 		if (sscanf(line + n + 2 * i, "%2x", &byte) != 1)
 			return 0;
-		ret->handle[i] = byte;
+		k->handle[i] = byte;
 	}
 	return 1;
 }
@@ -73,7 +81,7 @@ static int each_watch(struct res_set *set, struct desc *d, struct err *err,
 
 static int check_watch(struct res_set *set, struct desc *d, const struct watch *w, size_t *pos, struct err *err)
 {
-	cleanup_free char *path = inotify_find(set, w);
+	cleanup_free char *path = find_path(set, &w->inode);
 	struct names *names;
 
 	if (path && w->wd <= WD_MAX) {
@@ -86,8 +94,8 @@ static int check_watch(struct res_set *set, struct desc *d, const struct watch *
 	}
 	if (!path)
 		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "the name of what it watches (inode %" PRIu64
-				  " of device %u:%u) could not be found; as root it could", w->ino, major(w->dev),
-				  minor(w->dev));
+				  " of device %u:%u) could not be found; as root it could", w->inode.ino, major(w->inode.dev),
+				  minor(w->inode.dev));
 	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "its watch number %u is too high", w->wd);
 }
 
@@ -95,10 +103,11 @@ static int inotify_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	int waiting = 0;
 
-	/* Events cannot be looked at without taking them out. */
-	if (ioctl(d->fd, FIONREAD, &waiting) == 0 && waiting)
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it has events that were not yet read; try again in a "
-				  "moment");
+	if (ioctl(d->fd, FIONREAD, &waiting) == 0 && waiting) {
+		set->again = 1;
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it has events that the program has not read, which "
+				  "could not be put back; try again when it has");
+	}
 	return each_watch(set, d, err, check_watch);
 }
 

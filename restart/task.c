@@ -22,6 +22,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/keeper.h"
+#include "../resource/directory.h"
 #include "../resource/lock.h"
 #include "../resource/object.h"
 #include "../resource/sysv.h"
@@ -133,46 +134,42 @@ static int take_locks(struct restart_task *t, struct err *err)
 
 /* ---- directories ---- */
 
-static int open_dir(struct restart_task *t, const char *path, int deleted, struct err *err)
+static int open_dir(struct restart_task *t, const char *path, struct err *err)
 {
 	char here[PATH_MAX];
 	int fd;
 
 	if (rset_path(&t->r->rset, path, here, sizeof(here)) < 0)
 		return err_set(err, E_FAILED, 0, "directory %s: its path is too long", path);
-	if (deleted) {
-		char made[] = "/tmp/.ckpt-cwd-XXXXXX";
-		const char *name = here;
-
-		/*
-		 * Nobody can look for it by name, so any empty directory without a name is as
-		 * good.
-		 */
-		if (mkdir(here, 0700))
-			name = mkdtemp(made);
-		if (!name)
-			return err_set(err, E_FAILED, errno,
-				       "a directory in place of the deleted %s", path);
-		fd = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		rmdir(name);
-	} else {
-		fd = open(here, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	}
+	fd = open(here, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno),
 			       errno, "directory %s", here);
 	return fd;
 }
 
+static int open_cwd(struct restart_task *t, struct err *err)
+{
+	const struct rec_process *p = t->process;
+	int fd;
+
+	if (!p->cwd_deleted)
+		return open_dir(t, p->cwd, err);
+	fd = p->cwd_ino ? directory_open_as(&t->r->rset, p->cwd_dev, p->cwd_ino) : -1;
+	if (fd >= 0)
+		return rset_reopen(fd, O_PATH | O_DIRECTORY);
+	return directory_without_name(&t->r->rset, p->cwd, 0755, err);
+}
+
 static int set_dirs(struct restart_task *t, struct err *err)
 {
 	const struct rec_process *p = t->process;
-	cleanup_close int cwd = open_dir(t, p->cwd, (int)p->cwd_deleted, err), root = -1;
+	cleanup_close int cwd = open_cwd(t, err), root = -1;
 
 	if (cwd < 0)
 		return -1;
 	if (p->root[0] && strcmp(p->root, "/")) {
-		root = open_dir(t, p->root, 0, err);
+		root = open_dir(t, p->root, err);
 		if (root < 0)
 			return -1;
 		if (fchdir(root) || chroot("."))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inotify_find.c - from inode number to name. */
-#include "inotify.h"
+/* find.c - from inode number to name. */
+#include "find.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,10 +12,10 @@
 #include "../common/io.h"
 #include "../common/proc.h"
 
-#define BUDGET		20000		/* directory entries looked at for one watch */
+#define BUDGET		20000		/* directory entries looked at for one inode */
 #define DEPTH		4
 
-static int is_it(const char *path, const struct watch *w)
+static int is_it(const char *path, const struct inode_key *w)
 {
 	struct stat st;
 
@@ -23,6 +23,22 @@ static int is_it(const char *path, const struct watch *w)
 }
 
 /* ---- by handle ---- */
+
+union handle { struct file_handle h; char room[sizeof(struct file_handle) + MAX_HANDLE_SZ]; };
+
+struct inode_key find_key(int fd, const struct stat *st)
+{
+	struct inode_key key = { .dev = st->st_dev, .ino = st->st_ino };
+	union handle u = { .h = { .handle_bytes = MIN(sizeof(key.handle), (size_t)MAX_HANDLE_SZ) } };
+	int mount;
+
+	if (name_to_handle_at(fd, "", &u.h, &mount, AT_EMPTY_PATH) < 0)
+		return key;
+	key.handle_len = u.h.handle_bytes;
+	key.handle_type = (uint32_t)u.h.handle_type;
+	memcpy(key.handle, u.h.f_handle, key.handle_len);
+	return key;
+}
 
 /* A descriptor on the file system @dev. -1: not mounted here. */
 static int mount_of(uint64_t dev)
@@ -48,12 +64,9 @@ static int mount_of(uint64_t dev)
 	return -1;
 }
 
-static char *by_handle(const struct watch *w)
+static char *by_handle(const struct inode_key *w)
 {
-	union {
-		struct file_handle h;
-		char room[sizeof(struct file_handle) + sizeof(w->handle)];
-	} u;
+	union handle u;
 	cleanup_close int mount = -1, fd = -1;
 	char link[40], path[PATH_MAX];
 	ssize_t n;
@@ -77,7 +90,7 @@ static char *by_handle(const struct watch *w)
 
 /* ---- by looking ---- */
 
-static char *below(const char *dir, const struct watch *w, int depth, int *budget)
+static char *below(const char *dir, const struct inode_key *w, int depth, int *budget)
 {
 	DIR *dp = opendir(dir);
 	char *found = NULL;
@@ -101,10 +114,9 @@ static char *below(const char *dir, const struct watch *w, int depth, int *budge
 }
 
 /* @path, what it lies in, and (@depth > 0) what lies in it. */
-static char *around(const char *path, const struct watch *w, int depth)
+static char *around(const char *path, const struct inode_key *w, int depth)
 {
 	cleanup_free char *dir = xstrdup(path);
-	int budget = BUDGET;
 
 	if (is_it(path, w))
 		return xstrdup(path);
@@ -113,10 +125,17 @@ static char *around(const char *path, const struct watch *w, int depth)
 		if (is_it(*dir ? dir : "/", w))
 			return xstrdup(*dir ? dir : "/");
 	}
-	return depth > 0 ? below(path, w, depth, &budget) : NULL;
+	return depth > 0 ? find_below(path, w, depth) : NULL;
 }
 
-char *inotify_find(const struct res_set *set, const struct watch *w)
+char *find_below(const char *dir, const struct inode_key *w, int depth)
+{
+	int budget = BUDGET;
+
+	return below(dir, w, depth, &budget);
+}
+
+char *find_path(const struct res_set *set, const struct inode_key *w)
 {
 	static const char *const usual[] = {
 		"/etc", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/run", "/var/log", "/var/lib", "/var/run", "/usr/share",

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * find.h - from an inode to a name, for what is known only by its number: what inotify watches, and
+ * files whose name was removed but that have another one. Context: HOST.
+ */
+#ifndef CKPT_FIND_H
+#define CKPT_FIND_H
+
+#include "resource.h"
+
+struct inode_key {
+	uint64_t dev, ino;
+	uint32_t handle_len, handle_type;	/* struct file_handle; handle_len 0: none */
+	unsigned char handle[128];
+};
+
+/* find_key() - of what @fd is open on. */
+struct inode_key find_key(int fd, const struct stat *st);
+
+/*
+ * find_path() - a path that leads to the inode, malloc'ed; NULL: none found. By its file handle,
+ * which only root may open; else among the working directories, what the job has open, and below.
+ */
+char *find_path(const struct res_set *set, const struct inode_key *w);
+/* find_below() - the same, in @dir and @depth levels of directories below it. */
+char *find_below(const char *dir, const struct inode_key *w, int depth);
+
+#endif

@@ -81,7 +81,9 @@ struct park {
 	uint32_t word;			/* futex */
 	uint32_t npending;
 	struct agent_pending *pending;	/* in the arena */
+	char *text;			/* PARK_TEXT bytes there: stacks are small */
 };
+#define PARK_TEXT 4096
 
 /* State of the round in this process. Reset when the program goes on, and in a forked child. */
 struct round_state {
@@ -111,6 +113,8 @@ HIDDEN void agent_handler(int sig, siginfo_t *info, void *uc);
 HIDDEN int park_save(struct park *p) __attribute__((returns_twice));
 HIDDEN void park_enter(struct park *p);
 HIDDEN void agent_restorer(void);
+/* call_on() - run fn(arg) on @stack, the end of it. */
+HIDDEN void call_on(void *stack, void (*fn)(void *), void *arg);
 /* clone_on() - run fn(arg) on @stack in a clone made with @flags; its pid or -errno. fn's return ends it. */
 HIDDEN long clone_on(unsigned long flags, void *stack, int (*fn)(void *), void *arg);
 extern HIDDEN const char retry_call[], retry_after[];
@@ -137,6 +141,7 @@ HIDDEN void leader_run(struct park *leader);
 struct leader {
 	struct park *park;
 	struct arena arena;
+	size_t mark;			/* of it: what is below stays in use */
 	int sock;
 	unsigned char *body;		/* AGENT_BODY_MAX bytes */
 	struct rlimit raised;		/* RLIMIT_NOFILE as it was, if it had to be raised */

@@ -135,9 +135,10 @@ static uint32_t dequeue(struct leader *l, struct agent_pending *out, uint32_t ro
 static int tell_pending(struct leader *l)
 {
 	struct agent_pending *out = arena_get(&l->arena, PENDING_MAX * sizeof(*out));
+	char *text = arena_get(&l->arena, PARK_TEXT);
 	uint32_t n, done;
 
-	if (!out)
+	if (!out || !text)
 		return -ENOMEM;
 	/* The leader's own first: sigtimedwait prefers them to the process's of the same number. */
 	n = dequeue(l, out, PENDING_MAX, l->park->pub.tid);
@@ -147,6 +148,7 @@ static int tell_pending(struct leader *l)
 			continue;
 		done = __atomic_load_n(&round_state.dequeued, __ATOMIC_ACQUIRE);
 		p->pending = out + n;
+		p->text = text;
 		p->npending = PENDING_MAX - n;
 		__atomic_store_n(&p->word, PARK_DEQUEUE, __ATOMIC_RELEASE);
 		futex_wake(&p->word);

@@ -108,11 +108,11 @@ static void describe(struct park *p)
 
 /*
  * Signals pending for this thread alone are taken out, noted, and queued again: there is no other
- * way to see their siginfo from inside. @p->pending has room for p->npending. Context: HANDLER, all parked.
+ * way to see their siginfo from inside. @p->pending has room for p->npending, @p->text for a file of
+ * /proc: the stack may be as small as a thread's can be. Context: HANDLER, all parked.
  */
 static void dequeue_pending(struct park *p)
 {
-	char path[64] = "/proc/thread-self/status", text[4096];
 	struct __kernel_timespec zero = { 0, 0 };
 	uint32_t room = p->npending, pid = (uint32_t)SYS0(getpid);
 
@@ -122,8 +122,8 @@ static void dequeue_pending(struct park *p)
 		const char *at;
 		unsigned long set = 0;
 
-		if (read_file(path, text, sizeof(text)) < 0 ||
-		    !(at = str_after(text, "\nSigPnd:\t")))
+		if (read_file("/proc/thread-self/status", p->text, PARK_TEXT) < 0 ||
+		    !(at = str_after(p->text, "\nSigPnd:\t")))
 			break;
 		for (; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
 			set = set * 16 + (unsigned long)(*at <= '9' ? *at - '0' : *at - 'a' + 10);

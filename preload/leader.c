@@ -23,6 +23,7 @@
 #define ARENA_SIZE	 (64UL << 20)	 /* address space only; what is not touched costs nothing */
 #define ARENA_SMALL	(4UL << 20)	/* when RLIMIT_AS leaves no more */
 #define BACKGROUND_STACK (64UL << 10)
+#define LEADER_STACK	 (64UL << 10)
 
 void *arena_get(struct arena *a, size_t n)
 {
@@ -199,7 +200,6 @@ struct background {
 	long pid;			/* of the writer, or -errno */
 };
 
-/* Nothing is written to the program's own stack from here on, as that is among what is hashed and saved. */
 static void write_in_copy(const struct background *b)
 {
 	struct save s = *b->save;
@@ -367,29 +367,48 @@ static void converse(struct leader *l, uint32_t stuck)
 	}
 }
 
+/* On a stack in the arena. */
+static void lead_process(void *arg)
+{
+	struct leader *l = arg;
+	uint32_t stuck = scout_stop_threads(l->park, &l->arena);
+
+	l->arena.used = l->mark;
+	l->body = arena_get(&l->arena, AGENT_BODY_MAX);
+	if (join_round(l) == 0)
+		converse(l, stuck);
+	if (l->sock >= 0)
+		SYS(close, l->sock);
+	if (l->was_subreaper)
+		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
+	if (l->was_undumpable)	/* the kernel's third value (2) cannot be set; this is the stricter one */
+		SYS(prctl, PR_SET_DUMPABLE, 0);
+	if (l->was_limited)
+		SYS(prlimit64, 0, RLIMIT_FSIZE, &l->file_size, NULL);
+	if (l->was_raised)
+		SYS(prlimit64, 0, RLIMIT_NOFILE, &l->raised, NULL);
+}
+
+/*
+ * The stack that the signal came on is the program's: it may be an alternate one of a few KiB, with
+ * other data of the program's right below it; and it is among what is hashed and saved, so that
+ * nothing on it may change meanwhile. What we need stands in the arena.
+ */
 void leader_run(struct park *park)
 {
-	struct leader l = { .park = park, .sock = -1 };
-	uint32_t stuck;
+	struct arena arena;
+	struct leader *l;
+	unsigned char *stack;
+	int stop;
 
-	if (arena_make(&l.arena))
+	if (arena_make(&arena))
 		return;
-	stuck = scout_stop_threads(park, &l.arena);
-	l.arena.used = 0;
-	l.body = arena_get(&l.arena, AGENT_BODY_MAX);
-	if (join_round(&l) == 0)
-		converse(&l, stuck);
-	if (l.sock >= 0)
-		SYS(close, l.sock);
-	if (l.was_subreaper)
-		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
-	if (l.was_undumpable)	/* the kernel's third value (2) cannot be set; this is the stricter one */
-		SYS(prctl, PR_SET_DUMPABLE, 0);
-	if (l.was_limited)
-		SYS(prlimit64, 0, RLIMIT_FSIZE, &l.file_size, NULL);
-	if (l.was_raised)
-		SYS(prlimit64, 0, RLIMIT_NOFILE, &l.raised, NULL);
-	SYS(munmap, l.arena.base, l.arena.size);
-	if (l.stop)		/* all threads still parked: no instruction of the program is executed */
+	l = arena_get(&arena, sizeof(*l));
+	stack = arena_get(&arena, LEADER_STACK);
+	*l = (struct leader){ .park = park, .arena = arena, .mark = arena.used, .sock = -1 };
+	call_on(stack + LEADER_STACK, lead_process, l);
+	stop = l->stop;
+	SYS(munmap, arena.base, arena.size);
+	if (stop)		/* all threads still parked: no instruction of the program is executed */
 		SYS(kill, SYS0(getpid), SIGSTOP);
 }

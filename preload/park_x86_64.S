@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* park_x86_64.S - the places where C is not enough: saving and re-entering a parked thread, the
- * signal restorer, a clone with its own stack, and the re-issue of an interrupted call. */
+ * signal restorer, a call or a clone with its own stack, and the re-issue of an interrupted call. */
 	.text
 
 	.hidden	park_save
@@ -53,6 +53,28 @@ agent_restorer:
 	mov	$15, %rax
 	syscall
 	.size	agent_restorer, . - agent_restorer
+
+	.hidden	call_on
+	.globl	call_on
+	.type	call_on, @function
+/* void call_on(stack rdi, fn rsi, arg rdx): fn(arg) on another stack */
+call_on:
+	.cfi_startproc
+	push	%rbp
+	.cfi_def_cfa_offset 16
+	.cfi_offset rbp, -16
+	mov	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	and	$-16, %rdi
+	mov	%rdi, %rsp
+	mov	%rdx, %rdi
+	call	*%rsi
+	mov	%rbp, %rsp
+	pop	%rbp
+	.cfi_def_cfa rsp, 8
+	ret
+	.cfi_endproc
+	.size	call_on, . - call_on
 
 	.hidden	clone_on
 	.globl	clone_on

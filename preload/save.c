@@ -18,9 +18,6 @@
 /* A hole shorter than this is written out: one extent costs more than a few pages of zeros. */
 #define MIN_HOLE	8
 
-/* More than the leader's frames, and what it calls, can take up. */
-#define OUR_STACK	65536UL
-
 static int page_is_zero(const unsigned char *page)
 {
 	const uint64_t *p = (const uint64_t *)page;
@@ -122,14 +119,6 @@ static int write_careful(struct save *s, uint64_t addr, size_t len)
 	return write_runs(s, addr, s->buffer, len / PAGE_SIZE, NULL);
 }
 
-/* Our own frames change between hashing and writing: they are copied first, then both see the same. */
-static int is_our_stack(uint64_t at, size_t len)
-{
-	uint64_t here = (uint64_t)__builtin_frame_address(0);
-
-	return at < here + OUR_STACK && at + len > here - OUR_STACK;
-}
-
 int save_area(struct save *s, const struct agent_area *a)
 {
 	for (uint64_t at = a->start; at < a->end; at += SAVE_CHUNK) {
@@ -144,7 +133,7 @@ int save_area(struct save *s, const struct agent_area *a)
 
 		if ((a->flags & AREA_MINCORE) && SYS(mincore, at, len, s->mincore) == 0)
 			present = s->mincore;
-		if ((a->flags & AREA_CAREFUL) || is_our_stack(at, len))
+		if (a->flags & AREA_CAREFUL)
 			r = write_careful(s, at, len);
 		else
 			r = write_runs(s, at, (const unsigned char *)at, len / PAGE_SIZE, present);

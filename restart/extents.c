@@ -17,12 +17,14 @@ static int by_addr(const void *a, const void *b)
 
 const struct extents *extents_of(const struct image *img)
 {
-	const struct rec_extents *rec = rec_first(extents, &img->recs);
+	const struct rec_extents *rec;
 	struct extents *x;
 
+	/* Asked for by each area: to look for the record behind all of them would take long. */
 	for (size_t i = 0; i < ncached; i++)
 		if (cache[i]->img == img)
 			return cache[i];
+	rec = rec_first(extents, &img->recs);
 	x = xcalloc(1, sizeof(*x));
 	x->img = img;
 	x->n = rec ? rec->table.len / sizeof(*x->e) : 0;

@@ -9,7 +9,7 @@ const char *scn_doc = "thousands of mappings, sparse reservations, growing stack
 
 #define PAGE	 4096UL
 #define GB	 (1UL << 30)
-#define MAPPINGS 5000
+#define MAPPINGS 50000
 
 static char *map_at(void *addr, size_t len, int prot, int flags)
 {

@@ -167,7 +167,8 @@ static int take_twin(struct keeper *k, const siginfo_t *info)
 
 	for (i = 0; i < k->ntwins; i++) {
 		t = &k->twins[i];
-		if (t->signo != info->si_signo || t->code != info->si_code || t->pid != info->si_pid ||
+		/* A sender outside of our pid namespace has no number for us. */
+		if (t->signo != info->si_signo || t->code != info->si_code || (t->pid && t->pid != info->si_pid) ||
 		    (now - t->when > TWIN_NS && !k->front_down))
 			continue;
 		memmove(t, t + 1, (--k->ntwins - i) * sizeof(*t));

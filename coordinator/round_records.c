@@ -353,6 +353,14 @@ static void job_names(struct round *r, struct utsname *u)
 	free(name);
 }
 
+/* We are where the job was started; where its keeper is was made for it, by ckpt_launch or ckpt_restart. */
+static uint32_t has_own_net(pid_t keeper)
+{
+	cleanup_free char *ours = proc_link(getpid(), "ns/net"), *theirs = proc_link(keeper, "ns/net");
+
+	return ours && theirs && strcmp(ours, theirs);
+}
+
 void round_manifest_job(struct round *r)
 {
 	struct cpu_features cpu;
@@ -398,6 +406,7 @@ void round_manifest_job(struct round *r)
 	job.vdso_id = vdso_id(id, sizeof(id));
 	job.periodic = (uint32_t)r->p->periodic;
 	job.tcp = tcp_policy_name(r->p->tcp);
+	job.own_net = has_own_net(r->p->keeper);
 	rec_put_job(&r->manifest, &job);
 	for (size_t i = 0; i < r->ntasks; i++)
 		rec_put_task(&r->manifest, &r->tasks[i]);

@@ -24,7 +24,7 @@
 struct state {
 	const struct front *f;
 	int signal_fd, fd;		/* fd: to the keeper, -1 it is gone */
-	pid_t root;			/* 0: not known yet */
+	pid_t root;			/* 0: not known yet, or a number of another namespace */
 	int keeper_gone;		/* reaped */
 	int ended, status, last;
 	struct ask ask;			/* the coordinator */
@@ -102,7 +102,7 @@ static void started(struct state *s, pid_t root)
 {
 	int keep[5];
 
-	s->root = root;
+	s->root = s->f->container ? 0 : root;
 	stdio_hold_release(&s->hold);
 	keep[0] = s->fd;
 	keep[1] = s->signal_fd;

@@ -17,6 +17,7 @@ struct front {
 	struct job *job;
 	sigset_t checkpoint_on;		/* signals that ask for a checkpoint instead of being handed on */
 	const char *program;		/* for messages */
+	int container;			/* the job's pids are not ours */
 	int quiet;
 };
 

@@ -150,7 +150,8 @@ static int run(const struct options *o, struct spawn *spawn, const char *library
 	       struct err *err)
 {
 	cleanup_free char *command = command_line(o->program);
-	struct front front = { .job = j, .program = o->program[0], .quiet = o->quiet, .checkpoint_on = o->checkpoint_on };
+	struct front front = { .job = j, .program = o->program[0], .container = o->container, .quiet = o->quiet,
+			       .checkpoint_on = o->checkpoint_on };
 	int std[3], pair[2], i;
 
 	for (i = 0; i < 3; i++)
@@ -180,6 +181,17 @@ static int has_terminal(void)
 	cleanup_close int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
 
 	return fd >= 0;
+}
+
+/*
+ * Shall the program lead a group of its own? Ours, which a container's init made for us, has a number that no
+ * restart could have; in a container that we make ours has none. A shell that minds its groups has a terminal.
+ */
+static int wants_group(const struct options *o)
+{
+	if (o->container)
+		return !has_terminal();
+	return pids_reserve() && getpid() != 1 && getpgrp() == getpid() && !has_terminal();
 }
 
 int main(int argc, char **argv)
@@ -216,15 +228,12 @@ int main(int argc, char **argv)
 		return fail(&err);
 	spawn = (struct spawn){
 		.path = path, .argv = o.program, .ignore = o.checkpoint_on, .hold = o.coordinator != NULL,
+		.container = o.container,
 	};
 	/* From here on a signal is the program's: it shall end that, and not leave half a job behind. */
 	sigaction(SIGCHLD, NULL, &spawn.sigchld);
 	keeper_block_signals(&spawn.mask);
-	/*
-	 * Our own group, which a container's init made for us, has a number that no restart could have.
-	 * A shell that minds its groups has a terminal.
-	 */
-	spawn.own_group = pids_reserve() && getpid() != 1 && getpgrp() == getpid() && !has_terminal();
+	spawn.own_group = wants_group(&o);
 	if ((o.coordinator ? join(o.coordinator, &job, &err) : job_start(&o.job, &job, &err)) < 0)
 		return fail(&err);
 	run(&o, &spawn, library, &job, closed_stdio, &err);

@@ -12,7 +12,7 @@
 #include "../common/paths.h"
 #include "../common/units.h"
 
-enum { OPT_COMPRESS = 256, OPT_INCREMENTAL, OPT_BACKGROUND, OPT_SIGNAL, OPT_CHECKPOINT_ON, OPT_HELP, OPT_VERSION };
+enum { OPT_COMPRESS = 256, OPT_INCREMENTAL, OPT_BACKGROUND, OPT_SIGNAL, OPT_CHECKPOINT_ON, OPT_CONTAINER, OPT_HELP, OPT_VERSION };
 
 static const struct option longs[] = {
 	{ "name",		required_argument,	NULL, 'n' },
@@ -25,6 +25,7 @@ static const struct option longs[] = {
 	{ "background",		required_argument,	NULL, OPT_BACKGROUND },
 	{ "signal",		required_argument,	NULL, OPT_SIGNAL },
 	{ "checkpoint-on",	required_argument,	NULL, OPT_CHECKPOINT_ON },
+	{ "container",		no_argument,		NULL, OPT_CONTAINER },
 	{ "verbose",		no_argument,		NULL, 'v' },
 	{ "quiet",		no_argument,		NULL, 'q' },
 	{ "help",		no_argument,		NULL, OPT_HELP },
@@ -46,6 +47,7 @@ static const char help[] =
 "      --incremental          not in this version\n"
 "      --signal=SIG           signal used inside the program (this version: 33)\n"
 "      --checkpoint-on=SIG[,SIG]...  on that signal: checkpoint, then exit with status 85\n"
+"      --container            in pid, ipc and network namespaces of its own, with a /proc of its own\n"
 "  -v, --verbose              say more; with --version: which kernel features are in use\n"
 "  -q, --quiet                say only what failed\n"
 "      --help                 show this text\n"
@@ -217,6 +219,9 @@ static int parse_one(int opt, struct options *o, struct err *err)
 		return 0;
 	case 'q':
 		o->quiet = 1;
+		return 0;
+	case OPT_CONTAINER:
+		o->container = 1;
 		return 0;
 	case OPT_HELP:
 		o->help = 1;

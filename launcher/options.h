@@ -10,6 +10,7 @@ struct options {
 	struct job_options job;
 	const char *coordinator;	/* unix:PATH, NULL: one is started */
 	sigset_t checkpoint_on;
+	int container;			/* container.h */
 	int quiet, verbose;
 	int help, version;
 	char **program;			/* argv of the program, inside of ours */

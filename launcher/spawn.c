@@ -9,6 +9,9 @@
 #include "../common/fds.h"
 #include "../common/io.h"
 #include "../common/keeper.h"
+#include "../common/log.h"
+#include "container.h"
+#include "program.h"
 
 /* A file without #! is a script of /bin/sh, as for execvp(3) and every shell. */
 static void exec_shell(const struct spawn *s)
@@ -63,12 +66,27 @@ static void wait_for_go(int fd)
 		_exit(0);
 }
 
+/* The program cannot be started: the front ends as after one that ended with this status. */
+static void set_up_container(int status_fd)
+{
+	const struct keeper_msg ended = { .event = KEEPER_ENDED, .value = PROGRAM_EXIT_FAILED << 8, .last = 1 };
+	struct err err;
+
+	if (container_setup(&err) == 0)
+		return;
+	log_err(&err);
+	keeper_send(status_fd, &ended);
+	_exit(PROGRAM_EXIT_FAILED);
+}
+
 static void NORETURN keeper(const struct spawn *s)
 {
 	int keep[2] = { s->status_fd, s->owner_fd }, fd;
 	pid_t root;
 
 	close(s->front_fd);
+	if (s->container)
+		set_up_container(s->status_fd);
 	if (s->hold)
 		wait_for_go(s->status_fd);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -98,8 +116,10 @@ static void NORETURN keeper(const struct spawn *s)
 
 pid_t spawn_keeper(const struct spawn *s, struct err *err)
 {
-	pid_t pid = fork();
+	pid_t pid = s->container ? container_fork(err) : fork();
 
+	if (pid < 0 && s->container)
+		return -1;
 	if (pid < 0)
 		return err_set(err, E_LIMIT, errno, "cannot make a process");
 	if (pid == 0)

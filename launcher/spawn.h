@@ -20,6 +20,7 @@ struct spawn {
 	int owner_fd;			/* kept open by the keeper; -1 none */
 	int hold;			/* 1: the program starts on a KEEPER_RESUMED, not before */
 	int own_group;			/* 1: the program shall lead a group of its own */
+	int container;			/* 1: the keeper shall be process 1 of a new container */
 };
 
 /*

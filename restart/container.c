@@ -12,11 +12,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,6 +22,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/log.h"
+#include "../common/namespaces.h"
 #include "../common/pids.h"
 
 #define NS_PER_S	1000000000LL
@@ -58,29 +57,6 @@ static int write_file(const char *path, const char *text)
 	return r;
 }
 
-/* The job's ids inside are ours outside; nobody but root may map any others. */
-static int map_ids(const struct restart *r, uid_t uid, gid_t gid, struct err *err)
-{
-	char text[64];
-
-	snprintf(text, sizeof(text), "%u %u 1\n", r->job->uid, uid);
-	if (write_file("/proc/self/uid_map", text))
-		return err_set(err, E_KERNEL_FEATURE, errno,
-			       "mapping the user id in a new user namespace");
-	/*
-	 * Without this an ordinary user may not map a group. Kernels before 3.19 have no such
-	 * file.
-	 */
-	if (write_file("/proc/self/setgroups", "deny\n") && errno != ENOENT)
-		return err_set(err, E_KERNEL_FEATURE, errno,
-			       "giving up setgroups in a new user namespace");
-	snprintf(text, sizeof(text), "%u %u 1\n", r->job->gid, gid);
-	if (write_file("/proc/self/gid_map", text))
-		return err_set(err, E_KERNEL_FEATURE, errno,
-			       "mapping the group id in a new user namespace");
-	return 0;
-}
-
 /*
  * Make the flags of @want, all at once or, when they are not all needed, one after the other.
  * Return: those that were made, -1 when one that is needed could not be.
@@ -99,8 +75,10 @@ static int make_each(int want, int keep_trying, struct err *err)
 			continue;
 		}
 		if (kinds[i].needed || !keep_trying)
-			return err_set(err, E_KERNEL_FEATURE, errno, "making a new %s namespace",
-				       kinds[i].name);
+			return err_set(err, E_KERNEL_FEATURE, 0, "making a new %s namespace: %s%s",
+				       kinds[i].name, strerror(errno), geteuid() && errno == EPERM ?
+				       "; only root may without a new user namespace besides (--namespaces=user,..., "
+				       "or auto)" : "");
 		log_info("going on without a new %s namespace: %s", kinds[i].name, strerror(errno));
 	}
 	return made;
@@ -184,7 +162,7 @@ static int enter_user(struct restart *r, struct err *err)
 
 	if (unshare(CLONE_NEWUSER))
 		return err_set(err, E_KERNEL_FEATURE, errno, "making a new user namespace");
-	return map_ids(r, uid, gid, err);
+	return ns_map_ids(r->job->uid, uid, r->job->gid, gid, err);
 }
 
 int container_enter(struct restart *r, struct err *err)
@@ -259,14 +237,6 @@ static int enter_rootfs(const char *dir, struct err *err)
 	return 0;
 }
 
-/* The queues of another ipc namespace are of no use to the job; most systems mount them here. */
-static void own_mqueue(const struct restart *r)
-{
-	if (r->namespaces & CLONE_NEWIPC && access("/dev/mqueue", F_OK) == 0 &&
-	    mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
-		log_info("/dev/mqueue goes on showing the queues outside: %s", strerror(errno));
-}
-
 /*
  * A /dev/shm of the job's own if it has shared memory there, so that many can be restored at once;
  * unless it lives there itself, or has files there that nobody saved.
@@ -301,16 +271,17 @@ static int setup_mounts(struct restart *r, struct err *err)
 {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return err_set(err, E_KERNEL_FEATURE, errno, "making the mounts private");
-	for (size_t i = 0; i < r->o.nbinds; i++)
-		if (mount(r->o.binds[i].src, r->o.binds[i].dst, NULL, MS_BIND | MS_REC, NULL))
-			return err_set(err, err_code_of_errno(errno), errno,
-				       "--bind: putting %s at %s", r->o.binds[i].src,
-				       r->o.binds[i].dst);
+	for (size_t i = 0; i < r->o.nbinds; i++) {
+		cleanup_free char *to = xasprintf("%s%s", r->o.rootfs ? r->o.rootfs : "", r->o.binds[i].dst);
+
+		if (mount(r->o.binds[i].src, to, NULL, MS_BIND | MS_REC, NULL))
+			return err_set(err, err_code_of_errno(errno), errno, "--bind: putting %s at %s",
+				       r->o.binds[i].src, to);
+	}
 	if (r->o.rootfs && enter_rootfs(r->o.rootfs, err))
 		return -1;
 	if (r->namespaces & CLONE_NEWPID) {
-		r->own_proc =
-			mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0;
+		r->own_proc = ns_own_proc() == 0;
 		if (!r->own_proc)
 			log_info("/proc goes on showing the processes outside: %s",
 				 strerror(errno));
@@ -320,17 +291,9 @@ static int setup_mounts(struct restart *r, struct err *err)
 		log_info("going on with the /dev/shm that is there: %s", strerror(errno));
 		r->rset.own_shm = 0;
 	}
-	own_mqueue(r);
+	if (r->namespaces & CLONE_NEWIPC)
+		ns_own_mqueue();
 	return 0;
-}
-
-static void loopback_up(void)
-{
-	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-	cleanup_close int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (s >= 0 && ioctl(s, SIOCSIFFLAGS, &ifr))
-		log_info("the loopback interface stays down: %s", strerror(errno));
 }
 
 int container_setup(struct restart *r, struct err *err)
@@ -342,7 +305,7 @@ int container_setup(struct restart *r, struct err *err)
 	}
 	r->own_proc = !(r->namespaces & CLONE_NEWPID);
 	if (r->namespaces & CLONE_NEWNET)
-		loopback_up();
+		ns_loopback_up();
 	if (r->namespaces & CLONE_NEWNS)
 		return setup_mounts(r, err);
 	r->rset.own_shm = 0;

@@ -13,17 +13,13 @@
 #ifndef CKPT_RESTART_H
 #define CKPT_RESTART_H
 
-#include <sched.h>
 #include <sys/types.h>
 #include "../common/image.h"
 #include "../common/jobstart.h"
+#include "../common/namespaces.h"
 #include "../common/tree.h"
 #include "../resource/resource.h"
 #include "plan.h"
-
-#ifndef CLONE_NEWTIME
-#define CLONE_NEWTIME		0x00000080
-#endif
 
 enum { RESTART_EXIT_FAILED = 125 };	/* ckpt_restart itself failed; else the program's own status */
 

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "namespaces.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "io.h"
+#include "log.h"
+
+static int write_file(const char *path, const char *text)
+{
+	cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+}
+
+int ns_map_ids(uint32_t uid, uid_t outer_uid, uint32_t gid, gid_t outer_gid, struct err *err)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%u %u 1\n", uid, outer_uid);
+	if (write_file("/proc/self/uid_map", text))
+		return err_set(err, E_KERNEL_FEATURE, errno, "mapping the user id in a new user namespace");
+	/* Without this an ordinary user may not map a group. Kernels before 3.19 have no such file. */
+	if (write_file("/proc/self/setgroups", "deny\n") && errno != ENOENT)
+		return err_set(err, E_KERNEL_FEATURE, errno, "giving up setgroups in a new user namespace");
+	snprintf(text, sizeof(text), "%u %u 1\n", gid, outer_gid);
+	if (write_file("/proc/self/gid_map", text))
+		return err_set(err, E_KERNEL_FEATURE, errno, "mapping the group id in a new user namespace");
+	return 0;
+}
+
+void ns_loopback_up(void)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	cleanup_close int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (s >= 0 && ioctl(s, SIOCSIFFLAGS, &ifr))
+		log_info("the loopback interface stays down: %s", strerror(errno));
+}
+
+int ns_own_proc(void)
+{
+	return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+}
+
+void ns_own_mqueue(void)
+{
+	if (access("/dev/mqueue", F_OK) == 0 &&
+	    mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
+		log_info("/dev/mqueue goes on showing the queues outside: %s", strerror(errno));
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * namespaces.h - what makes namespaces a container, for ckpt_launch --container and ckpt_restart alike.
+ * Everything here is done by a process for the namespaces that it is in. Context: HOST.
+ */
+#ifndef CKPT_NAMESPACES_H
+#define CKPT_NAMESPACES_H
+
+#include <sched.h>
+#include <sys/types.h>
+#include "err.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME		0x00000080
+#endif
+
+/*
+ * ns_map_ids() - in a user namespace just made: one user and one group exist, @uid and @gid, which are
+ * @outer_uid and @outer_gid outside. Nobody but root may map any others.
+ */
+int ns_map_ids(uint32_t uid, uid_t outer_uid, uint32_t gid, gid_t outer_gid, struct err *err);
+
+/* ns_loopback_up() - in a new network namespace, where it is down. */
+void ns_loopback_up(void);
+
+/* ns_own_proc() - a /proc that shows the new pid namespace. 0, or -1 + errno: many containers deny it. */
+int ns_own_proc(void);
+
+/* ns_own_mqueue() - the queues of the new ipc namespace, where the system has mounted those of the old one. */
+void ns_own_mqueue(void);
+
+#endif

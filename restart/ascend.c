@@ -23,9 +23,9 @@
 static int refuse_taken(uint32_t pid, struct err *err)
 {
 	return err_set(err, E_PID_TAKEN, 0,
-		       "process id %u is in use or was used here, and this container lets nobody choose ids; "
-		       "restore in a new container, as its first command, or in one with CAP_SYS_ADMIN "
-		       "or a seccomp profile that allows clone3 and unshare", pid);
+		       "process id %u is in use or was used here, where ids cannot be chosen; "
+		       "restore with --namespaces=auto; if this is a container, in a new one, as its first command, or in one "
+		       "with CAP_SYS_ADMIN or a seccomp profile that allows clone3 and unshare", pid);
 }
 
 int ascend_check(uint32_t first, uint32_t last, uint32_t *ret_now, struct err *err)

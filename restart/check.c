@@ -70,6 +70,36 @@ static void check_directories(struct restart *r, struct reasons *w)
 	}
 }
 
+/* What --rootfs and --bind name. 0: it is all there, so that what is missing below it is the program's. */
+static int check_mounts(struct restart *r, struct reasons *w)
+{
+	const char *root = r->o.rootfs ? r->o.rootfs : "";
+	int before = w->n;
+	struct stat st;
+	struct err err;
+
+	if (r->o.rootfs && (stat(r->o.rootfs, &st) || !S_ISDIR(st.st_mode))) {
+		err_set(&err, E_FILE_MISSING, 0, "--rootfs=%s: that is not a folder that is here", r->o.rootfs);
+		add(w, &err);
+	}
+	for (size_t i = 0; i < r->o.nbinds; i++) {
+		const struct restart_bind *b = &r->o.binds[i];
+		cleanup_free char *to = xasprintf("%s%s", root, b->dst);
+		struct stat at;
+
+		if (stat(b->src, &st))
+			err_set(&err, E_FILE_MISSING, errno, "--bind=%s:%s: %s", b->src, b->dst, b->src);
+		else if (i == 0 && stat(to, &at))	/* a later one may be at a place that an earlier one brings */
+			err_set(&err, E_FILE_MISSING, errno, "--bind=%s:%s: %s", b->src, b->dst, to);
+		else if (i == 0 && S_ISDIR(st.st_mode) != S_ISDIR(at.st_mode))
+			err_set(&err, E_FILE_CHANGED, 0, "--bind=%s:%s: one is a folder and the other is not", b->src, b->dst);
+		else
+			continue;
+		add(w, &err);
+	}
+	return w->n - before;
+}
+
 /* May we take other ids: as root of any user namespace, unless a container has taken that from it? */
 static int may_set_ids(void)
 {
@@ -121,6 +151,22 @@ static void check_agents(const struct restart *r, struct reasons *w)
 	}
 }
 
+static void try_pid(uint32_t pid, struct err *err)
+{
+	pid_t got;
+
+	/* Process 1 of a new namespace begins a new order, and may be the keeper itself. */
+	if (!pids_settable() || pid == (uint32_t)getpid())
+		return;
+	got = tree_clone(pid, 0, SIGCHLD);
+	if (got == 0)
+		_exit(0);
+	if (got < 0)
+		tree_clone_failed(pid, errno, err);
+	else
+		waitpid(got, NULL, 0);
+}
+
 /*
  * The container and the pids: the only way to know is to make them. The keeper's pid stands for
  * all, which have the same rights; where the pid namespace is not ours, each is looked at.
@@ -149,16 +195,9 @@ static void try_container(struct restart *r, struct plan_sync *s, struct err *er
 	}
 	pid = tree_clone(0, 0, SIGCHLD);
 	if (pid == 0) {
-		/* Process 1 of a new namespace begins a new order. */
-		if (!pids_settable())
-			_exit(0);
-		pid = tree_clone(r->job->keeper_pid, 0, SIGCHLD);
-		if (pid == 0)
-			_exit(0);
-		if (pid < 0)
-			tree_clone_failed(r->job->keeper_pid, errno, err);
-		else
-			waitpid(pid, NULL, 0);
+		err->code = E_NONE;
+		if (container_setup(r, err) == 0)
+			try_pid(r->job->keeper_pid, err);
 		memcpy(s->failed_text, err->msg, sizeof(s->failed_text));
 		_exit((int)err->code);
 	}
@@ -207,6 +246,8 @@ int check_restart(struct restart *r, void (*report)(void *arg, const struct err 
 	check_ids(r, &w);
 	if (path_check_fds(r, &err))
 		add(&w, &err);
+	if (check_mounts(r, &w))
+		return w.n;
 	rset_verify_each(&r->rset, add, &w);
 	check_directories(r, &w);
 	if (r->o.check)

@@ -242,6 +242,11 @@ int main(int argc, char **argv)
 			argv[optind]);
 		goto usage;
 	}
+	if ((o.rootfs || o.nbinds) && !o.namespaces_auto && !(o.namespaces & CLONE_NEWNS)) {
+		err_set(&err, E_USAGE, 0, "--rootfs and --bind need a mount namespace of the job's own: add mount to "
+			"--namespaces, or leave that at auto");
+		goto usage;
+	}
 	if (!o.job && !o.image_path) {
 		err_set(&err, E_USAGE, 0,
 			"which checkpoint? Name a job, or give --image-path=DIR; see ckpt_restart "

@@ -360,7 +360,8 @@ static int patch_self(struct build *b, struct err *err)
 	strcpy(self.library, r->library);
 	self.generation++;
 	memset(self.env, 0, sizeof(self.env));
-	for (size_t i = 0, used = 0; i < r->o.nenv; i++) {
+	/* The first of a name is what ckpt_env() finds, and the last is what the user wants. */
+	for (size_t i = r->o.nenv, used = 0; i-- > 0; ) {
 		size_t n = strlen(r->o.env[i]) + 1;
 
 		if (used + n >= sizeof(self.env))

@@ -12,6 +12,7 @@
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -117,14 +118,24 @@ static int stream(const struct restart *r, int n, struct err *err)
 	return fd;
 }
 
+static int can_be_made(const char *file)
+{
+	cleanup_free char *copy = xstrdup(file);
+
+	return access(dirname(copy), W_OK | X_OK) == 0;
+}
+
 static int open_override(const struct restart *r, int n, struct err *err)
 {
 	static const char *const names[] = { "stdin", "stdout", "stderr" };
 	const char *file = r->o.stdio[n];
-	int fd = n ? open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)
+	int fd = n ? open(file, O_WRONLY | O_APPEND | O_CLOEXEC | (r->o.check ? 0 : O_CREAT), 0666)
 		   : open(file, O_RDONLY | O_CLOEXEC),
 	    up;
 
+	/* To ask whether it would work shall leave nothing behind. */
+	if (fd < 0 && n && r->o.check && errno == ENOENT && can_be_made(file))
+		return fcntl(n, F_DUPFD_CLOEXEC, r->fd_base);
 	if (fd < 0)
 		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno),
 			       errno, "--%s=%s", names[n], file);

@@ -5,7 +5,8 @@
  * The kernel keys a watch by (description, number under which it was added), not by process. So all
  * of them can be set up by the one process that opens everything: it puts the description at that number
  * for a moment. That also brings back watches whose number the program has closed or reused since.
- * Only what exists later (pidfds) is added in attach().
+ * Added in attach(), by a process of the job, is what exists only then (pidfds), and what wakes those that
+ * wait because of who added it (signalfds: the signals are that process's).
  */
 #include "resource.h"
 
@@ -105,16 +106,25 @@ static int each_item(struct res_set *set, struct desc *d, struct err *err,
 }
 
 /* Made in its processes when all exist, so not there yet when everything else is. */
-static int is_late(const struct res_ops *ops)
+static int comes_late(const struct res_ops *ops)
 {
 	return ops->kind == RES_PIDFD;
+}
+
+/*
+ * Is the watch added in its process? A signalfd that no process has at its number any more cannot be: it is
+ * reported when something else makes epoll_wait() look.
+ */
+static int is_late(const struct res_ops *ops, uint32_t pid)
+{
+	return pid && (comes_late(ops) || ops->kind == RES_SIGNALFD);
 }
 
 static int check_item(struct res_set *set, struct desc *d, const struct item *it, struct err *err)
 {
 	uint32_t target = find_target(set, d, it);
 
-	if (target && (!is_late(set->descs[target - 1].ops) || holder_pid(set, d, it, target)))
+	if (target && (!comes_late(set->descs[target - 1].ops) || holder_pid(set, d, it, target)))
 		return 0;
 	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it watches a file (added as descriptor %d) that no process of "
 			  "the job has open any more; remove it with EPOLL_CTL_DEL before closing it", it->tfd);
@@ -243,7 +253,7 @@ static int add_items(struct rset *set, const struct rdesc *d, int ep, uint32_t p
 		if (!target)
 			return err_set(err, E_CORRUPT, 0, "an epoll watches description %u, which does not exist",
 				       it->target);
-		if ((!pid && has_fired(it) != fired) || is_late(target->ops) != (pid != 0) || (pid && it->pid != pid))
+		if ((!pid && has_fired(it) != fired) || is_late(target->ops, it->pid) != (pid != 0) || (pid && it->pid != pid))
 			continue;
 		if (add_item(ep, fd, it, target, pid != 0, err) < 0)
 			return -1;

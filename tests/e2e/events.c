@@ -63,9 +63,36 @@ static void *waiter(void *arg)
 	return (void *)(uintptr_t)(epoll_wait(ep, &ev, 1, -1) == 1 ? ev.data.u64 : 0);
 }
 
+/* One that sleeps until a signal comes is woken by it: the kernel wakes by process, not by signalfd. */
+static int sleeper_ep;
+
+static void *sleeper(void *arg)
+{
+	struct epoll_event ev;
+
+	*(pid_t *)arg = (pid_t)syscall(SYS_gettid);
+	return (void *)(uintptr_t)(epoll_wait(sleeper_ep, &ev, 1, 10000) == 1 ? ev.data.u64 : 0);
+}
+
+static void sleep_and_be_woken(int fd)
+{
+	struct signalfd_siginfo si;
+	volatile pid_t tid = 0;
+	pthread_t t = scn_thread(sleeper, (void *)&tid);
+	void *ret;
+
+	while (!tid)
+		usleep(1000);
+	scn_await_blocked(getpid(), tid);
+	kill(getpid(), SIGUSR2);
+	pthread_join(t, &ret);
+	scn_check(ret == (void *)12, "a signal did not wake epoll_wait()");
+	scn_check(read(fd, &si, sizeof(si)) == sizeof(si) && si.ssi_signo == SIGUSR2, "signalfd");
+}
+
 int main(void)
 {
-	int count, semaphore, big, shared, level[2], edge[2], oneshot[2], edge_done[2], gone[2],
+	int usr2, count, semaphore, big, shared, level[2], edge[2], oneshot[2], edge_done[2], gone[2],
 		twice, closed, nested, inner, ino;
 	int sigfd, wd;
 	struct epoll_event ev;
@@ -124,6 +151,13 @@ int main(void)
 	add(ep, sigfd, EPOLLIN, 10);
 	sigqueue(getpid(), SIGRTMIN + 2, (union sigval){ .sival_int = 4711 });
 
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	usr2 = scn_sys(signalfd(-1, &set, SFD_CLOEXEC));
+	sleeper_ep = scn_sys(epoll_create1(0));
+	add(sleeper_ep, usr2, EPOLLIN, 12);
+
 	scn_sys(mkdir("watched", 0755));
 	ino = scn_sys(inotify_init1(IN_NONBLOCK));
 	wd = scn_sys(inotify_add_watch(ino, "watched", IN_CREATE | IN_DELETE | IN_MOVED_TO));
@@ -162,6 +196,8 @@ int main(void)
 	EXPECT("a signal", ep, { 6, EPOLLOUT }, { 10, EPOLLIN });
 	scn_check(read(sigfd, &si, sizeof(si)) == sizeof(si) && si.ssi_signo == SIGUSR1,
 		  "signalfd");
+
+	sleep_and_be_woken(usr2);
 
 	scn_sys(write(level[1], "x", 1));
 	EXPECT("level", ep, { 6, EPOLLOUT }, { 0x1111222233334444, EPOLLIN }, { 5, EPOLLIN });

@@ -451,15 +451,12 @@ static int accept_leader(struct round *r, int listener, struct err *err)
 		p->sock = -1;
 	} else {
 		memcpy(&p->hello, body, sizeof(p->hello));
-		if (p->hello.stuck_tid) {
-			free(p->comm);
-			p->comm = NULL;
+		if (p->hello.stuck_tid)
 			ret = err_set(err, E_NO_ANSWER, 0,
 				      "thread %u of %s did not stop: it may block signal %d by a "
 				      "direct system call, or be in "
 				      "an uninterruptible wait",
 				      p->hello.stuck_tid, round_who(p), AGENT_SIGNAL);
-		}
 	}
 	free(body);
 	return ret;

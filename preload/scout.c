@@ -255,9 +255,26 @@ static long pass(struct scout *s, int repeat)
 	return n < 0 ? n : waiting;
 }
 
+/*
+ * The program's table may be full up to its soft limit, and ours is a copy of it. The limit that is raised
+ * is ours alone, unless no process was to be had; then it is the program's until *@was is put back.
+ */
+static int more_fds(struct rlimit *was)
+{
+	struct rlimit more;
+
+	if (SYS(prlimit64, 0, RLIMIT_NOFILE, NULL, was) < 0 || was->rlim_cur >= was->rlim_max)
+		return 0;
+	more = *was;
+	more.rlim_cur = MIN(more.rlim_max, more.rlim_cur + 16);
+	return SYS(prlimit64, 0, RLIMIT_NOFILE, &more, NULL) == 0;
+}
+
 static int scout_main(void *arg)
 {
 	struct scout *s = arg;
+	struct rlimit was;
+	int raised = more_fds(&was);
 	int64_t begun = clock_ns(1), sent = begun, now;
 	long waiting;
 	int repeat = 0;
@@ -276,6 +293,8 @@ static int scout_main(void *arg)
 			sent = now;
 		futex_wait(&round_state.parked, before, 1000000);
 	}
+	if (raised)
+		SYS(prlimit64, 0, RLIMIT_NOFILE, &was, NULL);
 	if (s->affinity_len > 0)	/* we may be the leader itself */
 		SYS(sched_setaffinity, 0, s->affinity_len, s->affinity);
 	if (waiting <= 0)

@@ -23,6 +23,13 @@ static void check_fds(const int *fds, int n, rlim_t soft, rlim_t hard)
 	scn_check(open("/dev/null", O_RDONLY) == fds[n - 1], "not the number that is free");
 }
 
+static void *second(void *arg)
+{
+	char c;
+
+	return (void *)read(*(int *)arg, &c, 1);
+}
+
 int main(void)
 {
 	static int fds[4096];
@@ -32,9 +39,11 @@ int main(void)
 	pid_t tight, alone;
 
 	scn_sys(pipe(to));
-	/* One whose table is full, to the soft limit; and holes are in it above that. */
+	/* One whose table is full, to the soft limit; and holes are in it above that. Two threads use it. */
 	tight = scn_fork();
 	if (tight == 0) {
+		pthread_t t = scn_thread(second, to);
+
 		fd = scn_sys(open("file2", O_RDWR | O_CREAT, 0600));
 		scn_sys(write(fd, "x", 1));
 		fds[n++] = fd;
@@ -46,6 +55,7 @@ int main(void)
 		scn_sys(read(to[0], &c, 1));
 		scn_check(fcntl(again, F_GETFD) == 0, "the one above the limit");
 		check_fds(fds, n, 60, 3000);
+		pthread_join(t, NULL);
 		_exit(0);
 	}
 	/* No address space, no locked memory, no files, no processes, no CPU time to waste. */
@@ -82,7 +92,7 @@ int main(void)
 
 	scn_checkpoint();
 
-	scn_check(write(to[1], "xx", 2) == 2, "write");
+	scn_check(write(to[1], "xxx", 3) == 3, "write");
 	scn_reap(tight, 0);
 	scn_reap(alone, 0);
 	scn_pass();

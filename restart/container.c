@@ -119,6 +119,17 @@ static int set_clocks(const struct restart *r, struct err *err)
 	return 0;
 }
 
+/*
+ * A time namespace of which we may not set the clocks (CAP_SYS_TIME) shows the same as the one we came
+ * from: then there is none, for all that depends on it.
+ */
+static int enter_time(const struct restart *r, struct err *err)
+{
+	if (unshare(CLONE_NEWTIME))
+		return err_set(err, E_KERNEL_FEATURE, errno, "making a new time namespace");
+	return set_clocks(r, err);
+}
+
 /* The first pid that the job needs and that is in use here; 0: it can do without a namespace. */
 static uint32_t pid_in_use(const struct restart *r)
 {
@@ -168,6 +179,7 @@ static int enter_user(struct restart *r, struct err *err)
 int container_enter(struct restart *r, struct err *err)
 {
 	int want = r->o.namespaces, made = 0, more;
+	struct err why;			/* of what is left out: @err stays as it is when we succeed */
 
 	if (r->o.namespaces_auto && !(want & CLONE_NEWNET) && !r->o.rootfs && !r->o.nbinds &&
 	    is_container(r)) {
@@ -178,20 +190,21 @@ int container_enter(struct restart *r, struct err *err)
 
 	/* Root needs no user namespace unless it lacks the rights, as in most outer containers. */
 	if (r->o.namespaces_auto && geteuid() == 0) {
-		made = make_each(want & ~(CLONE_NEWUSER | CLONE_NEWTIME), 1, err);
+		made = make_each(want & ~(CLONE_NEWUSER | CLONE_NEWTIME), 1, &why);
 		if (made >= 0)
 			want &= CLONE_NEWTIME;
 		else
 			made = 0;
 	}
 	if (want & CLONE_NEWUSER) {
-		if (enter_user(r, err) == 0) {
+		if (enter_user(r, &why) == 0) {
 			made |= CLONE_NEWUSER;
 			want &= ~CLONE_NEWUSER;
-		} else if (r->o.namespaces_auto && pids_free(r, err)) {
-			log_info("going on without a container of our own: %s", err->msg);
+		} else if (r->o.namespaces_auto && pids_free(r, &why)) {
+			log_info("going on without a container of our own: %s", why.msg);
 			want = 0;
 		} else {
+			*err = why;
 			return -1;
 		}
 	}
@@ -200,14 +213,13 @@ int container_enter(struct restart *r, struct err *err)
 		return -1;
 	made |= more;
 	if (want & CLONE_NEWTIME) {
-		if (unshare(CLONE_NEWTIME) == 0) {
+		if (enter_time(r, &why) == 0) {
 			made |= CLONE_NEWTIME;
-			if (set_clocks(r, err))
-				return -1;
 		} else if (!r->o.namespaces_auto) {
-			return err_set(err, E_KERNEL_FEATURE, errno, "making a new time namespace");
+			*err = why;
+			return -1;
 		} else {
-			log_info("going on without a new time namespace: %s", strerror(errno));
+			log_info("going on without a new time namespace: %s", why.msg);
 		}
 	}
 	/* Nobody asks for a network of its own without need. */

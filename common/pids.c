@@ -97,7 +97,7 @@ int pids_reserve(void)
 {
 	pid_t pid = getpid();
 
-	if (!pids_new_container() || pids_restorable())
+	if (!pids_new_container())
 		return 0;
 	while (pid >= 0 && pid < PIDS_RESERVED)
 		pid = pids_burn();

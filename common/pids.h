@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 /*
- * Where ids cannot be chosen a job begins above this one. What a restart in a new container needs
- * itself comes before that.
+ * In a new container a job begins above this one, as what a restart in another one, where ids cannot be
+ * chosen, needs itself comes before the job.
  */
 #define PIDS_RESERVED	300
 
@@ -27,8 +27,8 @@ int pids_new_container(void);
 /* pids_burn() - use up one id, at some 40 000 in a second. Return: which, -1 + errno. */
 pid_t pids_burn(void);
 /*
- * pids_reserve() - in a new container in which ids cannot be chosen, leave PIDS_RESERVED free.
- * Return: 1 if that is so.
+ * pids_reserve() - in a new container leave PIDS_RESERVED free, also where ids can be chosen: the
+ * checkpoint may be taken elsewhere. Return: 1 if that is so.
  */
 int pids_reserve(void);
 

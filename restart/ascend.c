@@ -20,7 +20,7 @@
 
 /* ---- turns ---- */
 
-static int refuse_taken(uint32_t pid, struct err *err)
+int ascend_refuse(uint32_t pid, struct err *err)
 {
 	return err_set(err, E_PID_TAKEN, 0,
 		       "process id %u is in use or was used here, where ids cannot be chosen; "
@@ -35,7 +35,7 @@ int ascend_check(uint32_t first, uint32_t last, uint32_t *ret_now, struct err *e
 	if (now < 0)
 		return err_set(err, E_LIMIT, errno, "making a thread");
 	if ((uint32_t)now >= first)
-		return refuse_taken(first, err);
+		return ascend_refuse(first, err);
 	if (last - (uint32_t)now > BURN_MOST)
 		return err_set(err, E_KERNEL_FEATURE, 0,
 			       "process id %u is too far from %d, which is the last that was given out "
@@ -64,16 +64,16 @@ int ascend_take(struct restart *r, uint32_t order, uint32_t pid, struct err *err
 			return err_set(err, E_LIMIT, errno, "making a thread");
 		/* Past the largest the numbers begin anew. */
 		if ((uint32_t)got < s->last_pid || (uint32_t)got >= pid)
-			return refuse_taken(pid, err);
+			return ascend_refuse(pid, err);
 		s->last_pid = (uint32_t)got;
 	}
-	return s->last_pid + 1 == pid ? 0 : refuse_taken(pid, err);
+	return s->last_pid + 1 == pid ? 0 : ascend_refuse(pid, err);
 }
 
 int ascend_pass(struct restart *r, uint32_t order, uint32_t wanted, pid_t got, struct err *err)
 {
 	if ((uint32_t)got != wanted)
-		return refuse_taken(wanted, err);
+		return ascend_refuse(wanted, err);
 	r->sync->last_pid = wanted;
 	sync_pass(r->sync, order + 1);
 	return 0;

@@ -24,6 +24,9 @@ int ascend_begin(struct restart *r, uint32_t first, uint32_t last, struct err *e
 int ascend_take(struct restart *r, uint32_t order, uint32_t pid, struct err *err);
 int ascend_pass(struct restart *r, uint32_t order, uint32_t wanted, pid_t got, struct err *err);
 
+/* ascend_refuse() - @err says that @pid cannot be had here, and where it could. Return: -1. */
+int ascend_refuse(uint32_t pid, struct err *err);
+
 /* ascend_steps() - @plan's steps in the order of ids, threads among them. E_KERNEL_FEATURE: there is none. */
 int ascend_steps(struct restart *r, const uint32_t *any, struct err *err);
 

@@ -146,7 +146,9 @@ static int pids_free(const struct restart *r, struct err *err)
 {
 	uint32_t pid = pid_in_use(r);
 
-	if (pid)
+	if (pid && pids_new_container())
+		ascend_refuse(pid, err);
+	else if (pid)
 		err_prefix(err, "process id %u is in use here, and for an own pid namespace", pid);
 	return !pid;
 }

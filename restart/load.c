@@ -22,15 +22,17 @@
 
 /*
  * The instant of the checkpoint @dir/@id of @job (NULL: any), 0 if there is none that can be
- * read.
+ * read. *@ret_denied: there may be one, but we are not allowed to see it.
  */
-static uint64_t created(int dir, const char *id, const char *job)
+static uint64_t created(int dir, const char *id, const char *job, int *ret_denied)
 {
 	cleanup_close int fd = openat(dir, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const struct rec_job *rec;
 	struct image img;
 	uint64_t when;
 
+	if (fd < 0 && errno == EACCES)
+		*ret_denied = 1;
 	if (fd < 0 || image_open(fd, MANIFEST, &img, NULL))
 		return 0;
 	rec = rec_first(job, &img.recs);
@@ -39,8 +41,8 @@ static uint64_t created(int dir, const char *id, const char *job)
 	return when;
 }
 
-/* Name of the newest checkpoint of @job below @path, malloc'ed; NULL if there is none. */
-static char *newest(const char *path, const char *job)
+/* Name of the newest checkpoint of @job below @path, malloc'ed; NULL if there is none (see created()). */
+static char *newest(const char *path, const char *job, int *ret_denied)
 {
 	DIR *d = opendir(path);
 	uint64_t best = 0;
@@ -48,7 +50,7 @@ static char *newest(const char *path, const char *job)
 	char *ret = NULL;
 
 	while (d && (e = readdir(d))) {
-		uint64_t when = e->d_name[0] == '.' ? 0 : created(dirfd(d), e->d_name, job);
+		uint64_t when = e->d_name[0] == '.' ? 0 : created(dirfd(d), e->d_name, job, ret_denied);
 
 		if (when <= best)
 			continue;
@@ -65,6 +67,7 @@ static char *newest(const char *path, const char *job)
 static char *find_directory(const struct restart_options *o, struct err *err)
 {
 	cleanup_free char *root = NULL, *dir = NULL, *id = NULL;
+	int denied = 0;
 	char *path;
 	struct stat st;
 
@@ -73,12 +76,16 @@ static char *find_directory(const struct restart_options *o, struct err *err)
 	root = paths_store_root();
 	/* A folder given with --checkpoint-dir may be shared by several jobs. */
 	dir = o->checkpoint_dir ? xstrdup(o->checkpoint_dir) : xasprintf("%s/%s", root, o->job);
-	id = o->id ? xstrdup(o->id) : newest(dir, o->checkpoint_dir ? o->job : NULL);
+	id = o->id ? xstrdup(o->id) : newest(dir, o->checkpoint_dir ? o->job : NULL, &denied);
 	path = id ? xasprintf("%s/%s", dir, id) : NULL;
 	if (path && (stat(path, &st) == 0 || errno != ENOENT))
 		return path;
 	free(path);
-	err_set(err, E_NO_CHECKPOINT, 0, "there is no checkpoint%s%s of job %s in %s%s",
+	if (denied)
+		err_set(err, E_ACCESS, 0, "there is no checkpoint of job %s in %s that user %u may read; the user "
+			"who made it may", o->job, dir, (unsigned)geteuid());
+	else
+		err_set(err, E_NO_CHECKPOINT, 0, "there is no checkpoint%s%s of job %s in %s%s",
 		id ? " " : "", id ? id : "", o->job, dir,
 		o->checkpoint_dir ? "" : " (did it go elsewhere? --checkpoint-dir=DIR)");
 	return NULL;

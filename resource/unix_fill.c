@@ -91,8 +91,12 @@ static int send_one(struct rset *set, int fd, const struct rec_socket_data *s, c
 		if (pos == 0 && put_control(set, s, 1, room, sizeof(room), &m, err) < 0)
 			return -1;
 		n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-		/* To speak for a process that does not exist yet, or for another user, takes a privilege. */
-		if (n < 0 && pos == 0 && s->creds.len && (errno == EPERM || errno == ESRCH)) {
+		/*
+		 * To speak for a process that does not exist yet, or for another user, takes a
+		 * privilege. EINVAL: a user that has no number here; as of what was sent without
+		 * credentials and is read with them, see unix(7).
+		 */
+		if (n < 0 && pos == 0 && s->creds.len && (errno == EPERM || errno == ESRCH || errno == EINVAL)) {
 			put_control(set, s, 0, room, sizeof(room), &m, err);
 			n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 		}

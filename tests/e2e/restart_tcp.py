@@ -187,6 +187,7 @@ def test_port(dir):
 def test_network(dir):
     job = Job(dir, PREFIX + "network")
     inside = job.connect()
+    job.call(b"one", inside)        # else it may still wait to be accepted
     job.checkpoint()
     job.start("ckpt_restart", "--namespaces=auto,net", job.name)
     job.expect("error ConnectionResetError")

@@ -146,7 +146,7 @@ static char **coordinator_env(void)
 static char **coordinator_argv(const struct job_options *o, const struct job *j)
 {
 	cleanup_free char *cwd = NULL;
-	char **argv = xcalloc(12, sizeof(*argv));
+	char **argv = xcalloc(16, sizeof(*argv));
 	size_t n = 0;
 
 	argv[n++] = xstrdup("ckpt_coordinator");
@@ -164,6 +164,8 @@ static char **coordinator_argv(const struct job_options *o, const struct job *j)
 		argv[n++] = xasprintf("--keep=%d", o->keep);
 	if (o->compression)
 		argv[n++] = xasprintf("--compress=%s", o->compression);
+	if (o->save_files)
+		argv[n++] = xasprintf("--save-files=%s", save_files_name(o->save_files));
 	return argv;
 }
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "err.h"
+#include "save_files.h"
 
 struct job_options {
 	const char *name;		/* valid, or NULL: made from @program and the pid */
@@ -21,6 +22,7 @@ struct job_options {
 	int64_t interval_ns;		/* 0: none */
 	int keep;
 	const char *compression;	/* NULL: default */
+	enum save_files save_files;
 };
 
 struct job {

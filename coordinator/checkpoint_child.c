@@ -114,7 +114,9 @@ void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const 
 		.std = { c->std[0], c->std[1], c->std[2] },
 		.inherited = c->inherited, .ninherited = c->ninherited,
 		.interval_ns = c->interval_ns, .keep = c->keep, .periodic = cp->periodic,
-		.directory = c->directory, .tcp = r->tcp, .progress = report, .progress_arg = &reporter,
+		.directory = c->directory, .tcp = r->tcp,
+		.save_files = r->save_files ? r->save_files : c->save_files,
+		.save_files_job = c->save_files, .progress = report, .progress_arg = &reporter,
 	};
 	struct round_result result = { 0 };
 	struct err err = { 0 };

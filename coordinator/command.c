@@ -17,7 +17,7 @@
 enum {
 	OPT_CHECKPOINT = 256, OPT_WAIT, OPT_LS, OPT_RM, OPT_STATUS, OPT_INTERVAL, OPT_KILL,
 	OPT_ID, OPT_IMAGE_PATH, OPT_LEAVE_RUNNING, OPT_TIMEOUT, OPT_COMPRESSION, OPT_CHECKPOINT_DIR,
-	OPT_TCP, OPT_FORCE, OPT_JSON, OPT_HELP, OPT_VERSION,
+	OPT_TCP, OPT_SAVE_FILES, OPT_FORCE, OPT_JSON, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option options[] = {
@@ -36,6 +36,7 @@ static const struct option options[] = {
 	{ "compression",	required_argument, NULL, OPT_COMPRESSION },
 	{ "compress",		required_argument, NULL, OPT_COMPRESSION },
 	{ "tcp",		required_argument, NULL, OPT_TCP },
+	{ "save-files",		required_argument, NULL, OPT_SAVE_FILES },
 	{ "checkpoint-dir",	required_argument, NULL, OPT_CHECKPOINT_DIR },
 	{ "force",		no_argument,	   NULL, OPT_FORCE },
 	{ "json",		no_argument,	   NULL, OPT_JSON },
@@ -60,6 +61,8 @@ static const char help[] =
 	"      --compression=CODEC none, zlib, lz4 or zstd, with :LEVEL\n"
 	"      --tcp=reset|close|fail  connections to others: after a restart the program finds\n"
 	"                          them reset or closed; or do not checkpoint while there are any\n"
+	"      --save-files=none|open|written  store data files, too, and put them back at a restart:\n"
+	"                          all that are open, or those open for writing\n"
 	"      --wait              wait until the pending checkpoint is durable\n"
 	"  -l, --ls                list stored checkpoints [of JOB] [in --checkpoint-dir=DIR]\n"
 	"      --rm JOB/ID...      remove stored checkpoints; --force: whatever they are\n"
@@ -154,6 +157,10 @@ static int take_option(int opt, struct command *cmd, command_fn **action)
 	case OPT_TCP:
 		if (tcp_policy_parse(optarg, &cmd->tcp) < 0)
 			return wrong_use("--tcp is reset, close, keep or fail, not", optarg);
+		break;
+	case OPT_SAVE_FILES:
+		if (save_files_parse(optarg, &cmd->save_files) < 0)
+			return wrong_use("--save-files is none, open or written, not", optarg);
 		break;
 	case OPT_FORCE: cmd->force = 1; break;
 	case OPT_JSON: cmd->json = 1; break;

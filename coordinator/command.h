@@ -8,6 +8,7 @@
 #define CKPT_COMMAND_H
 
 #include "../common/control.h"
+#include "../common/save_files.h"
 #include "../common/tcp_policy.h"
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, EXIT_NONE_SUCH };
@@ -19,6 +20,7 @@ struct command {
 	const char *id, *image_path, *checkpoint_dir, *compression;
 	int leave_running;
 	enum tcp_policy tcp;
+	enum save_files save_files;
 	int64_t timeout_ns;		/* 0 none */
 	int64_t interval_ns;		/* 0 off */
 	int json, force, quiet, verbose;

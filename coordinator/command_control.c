@@ -32,6 +32,8 @@ static int make_request(const struct command *cmd, json_t *req, struct err *err)
 		json_object_set_new(req, "timeout_ns", json_integer(cmd->timeout_ns));
 	if (cmd->tcp)
 		json_object_set_new(req, "tcp", json_string(tcp_policy_name(cmd->tcp)));
+	if (cmd->save_files)
+		json_object_set_new(req, "save_files", json_string(save_files_name(cmd->save_files)));
 	if (cmd->compression)
 		json_object_set_new(req, "compression", json_string(cmd->compression));
 	if (cmd->image_path && put_path(req, "image_path", cmd->image_path, err) < 0)

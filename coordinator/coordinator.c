@@ -27,7 +27,7 @@ enum { EXIT_OK, EXIT_FAILED, EXIT_WRONG_USE };
 
 enum {
 	OPT_JOB = 256, OPT_RUN_DIR, OPT_LISTEN_FD, OPT_OWNER_FD, OPT_CHECKPOINT_DIR, OPT_INTERVAL, OPT_KEEP,
-	OPT_COMPRESS, OPT_LISTEN, OPT_TOKEN_FILE, OPT_DAEMON, OPT_STATUS_FILE, OPT_CLEAN, OPT_HELP, OPT_VERSION,
+	OPT_COMPRESS, OPT_SAVE_FILES, OPT_LISTEN, OPT_TOKEN_FILE, OPT_DAEMON, OPT_STATUS_FILE, OPT_CLEAN, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option options[] = {
@@ -40,6 +40,7 @@ static const struct option options[] = {
 	{ "interval",		required_argument, NULL, OPT_INTERVAL },
 	{ "keep",		required_argument, NULL, OPT_KEEP },
 	{ "compress",		required_argument, NULL, OPT_COMPRESS },
+	{ "save-files",		required_argument, NULL, OPT_SAVE_FILES },
 	{ "verbose",		no_argument,	   NULL, 'v' },
 	{ "quiet",		no_argument,	   NULL, 'q' },
 	{ "help",		no_argument,	   NULL, OPT_HELP },
@@ -63,6 +64,7 @@ static const char help[] =
 	"      --interval=TIME       a checkpoint every TIME, program left running\n"
 	"      --keep=N              of these keep the newest N (default 2)\n"
 	"      --compress=CODEC      none, zlib, lz4 or zstd, with :LEVEL\n"
+	"      --save-files=none|open|written  data files that are stored with a checkpoint\n"
 	"      --daemon              go into the background when ready\n"
 	"      --status-file=FILE    write name, address and pid to FILE when ready\n"
 	"  -v, --verbose             say more\n"
@@ -129,6 +131,10 @@ static int parse_options(int argc, char **argv, struct coordinator *c, struct ar
 		case OPT_CHECKPOINT_DIR: a->checkpoint_dir = optarg; break;
 		case OPT_INTERVAL: interval = optarg; break;
 		case OPT_COMPRESS: c->compression = optarg; break;
+		case OPT_SAVE_FILES:
+			if (save_files_parse(optarg, &c->save_files) < 0)
+				return usage("--save-files is none, open or written, not", optarg);
+			break;
 		case OPT_KEEP:
 			c->keep = atoi(optarg);
 			if (c->keep < 1)

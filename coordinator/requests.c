@@ -67,7 +67,7 @@ static enum verdict req_checkpoint(struct coordinator *c, struct client *cl, con
 				   struct err *err)
 {
 	const json_t *leave = json_object_get(msg, "leave_running");
-	const char *tcp = get_string(msg, "tcp");
+	const char *tcp = get_string(msg, "tcp"), *files = get_string(msg, "save_files");
 	struct checkpoint_request r = {
 		.id = get_string(msg, "id"), .image_path = get_string(msg, "image_path"),
 		.directory = get_string(msg, "directory"), .compression = get_string(msg, "compression"),
@@ -88,6 +88,10 @@ static enum verdict req_checkpoint(struct coordinator *c, struct client *cl, con
 	}
 	if (tcp && tcp_policy_parse(tcp, &r.tcp) < 0) {
 		err_set(err, E_USAGE, 0, "checkpoint: 'tcp' is none of reset, close, keep, fail");
+		return FAIL;
+	}
+	if (files && save_files_parse(files, &r.save_files) < 0) {
+		err_set(err, E_USAGE, 0, "checkpoint: 'save_files' is none of none, open, written");
 		return FAIL;
 	}
 	if (checkpoint_start(c, &r, err) < 0)

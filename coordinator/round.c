@@ -173,6 +173,7 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	r.set.next_object = 1;
 	r.set.recs = &r.manifest;
 	r.set.tcp = params->tcp;
+	r.set.save_files = params->save_files;
 	for (int i = 0; i < 3; i++)
 		r.set.std[i] = params->std[i];
 	r.set.inherited = params->inherited;

@@ -30,6 +30,8 @@ struct round_params {
 	int periodic; /* recorded: made because the interval was over, so it may be pruned */
 	const char *directory;		/* recorded: where the job's checkpoints go */
 	enum tcp_policy tcp;		/* recorded: what becomes of connections that lead out of the job */
+	enum save_files save_files;	/* which data files are stored */
+	enum save_files save_files_job;	/* recorded: what the job wants, so that a restart goes on with it */
 	/* called now and then; phase is a word for --status and the progress bar */
 	void (*progress)(void *arg, const char *phase, uint64_t done, uint64_t total,
 			 uint32_t nprocs);

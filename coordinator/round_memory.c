@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../resource/object.h"
+#include "../resource/stored.h"
 #include "../resource/sysv.h"
 #include "pagemap.h"
 #include "round_internal.h"
@@ -208,6 +209,9 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 	if (starts(m->path, "/dev/"))
 		return refuse(p, m, "a device", err);
 	a->rec.kind = AREA_KIND_SHARED;
+	if (stored_want_mapped(&r->set, m->path, a->rec.dev, a->rec.ino, a->rec.vmflags & AREA_VM_MAYWRITE,
+			       round_who(p), err))
+		return -1;
 	/* What nobody may write through this mapping is kept too: the file may not be there at a restart. */
 	a->write = !(a->rec.vmflags & AREA_VM_MAYWRITE);
 	a->flags |= AREA_CAREFUL;

@@ -55,6 +55,7 @@ struct coordinator {
 	const char *name, *run_dir;
 	const char *directory;		/* DIR of checkpoints DIR/ID */
 	const char *compression;
+	enum save_files save_files;
 	int keep;
 	int by_hand;			/* 1: lives on without a job, until SIGTERM */
 	int signal_fd;			/* signalfd of what ends us; -1 none */
@@ -111,6 +112,7 @@ struct checkpoint_request {
 	const char *directory;		/* DIR/ID instead of the job's own */
 	const char *compression;
 	enum tcp_policy tcp;
+	enum save_files save_files;	/* UNSET: the job's own */
 	int leave_running, periodic;
 	int64_t timeout_ns;		/* 0 none */
 };

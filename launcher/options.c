@@ -12,7 +12,7 @@
 #include "../common/paths.h"
 #include "../common/units.h"
 
-enum { OPT_COMPRESS = 256, OPT_INCREMENTAL, OPT_BACKGROUND, OPT_SIGNAL, OPT_CHECKPOINT_ON, OPT_CONTAINER, OPT_HELP, OPT_VERSION };
+enum { OPT_COMPRESS = 256, OPT_SAVE_FILES, OPT_INCREMENTAL, OPT_BACKGROUND, OPT_SIGNAL, OPT_CHECKPOINT_ON, OPT_CONTAINER, OPT_HELP, OPT_VERSION };
 
 static const struct option longs[] = {
 	{ "name",		required_argument,	NULL, 'n' },
@@ -21,6 +21,7 @@ static const struct option longs[] = {
 	{ "keep",		required_argument,	NULL, 'k' },
 	{ "coordinator",	required_argument,	NULL, 'c' },
 	{ "compress",		required_argument,	NULL, OPT_COMPRESS },
+	{ "save-files",		required_argument,	NULL, OPT_SAVE_FILES },
 	{ "incremental",	no_argument,		NULL, OPT_INCREMENTAL },
 	{ "background",		required_argument,	NULL, OPT_BACKGROUND },
 	{ "signal",		required_argument,	NULL, OPT_SIGNAL },
@@ -43,6 +44,8 @@ static const char help[] =
 "  -k, --keep=N               of these keep the newest N (default 2)\n"
 "  -c, --coordinator=ADDR     run under the coordinator at ADDR (unix:PATH)\n"
 "      --compress=CODEC       none, zlib, lz4 or zstd, with :LEVEL\n"
+"      --save-files=none|open|written  store data files with the checkpoint, and put them\n"
+"                             back at a restart: all that are open, or those open for writing\n"
 "      --background=yes|no    write while the program goes on (this version: yes)\n"
 "      --incremental          not in this version\n"
 "      --signal=SIG           signal used inside the program (this version: 33)\n"
@@ -205,6 +208,9 @@ static int parse_one(int opt, struct options *o, struct err *err)
 	case OPT_COMPRESS:
 		o->job.compression = optarg;
 		return parse_compress(optarg, err);
+	case OPT_SAVE_FILES:
+		return save_files_parse(optarg, &o->job.save_files) == 0 ? 0 :
+			err_set(err, E_USAGE, 0, "--save-files=%s: must be none, open or written", optarg);
 	case OPT_INCREMENTAL:
 		return err_set(err, E_USAGE, 0, "--incremental is not supported by this version: "
 			       "every checkpoint is complete");
@@ -259,9 +265,9 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *err)
 	if (optind == argc)
 		return err_set(err, E_USAGE, 0, "which program? see ckpt_launch --help");
 	if (ret->coordinator && (ret->job.name || ret->job.checkpoint_dir || ret->job.interval_ns || ret->job.keep ||
-				 ret->job.compression))
-		return err_set(err, E_USAGE, 0, "--name, --checkpoint-dir, --interval, --keep and --compress are "
-			       "options of the coordinator; give them to ckpt_coordinator, not with --coordinator");
+				 ret->job.compression || ret->job.save_files))
+		return err_set(err, E_USAGE, 0, "--name, --checkpoint-dir, --interval, --keep, --compress and "
+			       "--save-files are options of the coordinator; give them to ckpt_coordinator, not with --coordinator");
 	ret->job.program = ret->program[0];
 	return 0;
 }

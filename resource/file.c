@@ -18,6 +18,7 @@
 #include "../common/io.h"
 #include "find.h"
 #include "object.h"
+#include "stored.h"
 
 #define DELETED		" (deleted)"
 #define SHM		"/dev/shm/"
@@ -86,7 +87,7 @@ static int check_deleted(struct res_set *set, struct desc *d, const char *path, 
 	cleanup_free char *other = d->st.st_nlink ? other_name(set, path, &key) : NULL;
 
 	if (other)
-		return set_priv(d, other, 0);
+		return stored_want(set, d, other, err) < 0 ? -1 : set_priv(d, other, 0);
 	if (d->st.st_nlink)
 		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "its name was removed, and the other name that it still "
 				  "has could not be found; close it, or link it in the same directory");
@@ -105,6 +106,8 @@ static int file_check(struct res_set *set, struct desc *d, struct err *err)
 	}
 	if (strncmp(path, SHM, strlen(SHM)) == 0 && S_ISREG(d->st.st_mode) && on_tmpfs(d->fd))
 		return set_priv(d, path, object_of_desc(set, d, OBJECT_SHM, path)->id);
+	if (stored_want(set, d, path, err) < 0)
+		return -1;
 	return set_priv(d, path, 0);
 }
 
@@ -191,6 +194,8 @@ static int file_verify(struct rset *set, const struct rdesc *d, struct err *err)
 	if (!f)
 		return -1;
 	if (f->object || locate(set, f, d->rec, path, &why) == 0)
+		return 0;
+	if (why.code == E_FILE_MISSING && stored_has(set, f->path))	/* what is wrong with it says stored.c */
 		return 0;
 	if (stream_stands_in(d->rec, &why))
 		return 0;

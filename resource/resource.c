@@ -14,6 +14,7 @@
 #include "lock.h"
 #include "merge.h"
 #include "object.h"
+#include "stored.h"
 #include "table.h"
 
 /* ---- collecting ---- */
@@ -253,7 +254,7 @@ int res_set_save(struct res_set *set, struct err *err)
 			return -1;
 		lock_save_desc(set, d);
 	}
-	return object_save_all(set, err);
+	return stored_save_all(set, err) < 0 ? -1 : object_save_all(set, err);
 }
 
 void res_set_let_go(struct res_set *set, int ended)
@@ -281,6 +282,7 @@ void res_set_free(struct res_set *set)
 	free(set->descs);
 	set->descs = NULL;
 	set->ndescs = 0;
+	stored_free(set);
 	object_free_all(set);
 	merge_free(set);
 	for (size_t i = 0; i < ARRAY_SIZE(set->kind); i++) {

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include "../common/image.h"
+#include "../common/save_files.h"
 #include "../common/tcp_policy.h"
 
 struct merge;
@@ -77,6 +78,8 @@ struct res_set {
 	const char *const *dirs;	/* working directories of the processes: where to look for names */
 	size_t ndirs;
 	enum tcp_policy tcp;		/* of connections that lead out of the job */
+	enum save_files save_files;	/* which data files are stored, see stored.h */
+	struct stored *stored;		/* stored.c */
 	int again;			/* set by check(): what it refused may be gone in a moment */
 	struct merge *merge;		/* merge.c */
 	void *kind[RES_KIND_END];	/* one malloc'ed block for each kind that wants it */
@@ -107,7 +110,10 @@ struct rset {
 	int fd_base;			/* everything is opened at this number or above */
 	int (*object_fd)(struct rset *, uint64_t object, struct err *); /* shared memory object, opened O_RDWR */
 	void *objects;
+	struct stored_restart *stored;	/* stored_restore.c */
 	int (*path)(struct rset *, const char *saved, char *ret, size_t len); /* --bind and the like: where a saved path is now */
+	/* is_replaced() - did the user name another file for the one with that saved path? May be NULL. */
+	int (*is_replaced)(struct rset *, const char *saved);
 	/* object_fill() - write the pages of @object, which stand in the image of process @owner, into @fd. */
 	int (*object_fill)(struct rset *, uint32_t owner, uint64_t object, int fd, struct err *);
 	/* image_of() - the image of process @pid, NULL none. */
@@ -170,7 +176,7 @@ uint32_t res_inside(const struct res_set *set, pid_t pid);
 
 /*
  * rset_init() - zero @set but for what the caller has put into std, std_override, pty_slave, own_shm, own_net,
- * own_ipc, tcp, fd_base, path, object_fill, image_of and arg, and list the descriptions of @manifest.
+ * own_ipc, tcp, fd_base, path, is_replaced, object_fill, image_of and arg, and list the descriptions of @manifest.
  */
 int rset_init(struct rset *set, const struct image *manifest, struct err *err);
 /* rset_verify_each() - call @why for every description that could not be opened here. Returns how many. */

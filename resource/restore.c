@@ -10,6 +10,7 @@
 #include "../common/io.h"
 #include "lock.h"
 #include "object.h"
+#include "stored.h"
 #include "table.h"
 
 /* What F_SETFL can change; the rest is decided when a file is opened. */
@@ -29,6 +30,7 @@ int rset_init(struct rset *set, const struct image *manifest, struct err *err)
 	set->descs = NULL;
 	set->ndescs = 0;
 	set->objects = NULL;
+	set->stored = NULL;
 	set->object_fd = object_restore_fd;
 	if (!set->path)
 		set->path = same_path;
@@ -156,7 +158,7 @@ static int overridden(const struct rset *set, const struct rec_desc *rec)
 
 int rset_verify_each(struct rset *set, void (*why)(void *arg, const struct err *err), void *arg)
 {
-	int count = 0;
+	int count = stored_verify_each(set, why, arg);
 
 	for (size_t i = 0; i < set->ndescs; i++) {
 		const struct rdesc *d = &set->descs[i];
@@ -226,7 +228,7 @@ static int common_state(struct rdesc *d, struct err *err)
 
 int rset_open(struct rset *set, struct err *err)
 {
-	if (object_restore_all(set, err) < 0)
+	if (stored_restore(set, err) < 0 || object_restore_all(set, err) < 0)
 		return -1;
 	for (size_t k = 0; res_table[k]; k++)
 		for (size_t i = 0; i < set->ndescs; i++) {

@@ -22,6 +22,7 @@
 #include "../common/keeper.h"
 #include "../common/proc.h"
 #include "../resource/mqueue.h"
+#include "../resource/stored.h"
 #include "../resource/sysv.h"
 #include "sync.h"
 
@@ -89,6 +90,8 @@ static int watch(struct restart *r, struct err *err)
 	while (state >= 0 && (state = sync_released(r->sync, WATCH_MS)) == 0)
 		if (front_is_gone(r, err))
 			return -1;
+	if (state > 0)
+		stored_done(&r->rset);
 	if (state < 0)
 		sync_failed(r->sync, err);
 	return state < 0 ? -1 : 0;
@@ -153,6 +156,7 @@ static void NORETURN failed(struct restart *r, const struct err *err)
 	sync_fail(r->sync, 0, err);
 	sysv_forget(&r->rset);
 	mqueue_forget(&r->rset);
+	stored_undo(&r->rset);
 	clear_away(r);
 }
 

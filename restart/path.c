@@ -57,6 +57,19 @@ int path_map(struct rset *set, const char *saved, char *ret, size_t len)
 	return snprintf(ret, len, "%s%s", root, saved) < (int)len ? 0 : -1;
 }
 
+int path_is_replaced(struct rset *set, const char *saved)
+{
+	const struct restart *r = set->arg;
+
+	for (size_t i = 0; i < r->o.nfds; i++) {
+		const char *path = path_of_number(r, r->o.fds[i].fd);
+
+		if (path && !strcmp(path, saved))
+			return 1;
+	}
+	return 0;
+}
+
 int path_check_fds(const struct restart *r, struct err *err)
 {
 	for (size_t i = 0; i < r->o.nfds; i++)

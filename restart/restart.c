@@ -75,6 +75,7 @@ static int load(struct restart *r, struct err *err)
 		r->o.namespaces |= CLONE_NEWNET;
 	r->rset.fd_base = r->fd_base;
 	r->rset.path = path_map;
+	r->rset.is_replaced = path_is_replaced;
 	r->rset.object_fill = fill_object;
 	r->rset.image_of = image_of;
 	r->rset.arg = r;
@@ -98,6 +99,14 @@ static const char *chosen_directory(const struct restart *r)
 									  : r->job->directory;
 }
 
+static enum save_files wanted_files(const struct restart *r)
+{
+	enum save_files ret = SAVE_FILES_UNSET;
+
+	save_files_parse(r->job->save_files, &ret);
+	return ret;
+}
+
 static int start_job(struct restart *r, struct err *err)
 {
 	const struct job_options o = {
@@ -106,6 +115,7 @@ static int start_job(struct restart *r, struct err *err)
 		.checkpoint_dir = chosen_directory(r),
 		.interval_ns = (int64_t)r->job->interval_s * NS_PER_S,
 		.keep = (int)r->job->keep,
+		.save_files = wanted_files(r),
 		.compression = r->job->compression[0] ? r->job->compression : NULL,
 	};
 

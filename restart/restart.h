@@ -149,6 +149,8 @@ int container_setup(struct restart *r, struct err *err);
 
 /* path.c: rset.path: where a saved path is, with --bind, --rootfs and --fd. */
 int path_map(struct rset *set, const char *saved, char *ret, size_t len);
+/* path_is_replaced() - rset.is_replaced: by --fd. */
+int path_is_replaced(struct rset *set, const char *saved);
 /* path_check_fds() - E_USAGE if --fd names a number that is no file of the first process. */
 int path_check_fds(const struct restart *r, struct err *err);
 

@@ -29,7 +29,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		3
+#define AGENT_VERSION		4
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -55,6 +55,9 @@ struct agent_self {
 	char env[2048];			/* --env of the last restart: NAME=VALUE, each with a NUL, then a NUL */
 };
 
+#define AGENT_SPECULATION 3		/* PR_SPEC_STORE_BYPASS, _INDIRECT_BRANCH, _L1D_FLUSH */
+#define AGENT_NODES	1024		/* no kernel is built for more */
+
 /*
  * One per thread, on its own stack in the handler's frame while it is parked. The restart makes
  * the thread anew and jumps to @enter with @rec in the first argument register and with the
@@ -78,6 +81,11 @@ struct agent_thread {
 	uint64_t rip, rsp;		/* where the program was; for stack traces */
 	uint64_t sigmask;		/* the thread's own mask */
 	int64_t syscall_nr;		/* blocked in this call, -1 none or not known */
+	uint32_t cpuid_faults;		/* 1: the instruction is denied (ARCH_SET_CPUID) */
+	uint32_t io_flusher;
+	uint32_t speculation[AGENT_SPECULATION]; /* PR_GET_SPECULATION_CTRL, 0 not supported */
+	uint32_t mempolicy;		/* MPOL_* with its mode flags; 0 the default */
+	uint64_t nodes[AGENT_NODES / 64];
 };
 
 #define AGENT_RLIMITS 16		/* RLIM_NLIMITS */
@@ -87,7 +95,9 @@ struct agent_process {
 	uint64_t brk;			/* end of the heap as the kernel has it */
 	uint32_t dumpable, no_new_privs, keepcaps, child_subreaper;
 	uint32_t thp_disable, tsc_mode, securebits, mce_kill;
-	uint32_t io_flusher, mdwe;
+	uint32_t mdwe, memory_merge;
+	uint32_t pkeys;			/* bit n: memory protection key n is allocated */
+	uint32_t pad;
 	uint64_t xcomp_perm;		/* ARCH_GET_XCOMP_PERM; 0 not supported */
 	uint64_t shadow_stack;		/* ARCH_SHSTK_STATUS */
 	struct { int64_t interval_us, value_us; } itimer[3];

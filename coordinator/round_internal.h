@@ -51,6 +51,7 @@ struct rproc {
 	size_t nareas;
 	int pagemap_fd;			/* while the mappings are classified */
 	uint64_t vdso, vdso_len, vvar, vvar_len;
+	uint32_t lock_new;		/* what it maps from now on is locked: 1, by MCL_FUTURE; 3 on fault */
 
 	char image_name[32];
 	int image_fd;

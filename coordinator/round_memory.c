@@ -94,7 +94,8 @@ static struct rarea *add_area(struct rproc *p, const struct proc_map *m, uint64_
 	a->rec.pkey = (uint32_t)m->pkey;
 	a->rec.image = "";
 	a->rec.name = "";
-	if (!(m->prot & PROT_READ))
+	/* In a signal handler no protection key but the first gives any right. */
+	if (!(m->prot & PROT_READ) || m->pkey > 0)
 		a->flags |= AREA_CAREFUL;
 	if (a->rec.vmflags & (AREA_VM_DONTFORK | AREA_VM_WIPEONFORK))
 		a->flags |= AREA_INPLACE;
@@ -229,8 +230,6 @@ static int classify(struct round *r, struct rproc *p, const struct proc_map *m, 
 		return refuse(p, m, "a shadow stack", err);
 	if (has_flag(m, "pf") || has_flag(m, "io"))
 		return refuse(p, m, "device memory", err);
-	if (m->pkey > 0)
-		return refuse(p, m, "memory protection keys", err);
 	a = add_area(p, m, start, end);
 	if (m->shared)
 		return shared(r, p, a, m, err);
@@ -280,6 +279,9 @@ static int classify_all(struct round *r, struct rproc *p, struct err *err)
 				return -1;
 			continue;
 		}
+		/* The arena is new: what the kernel does to it it does to whatever is mapped from now on. */
+		if (has_flag(m, "lo"))
+			p->lock_new = has_flag(m, "lf") ? 3 : 1;
 		if (m->start < from && classify(r, p, m, m->start, from, err))
 			return -1;
 		if (m->end > to && classify(r, p, m, to, m->end, err))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* round_records.c - what is known of a process and of the job, put down as records. */
+#include <cpuid.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -54,6 +55,7 @@ static void put_process(struct rproc *p)
 	const struct proc_status *st = &p->status;
 	const struct agent_process *a = p->process;
 	char *autogroup = proc_read(p->host_pid, "autogroup", NULL);
+	struct cpu_features cpu;
 	size_t len = strlen(p->cwd);
 	int deleted = len > 10 && !strcmp(p->cwd + len - 10, " (deleted)");
 	struct rec_process rec = {
@@ -91,8 +93,15 @@ static void put_process(struct rproc *p)
 		.xcomp_perm = a->xcomp_perm,
 		.self = p->hello.self,
 		.agent_version = AGENT_VERSION,
+		.mdwe = a->mdwe,
+		.memory_merge = a->memory_merge,
+		.pkeys = a->pkeys,
 	};
 
+	/* A processor without protection keys has none to give away, as if all were taken. */
+	cpu_features_here(&cpu, NULL, NULL);
+	if (!(cpu.leaf7[2] & bit_OSPKE))
+		rec.pkeys = 0;
 	if (deleted) {
 		p->cwd[len - 10] = 0;
 		identify_cwd(p->host_pid, &rec);
@@ -159,6 +168,11 @@ static void put_threads(struct rproc *p)
 			.timerslack = t->timerslack,
 			.ioprio = t->ioprio,
 			.syscall = t->syscall_nr,
+			.cpuid_faults = t->cpuid_faults,
+			.io_flusher = t->io_flusher,
+			.speculation = {t->speculation, sizeof(t->speculation)},
+			.mempolicy = t->mempolicy,
+			.nodes = {t->nodes, t->mempolicy ? sizeof(t->nodes) : 0},
 		};
 
 		rec.comm = proc_stat(p->host_pid, tid, &st) ? p->comm : st.comm;
@@ -271,6 +285,7 @@ static void put_memory(struct rproc *p)
 		.vdso_len = p->vdso_len,
 		.vvar = p->vvar,
 		.vvar_len = p->vvar_len,
+		.lock_new = p->lock_new,
 	};
 
 	rec_put_mm(&p->recs, &mm);

@@ -18,6 +18,9 @@
 #define ARCH_GET_XCOMP_PERM 0x1022
 #endif
 #define ARCH_SHSTK_STATUS_ 0x5005
+#define PR_GET_MDWE_	66
+#define PR_GET_MEMORY_MERGE_ 68
+#define PKEYS_ALL	0xffffU		/* x86 has 16 */
 
 static int get_prctl(int option)
 {
@@ -25,6 +28,25 @@ static int get_prctl(int option)
 	long r = SYS(prctl, option, &value);
 
 	return r < 0 ? 0 : value;
+}
+
+/*
+ * Which keys are allocated the kernel tells only by giving away the others. That changes this thread's
+ * rights to them, which come back with the signal frame.
+ */
+static uint32_t allocated_pkeys(void)
+{
+	uint32_t given = 0;
+	long key;
+
+	while ((key = SYS(pkey_alloc, 0, 0)) >= 0 && key < 32)
+		given |= 1U << key;
+	if (!given && key != -ENOSPC)	/* no such thing here */
+		return 0;
+	for (key = 0; key < 32; key++)
+		if (given & 1U << key)
+			SYS(pkey_free, key);
+	return ~given & PKEYS_ALL;
 }
 
 static int tell_process(struct leader *l, uint32_t nthreads)
@@ -46,6 +68,11 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 	p->securebits = (uint32_t)SYS(prctl, PR_GET_SECUREBITS);
 	r = SYS(prctl, PR_MCE_KILL_GET);
 	p->mce_kill = r > 0 ? (uint32_t)r : 0;
+	r = SYS(prctl, PR_GET_MDWE_);
+	p->mdwe = r > 0 ? (uint32_t)r : 0;
+	r = SYS(prctl, PR_GET_MEMORY_MERGE_);
+	p->memory_merge = r > 0;
+	p->pkeys = allocated_pkeys();
 	SYS(arch_prctl, ARCH_GET_XCOMP_PERM, &p->xcomp_perm);
 	SYS(arch_prctl, ARCH_SHSTK_STATUS_, &p->shadow_stack);
 	for (int i = 0; i < 3; i++) {

@@ -22,6 +22,7 @@
 #ifndef PR_GET_TID_ADDRESS
 #define PR_GET_TID_ADDRESS 40
 #endif
+#define PR_GET_IO_FLUSHER_ 58
 #define SA_RESTORER_	0x04000000UL
 #define RSEQ_SIG_X86	0x53053053u
 
@@ -97,6 +98,14 @@ static void describe(struct park *p)
 	t->timerslack = r > 0 ? (uint32_t)r : 0;
 	r = SYS(ioprio_get, 1 /* IOPRIO_WHO_PROCESS */, 0);
 	t->ioprio = r > 0 ? (uint64_t)r : 0;
+	t->io_flusher = SYS(prctl, PR_GET_IO_FLUSHER_) > 0;
+	t->cpuid_faults = SYS(arch_prctl, ARCH_GET_CPUID) == 0;
+	for (long i = 0; i < AGENT_SPECULATION; i++) {
+		r = SYS(prctl, PR_GET_SPECULATION_CTRL, i);
+		t->speculation[i] = r > 0 ? (uint32_t)r : 0;
+	}
+	if (SYS(get_mempolicy, &t->mempolicy, t->nodes, AGENT_NODES, 0, 0) < 0)
+		t->mempolicy = 0;
 	t->uc = (uint64_t)p->uc;
 	t->rip = (uint64_t)regs[REG_RIP];
 	t->rsp = (uint64_t)regs[REG_RSP];

@@ -62,6 +62,10 @@ int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t l
 size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf, size_t len);
 /* vdso.c: the kernel's own code and data: the same ones moved, or others put in their place. */
 int build_vdso(struct build *b, struct err *err);
+/* pkeys.c: keys taken before anything is mapped; those of an area that is; others given back. */
+void pkeys_take(struct build *b);
+void pkeys_protect(struct build *b, const struct rec_area *a);
+void pkeys_give_back(struct build *b);
 /* enter.c: @size bytes, and a margin, that neither this process nor the restored one uses. 0: none. */
 uint64_t build_hole(struct build *b, uint64_t size);
 /* threads.c: what each thread restores for itself; timers and pending signals of the process. */

@@ -251,6 +251,7 @@ static void attributes(struct build *b, const struct rec_area *a)
 					  ? 0
 					  : PLAN_MAY_FAIL,
 				  SYS_madvise, a->start, len, advice[i].advice);
+	pkeys_protect(b, a);
 	if (a->vmflags & AREA_VM_LOCKED)
 		build_sys(&b->ops, 0, SYS_mlock2, a->start, len,
 			  a->vmflags & AREA_VM_LOCKONFAULT ? 1 /* MLOCK_ONFAULT */ : 0);
@@ -275,6 +276,7 @@ static int map_areas(struct build *b, struct err *err)
 	size_t pos = 0;
 	int ret = 0;
 
+	pkeys_take(b);
 	while (!ret && (a = rec_next_area(recs, &pos)) != NULL) {
 		if (a->start >= a->end || (a->start | a->end) & (PAGE_SIZE - 1) ||
 		    a->end > 0x7ffffffff000)
@@ -297,6 +299,7 @@ static int map_areas(struct build *b, struct err *err)
 		if (!ret)
 			attributes(b, a);
 	}
+	pkeys_give_back(b);
 	return ret;
 }
 

@@ -33,6 +33,9 @@ struct kernel_sigaction { uint64_t handler, flags, restorer, mask; };
 
 /* Which mce_kill value prctl(PR_MCE_KILL_GET) gave, for PR_MCE_KILL_SET. */
 #define MCE_KILL_SET	1
+/* Of newer kernels than our headers: 6.3, 6.4. */
+#define PR_SET_MDWE_	65
+#define PR_SET_MEMORY_MERGE_ 67
 
 void task_late(struct restart_task *t, uint32_t flags, uint64_t nr, const uint64_t arg[6],
 	       int data_arg, const void *data, size_t len)
@@ -238,6 +241,12 @@ static void set_attributes(struct restart_task *t)
 	if (p->dumpable <= 1)
 		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){PR_SET_DUMPABLE, p->dumpable},
 			  -1, NULL, 0);
+	/* No memory may be made executable any more, but ours is. */
+	if (p->mdwe)
+		task_late(t, 0, SYS_prctl, (uint64_t[6]){PR_SET_MDWE_, p->mdwe}, -1, NULL, 0);
+	if (p->memory_merge)
+		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){PR_SET_MEMORY_MERGE_, 1}, -1,
+			  NULL, 0);
 	if (p->tsc_mode == PR_TSC_SIGSEGV)
 		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){PR_SET_TSC, p->tsc_mode}, -1,
 			  NULL, 0);

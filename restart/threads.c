@@ -5,11 +5,14 @@
 #include <linux/prctl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "build.h"
 
+#define PR_SET_IO_FLUSHER_ 57
+#define MCL_ONFAULT_ 4
 #ifndef ARCH_REQ_XCOMP_PERM
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #endif
@@ -74,6 +77,22 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	if (t->rseq)
 		build_sys(ops, 0, SYS_rseq, t->rseq, t->rseq_len, 0, t->rseq_sig);
 	build_sys(ops, 0, SYS_prctl, PR_SET_TIMERSLACK, t->timerslack);
+	if (t->io_flusher)
+		build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_IO_FLUSHER_, 1);
+	for (size_t i = 0; i < t->speculation.len / sizeof(uint32_t); i++) {
+		uint32_t state = ((const uint32_t *)t->speculation.data)[i];
+
+		/* A processor without it, or a kernel that allows no choice: nothing is lost. */
+		if (state & PR_SPEC_PRCTL && !(state & PR_SPEC_ENABLE))
+			build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_SPECULATION_CTRL, i,
+				  state & ~PR_SPEC_PRCTL);
+	}
+	/* Fewer or other memory nodes here: as with processors. */
+	if (t->mempolicy)
+		build_ptr(b,
+			  build_sys(ops, PLAN_MAY_FAIL, SYS_set_mempolicy, t->mempolicy, 0,
+				    t->nodes.len * 8),
+			  1, t->nodes.data, t->nodes.len);
 	if (t->ioprio)
 		build_sys(ops, PLAN_MAY_FAIL, SYS_ioprio_set, 1, 0, t->ioprio);
 	/* Fewer or other processors here: the kernel's choice is better than none. */
@@ -88,6 +107,8 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	build_creds(b, ops);
 	/* A change of ids clears it. */
 	build_sys(ops, 0, SYS_prctl, PR_SET_PDEATHSIG, t->pdeathsig);
+	if (t->cpuid_faults)
+		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_CPUID, 0);
 }
 
 static void process_timers(struct build *b)
@@ -159,6 +180,9 @@ int build_threads(struct build *b, struct err *err)
 		thread_ops(b, &b->threads[i], i == 0);
 	process_timers(b);
 	pending_of(b, &b->late, 0);
+	if (b->mm->lock_new)
+		build_sys(&b->late, 0, SYS_mlockall,
+			  MCL_FUTURE | (b->mm->lock_new & 2 ? MCL_ONFAULT_ : 0));
 	for (size_t i = 0; i < b->t->late.n; i++) {
 		const struct task_op *o = &b->t->late.ops[i];
 		struct build_op *op = build_op(&b->late, o->op.flags, o->op.code, o->op.nr,

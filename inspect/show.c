@@ -147,7 +147,7 @@ static void print_map(struct text_table *t, const json_t *m)
 			  text_str(m, "image"), *text_str(m, "image") ? ")" : "");
 
 	text_row(t, range, text_str(m, "prot"), hex(text_int(m, "offset")), text_str(m, "kind"),
-		 text_size(text_int(m, "end") - text_int(m, "start")),
+		 text_size((uint64_t)text_int(m, "end") - (uint64_t)text_int(m, "start")),
 		 text_size(text_int(m, "saved_bytes")), name, NULL);
 }
 

@@ -7,7 +7,7 @@
 #include "../common/io.h"
 #include "../common/log.h"
 #include "../common/units.h"
-#include "progress.h"
+#include "../common/progress.h"
 
 /* JSON is text: a path of other bytes cannot be sent, and must not become another path. */
 static int put_path(json_t *req, const char *key, const char *path, struct err *err)

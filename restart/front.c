@@ -96,6 +96,7 @@ int front_restore(struct restart *r, int sock, pid_t init, pid_t *ret_keeper, st
 		pid_t from;
 
 		poll(p, 2, LOOK_MS);
+		show_loading(r);
 		while ((n = recv_from(sock, &msg, &from)) > 0) {
 			if (msg.event == KEEPER_STARTED)
 				*ret_keeper = from;

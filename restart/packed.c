@@ -101,7 +101,10 @@ static int is_wanted(void *arg, uint64_t raw, uint64_t len)
 		else
 			hi = mid;
 	}
-	return lo < w->n && w->r[lo].start < raw + len;
+	if (lo == w->n || w->r[lo].start >= raw + len)
+		return 0;
+	show_inflated(len);
+	return 1;
 }
 
 static int inflate(struct restart *r, size_t i, struct err *err)

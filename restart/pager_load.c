@@ -67,7 +67,8 @@ const unsigned char *pager_extent(struct pager *g, struct ploader *l, struct pim
 		pager_fail(g, &err);
 	}
 	l->extent = e;
-	__atomic_store_n(&image->state[e - image->x->e], EXTENT_GOOD, __ATOMIC_RELAXED);
+	if (__atomic_exchange_n(&image->state[e - image->x->e], EXTENT_GOOD, __ATOMIC_RELAXED) != EXTENT_GOOD)
+		__atomic_fetch_add(&g->r->sync->loaded, e->len, __ATOMIC_RELAXED);
 	return l->buf;
 }
 

@@ -14,6 +14,7 @@
  *	pager		pager.c		beside all that: what they need of their memory, verified
  *	go		sync.c		released, when every one of them is ready
  *	front		front.c		signals, terminal, exit status
+ *	(show		show.c		how far it has come, on a terminal)
  *
  * Until the release nothing of the program has run; a failure before it ends all that was made.
  */
@@ -44,6 +45,7 @@
 static void say(void *arg, const struct err *err)
 {
 	(void)arg;
+	show_end();
 	log_err(err);
 }
 
@@ -147,6 +149,15 @@ static void end_container(pid_t init)
 	}
 }
 
+/* The terminal is the program's as soon as it runs. */
+static int restore_shown(struct restart *r, int sock, pid_t init, pid_t *ret_keeper, struct err *err)
+{
+	int ret = front_restore(r, sock, init, ret_keeper, err);
+
+	show_end();
+	return ret;
+}
+
 /*
  * Everything from the first process to the release. *ret_sock: socket to the keeper. Return:
  * init's pid, or -1.
@@ -179,7 +190,7 @@ static pid_t restore(struct restart *r, int *ret_sock, struct err *err)
 		return -1;
 	for (int n = 0; n < 3; n++)
 		std[n] = r->rset.std_override[n] >= 0 ? r->rset.std_override[n] : r->rset.std[n];
-	if (r->pager > 0 && front_restore(r, tell[0], init, &keeper, err) == 0 &&
+	if (r->pager > 0 && restore_shown(r, tell[0], init, &keeper, err) == 0 &&
 	    job_register(&r->run, keeper, r->job->command, std, "running", r->dir, err) == 0) {
 		if (sync_go(r->sync) == 0)
 			return init;
@@ -234,6 +245,7 @@ static void released(struct restart *r, int pipe_fd)
 
 static int fail(const struct err *err)
 {
+	show_end();
 	log_err(err);
 	return RESTART_EXIT_FAILED;
 }
@@ -246,6 +258,7 @@ int restart_run(const struct restart_options *o, int std_closed)
 	pid_t init;
 
 	r = (struct restart){ .o = *o, .dir_fd = -1, .tell = -1, .std_closed = std_closed };
+	show_begin();
 	if (load(&r, &err)) {
 		fail(&err);
 		return o->check && err.code != E_NO_CHECKPOINT ? 1 : RESTART_EXIT_FAILED;

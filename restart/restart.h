@@ -200,6 +200,12 @@ int front_restore(struct restart *r, int sock, pid_t init, pid_t *ret_keeper, st
 /* front_run() - relay the terminal and signals until the first process ends. Return: its wait status. */
 int front_run(struct restart *r, int sock, pid_t init);
 
+/* show.c: what a restart that takes long shows on a terminal. */
+void show_begin(void);
+void show_inflated(uint64_t bytes);	/* from any thread */
+void show_loading(const struct restart *r);
+void show_end(void);
+
 /* restart.c */
 /* restart_run() - the page of the flow. @std_closed: bit N: descriptor N was closed. Return: exit status of ckpt_restart. */
 int restart_run(const struct restart_options *o, int std_closed);

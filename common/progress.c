@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include "../common/io.h"
-#include "../common/units.h"
+#include "io.h"
+#include "units.h"
 
 #define SHOW_AFTER_NS	1000000000LL
 #define BAR		20

@@ -103,7 +103,7 @@ static void blame_the_dead(const struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nprocs && err->code == E_FAILED; i++) {
 		const struct rproc *p = r->procs[i];
 
-		if (!p->zombie && (proc_stat(p->host_pid, 0, &st) || st.state == 'Z' || st.state == 'X'))
+		if (!p->zombie && (proc_stat(p->look, 0, &st) || st.state == 'Z' || st.state == 'X'))
 			err_set(err, E_PROCESS_DIED, 0, "%s ended during the checkpoint", round_who(p));
 	}
 }

@@ -23,6 +23,8 @@ struct rproc {
 	pid_t host_pid, host_ppid;	/* in our pid namespace */
 	uint32_t pid;			/* as the process sees itself */
 	int zombie;
+	pid_t look;			/* a thread that has not ended, usually the main one: its /proc/TID is the process's */
+	int main_ended;			/* it has, and others go on */
 	int unsignalled;		/* our signal could not be queued */
 	int was_stopped;		/* it was stopped (SIGSTOP, ^Z): it is to be so again afterwards */
 	struct proc_stat stat;
@@ -92,6 +94,15 @@ int round_stop(struct round *r, struct err *err);
 /* round_resume() - RESUME to all, sockets closed. For those with a copy-on-write child the socket stays. */
 void round_resume(struct round *r);
 struct rproc *round_proc_inside(const struct round *r, uint32_t pid);
+
+/* round_ended.c: processes whose main thread has ended. */
+enum round_living { ROUND_ALIVE, ROUND_ZOMBIE, ROUND_ENDING };
+/* round_find_living() - sets p->look; of @st, what /proc says of it, the state becomes that of a living thread. */
+enum round_living round_find_living(struct rproc *p, struct proc_stat *st);
+/* round_read_status() - stat and status of @p, as if its main thread lived. 0, or -1: it is gone. */
+int round_read_status(struct rproc *p);
+/* round_refuse_ended() - what such a process' children may not have. */
+int round_refuse_ended(const struct round *r, struct err *err);
 
 /* round_wire.c: messages to and from a leader. Errors: E_PROCESS_DIED naming the process. */
 int round_send(const struct rproc *p, int type, const void *body, size_t len, uint32_t count,

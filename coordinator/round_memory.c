@@ -294,7 +294,7 @@ int round_memory(struct round *r, struct rproc *p, struct err *err)
 {
 	int ret;
 
-	p->pagemap_fd = pagemap_open(p->host_pid);
+	p->pagemap_fd = pagemap_open(p->look);
 	ret = classify_all(r, p, err);
 	if (p->pagemap_fd >= 0)
 		close(p->pagemap_fd);
@@ -320,7 +320,7 @@ static void ask_range(void *arg, uint64_t start, uint64_t end)
 
 struct agent_area *round_memory_ask(struct round *r, struct rproc *p, size_t *n)
 {
-	int pagemap_fd = pagemap_open(p->host_pid);
+	int pagemap_fd = pagemap_open(p->look);
 	struct ask k = { 0 };
 
 	(void)r;

@@ -81,7 +81,7 @@ static void put_process(struct rproc *p)
 		.cap_bnd = st->cap_bnd,
 		.cap_amb = st->cap_amb,
 		.securebits = a->securebits,
-		.personality = (uint32_t)read_number(p->host_pid, "personality", 16, 0),
+		.personality = (uint32_t)read_number(p->look, "personality", 16, 0),
 		.dumpable = a->dumpable,
 		.no_new_privs = a->no_new_privs,
 		.child_subreaper = a->child_subreaper,
@@ -89,13 +89,15 @@ static void put_process(struct rproc *p)
 		.tsc_mode = a->tsc_mode,
 		.mce_kill = a->mce_kill,
 		.oom_score_adj = read_number(p->host_pid, "oom_score_adj", 10, 0),
-		.coredump_filter = (uint32_t)read_number(p->host_pid, "coredump_filter", 16, 0x33),
+		.coredump_filter = (uint32_t)read_number(p->look, "coredump_filter", 16, 0x33),
 		.xcomp_perm = a->xcomp_perm,
 		.self = p->hello.self,
 		.agent_version = AGENT_VERSION,
 		.mdwe = a->mdwe,
 		.memory_merge = a->memory_merge,
 		.pkeys = a->pkeys,
+		.main_ended = (uint32_t)p->main_ended,
+		.main_status = (uint32_t)p->stat.exit_code,
 	};
 
 	/* A processor without protection keys has none to give away, as if all were taken. */
@@ -104,7 +106,7 @@ static void put_process(struct rproc *p)
 		rec.pkeys = 0;
 	if (deleted) {
 		p->cwd[len - 10] = 0;
-		identify_cwd(p->host_pid, &rec);
+		identify_cwd(p->look, &rec);
 	}
 	if (autogroup && strstr(autogroup, "nice "))
 		rec.autogroup = strtol(strstr(autogroup, "nice ") + 5, NULL, 10);
@@ -266,7 +268,7 @@ static void put_fds(struct round *r, struct rproc *p)
 static void put_memory(struct rproc *p)
 {
 	size_t auxv_len = 0;
-	char *auxv = proc_read(p->host_pid, "auxv", &auxv_len);
+	char *auxv = proc_read(p->look, "auxv", &auxv_len);
 	const struct proc_stat *s = &p->stat;
 	struct rec_mm mm = {
 		.start_code = s->start_code,
@@ -304,7 +306,7 @@ int round_records(struct round *r, struct rproc *p, struct err *err)
 	put_signals(p);
 	put_limits(p);
 	put_fds(r, p);
-	if (lock_save(&r->set, p->host_pid, p->pid, &p->recs, err))
+	if (lock_save(&r->set, p->look, p->pid, &p->recs, err))
 		return -1;
 	round_sysv_records(p);
 	put_memory(p);
@@ -392,7 +394,7 @@ void round_manifest_job(struct round *r)
 		if (r->procs[i]->host_ppid == r->p->keeper && !r->procs[i]->zombie)
 			root = r->procs[i];
 	if (root)
-		command = proc_read(root->host_pid, "cmdline", &len);
+		command = proc_read(root->look, "cmdline", &len);
 	for (size_t i = 0; command && i + 1 < len; i++)
 		if (!command[i])
 			command[i] = ' ';

@@ -48,6 +48,16 @@ static void read_timers(struct rproc *p)
 	free(text);
 }
 
+/* As the process sees it. */
+static uint32_t tid_looked_at(const struct rproc *p)
+{
+	struct proc_status st;
+
+	if (!p->main_ended)
+		return p->pid;
+	return proc_status(p->look, 0, &st) ? 0 : st.nspid[st.ns_depth - 1];
+}
+
 static int ask(struct round *r, struct rproc *p, struct err *err)
 {
 	size_t len = sizeof(struct agent_snapshot) + p->ntimers * sizeof(int32_t);
@@ -59,7 +69,7 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 	for (size_t i = 0; i < p->ntimers; i++)
 		ids[i] = (int32_t)p->timer_recs[i].id;
 	s->leader_syscall[0] = -2;
-	if (p->hello.leader_tid == p->pid) {	/* we looked at the main thread */
+	if (p->hello.leader_tid == tid_looked_at(p)) {
 		memcpy(s->leader_syscall, p->leader_call, sizeof(s->leader_syscall));
 		if (p->leader_age_ns >= 0)
 			s->leader_since_ns =
@@ -99,7 +109,7 @@ static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m,
 			char path[64], *link;
 
 			snprintf(path, sizeof(path), "fd/%d", f[i].fd);
-			link = proc_link(p->host_pid, path);
+			link = proc_link(p->look, path);
 			err_set(err, E_UNSUPPORTED_FD, 0,
 				"%s has fd %d open on %s, which cannot be saved; close it first",
 				round_who(p), f[i].fd, link ? link : "?");
@@ -212,7 +222,7 @@ static int listen_to_all(struct round *r, struct err *err)
 /* Numbers as the job sees them: the innermost namespace's. */
 static int identify(struct round *r, struct rproc *p, struct err *err)
 {
-	if (proc_stat(p->host_pid, 0, &p->stat) || proc_status(p->host_pid, 0, &p->status))
+	if (round_read_status(p))
 		return err_set(err, E_PROCESS_DIED, 0, "process %d ended during the checkpoint",
 			       (int)p->host_pid);
 	p->pid = p->status.nspid[p->status.ns_depth - 1];
@@ -264,13 +274,13 @@ static int read_proc(struct rproc *p, struct err *err)
 {
 	/* Until it said so much, the addresses in there were hidden from us. */
 	if (p->process->dumpable != 1)
-		proc_stat(p->host_pid, 0, &p->stat);
-	if (proc_maps(p->host_pid, 1, &p->maps))
+		round_read_status(p);
+	if (proc_maps(p->look, 1, &p->maps))
 		return err_set(err, err_code_of_errno(errno), errno,
 			       "cannot read the memory map of %s", round_who(p));
-	p->exe = proc_link(p->host_pid, "exe");
-	p->cwd = proc_link(p->host_pid, "cwd");
-	p->root = proc_link(p->host_pid, "root");
+	p->exe = proc_link(p->look, "exe");
+	p->cwd = proc_link(p->look, "cwd");
+	p->root = proc_link(p->look, "root");
 	if (!p->cwd || !p->root)
 		return err_set(err, err_code_of_errno(errno), errno,
 			       "cannot read the working directory of %s", round_who(p));
@@ -284,7 +294,7 @@ static int refuse_process(const struct rproc *p, const struct proc_status *keepe
 
 	for (size_t i = 0; i < p->nthreads; i++)
 		has_main |= p->threads[i].tid == p->pid;
-	if (!has_main)
+	if (!has_main && !p->main_ended)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "the main thread of %s has ended",
 			       round_who(p));
 	/* Those of the container that the job was launched in are the container's business. */
@@ -324,5 +334,5 @@ int round_snapshot(struct round *r, struct err *err)
 		    (read_proc(r->procs[i], err) || refuse_process(r->procs[i], &keeper, err)))
 			return -1;
 	describe_tasks(r);
-	return 0;
+	return round_refuse_ended(r, err);
 }

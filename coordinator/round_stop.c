@@ -48,7 +48,7 @@ static struct rproc *add(struct round *r, pid_t host_pid)
 {
 	struct rproc *p = xcalloc(1, sizeof(*p));
 
-	p->host_pid = host_pid;
+	p->host_pid = p->look = host_pid;
 	p->sock = p->image_fd = -1;
 	p->seen_ns = io_monotonic_ns();
 	p->leader_age_ns = -1;
@@ -120,8 +120,7 @@ static int64_t clock_of(int cpu)
 /* What the thread is blocked in, and for how long; it cannot be told any more once our signal has woken it. */
 static void look_at_call(struct rproc *p)
 {
-	char *text = proc_readf(NULL, "/proc/%d/task/%d/syscall", (int)p->host_pid,
-				(int)p->host_pid),
+	char *text = proc_readf(NULL, "/proc/%d/task/%d/syscall", (int)p->host_pid, (int)p->look),
 	     *at = text;
 
 	p->leader_call[0] = -2;
@@ -133,7 +132,7 @@ static void look_at_call(struct rproc *p)
 		p->leader_call[i + 1] = (int64_t)strtoull(at, &at, 16);
 	free(text);
 	if (p->leader_call[0] >= 0) {
-		int64_t began = exec_start(p->host_pid, p->host_pid);
+		int64_t began = exec_start(p->host_pid, p->look);
 		int64_t offset = began ? clock_of(p->stat.processor) : 0;
 
 		if (offset)
@@ -188,11 +187,11 @@ static void send_signal(struct rproc *p)
 	if (!p->signalled_ns)
 		look_at_call(p);
 	/*
-	 * The main thread. Only if it has ended the process as a whole, for that has a price: the kernel wakes
+	 * The main thread, or one that lives. The process as a whole only if that fails, for it has a price: the kernel wakes
 	 * one thread, but any may take the signal. The other one finds nothing, and no handler of ours that
 	 * would put its call right: epoll_wait(2) returns EINTR.
 	 */
-	p->unsignalled = queue_signal(p->host_pid, p->host_pid) != 0;
+	p->unsignalled = queue_signal(p->host_pid, p->look) != 0;
 	if (p->unsignalled)
 		p->unsignalled = queue_signal(p->host_pid, 0) != 0;
 	p->signalled_ns = io_monotonic_ns();
@@ -252,7 +251,7 @@ static void wake_stopped(struct rproc *p)
 
 	p->was_stopped = 1;
 	for (ssize_t i = 0; i < n; i++)
-		if (tids[i] != p->host_pid)
+		if (tids[i] != p->look)
 			queue_signal(p->host_pid, tids[i]);
 	free(tids);
 	kill(p->host_pid, SIGCONT);
@@ -283,10 +282,14 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 	return 1;
 }
 
-/* One more process of the job, as @st has it. Returns 1 if it has not answered yet, 0, -1 on error. */
-static int meet(struct round *r, pid_t parent, const struct proc_stat *st, struct err *err)
+/*
+ * One more process of the job, as @st has it. Returns 1 if it has not answered yet (or is about to be
+ * no more), 0, -1 on error.
+ */
+static int meet(struct round *r, pid_t parent, struct proc_stat *st, struct err *err)
 {
 	struct rproc *p = find(r, st->pid);
+	enum round_living living;
 
 	if (p && p->stat.start_time && p->stat.start_time != st->start_time) {
 		drop(r, p);
@@ -294,9 +297,12 @@ static int meet(struct round *r, pid_t parent, const struct proc_stat *st, struc
 	}
 	if (!p)
 		p = add(r, st->pid);
+	living = round_find_living(p, st);
 	p->stat = *st;
 	p->host_ppid = parent;
-	p->zombie = st->state == 'Z';
+	p->zombie = living == ROUND_ZOMBIE;
+	if (living == ROUND_ENDING)
+		return 1;
 	if (!p->zombie)
 		return p->sock < 0 ? attend(r, p, err) : 0;
 	free(p->comm);
@@ -341,7 +347,7 @@ static int walk(struct round *r, int *ret_unsure, struct err *err)
 				continue;
 			}
 			/* The keeper is not stopped and reaps at once: this one will be gone. */
-			if (st.state == 'Z' && parent == r->p->keeper)
+			if (st.state == 'Z' && st.num_threads < 2 && parent == r->p->keeper)
 				continue;
 			todo[ntodo].pid = pids[i];
 			todo[ntodo++].threads = st.num_threads;

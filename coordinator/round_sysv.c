@@ -30,7 +30,7 @@ static int refuse_own_ipc(struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nprocs; i++) {
 		const struct rproc *p = r->procs[i];
 
-		snprintf(path, sizeof(path), "/proc/%d/ns/ipc", (int)p->host_pid);
+		snprintf(path, sizeof(path), "/proc/%d/ns/ipc", (int)p->look);
 		if (!p->zombie && !stat(path, &st) && st.st_ino != job.st_ino)
 			return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 				       "%s is in an ipc namespace of its own", round_who(p));

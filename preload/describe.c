@@ -233,9 +233,9 @@ static int tell_fds(struct leader *l)
 
 	if (!buf || !f || !fds)
 		return -ENOMEM;
-	dir = SYS(open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = SYS(open, "/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir == -EMFILE && !l->was_raised && leader_more_fds(l) == 0)
-		dir = SYS(open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		dir = SYS(open, "/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return (int)dir;
 	while (!r && (got = SYS(getdents64, dir, buf, 32768)) > 0)

@@ -190,6 +190,9 @@ static int fill_region(struct build *b, uint64_t region, const struct layout *l,
 		.threads = (uint64_t)threads,
 		.nthreads = b->nthreads,
 		.nlate_ops = b->late.n,
+		.main_ends = !b->threads[0].rec,
+		.main_lives = !b->threads[0].rec,
+		.main_status = (int32_t)(b->t->process->main_status >> 8 & 0xff),
 	};
 	plan->ops = place(b, &b->ops, region, l, &at);
 	plan->late_ops = place(b, &b->late, region, l, &at);
@@ -197,10 +200,16 @@ static int fill_region(struct build *b, uint64_t region, const struct layout *l,
 		const struct rec_thread *t = b->threads[i].rec;
 
 		threads[i] = (struct plan_thread){
-			.tid = t->tid, .nops = b->threads[i].ops.n, .fs_base = t->fs_base,
+			.nops = b->threads[i].ops.n,
 			.stack_top = region + l->stacks + (i + 1) * THREAD_STACK,
-			.rec = t->rec, .enter = t->enter, .stack = t->stack,
 		};
+		if (t) {	/* else it goes nowhere from the stub */
+			threads[i].tid = t->tid;
+			threads[i].fs_base = t->fs_base;
+			threads[i].rec = t->rec;
+			threads[i].enter = t->enter;
+			threads[i].stack = t->stack;
+		}
 		threads[i].ops = place(b, &b->threads[i].ops, region, l, &at);
 	}
 	if (mprotect((void *)region, l->stacks, PROT_READ | PROT_WRITE | PROT_EXEC))

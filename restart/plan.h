@@ -67,6 +67,9 @@ struct plan {
 	uint32_t threads_here;		/* futex, counted up by them */
 	uint32_t threads_begin;		/* futex: the memory is there */
 	uint32_t stopped;		/* 1: the process was stopped (SIGSTOP, ^Z) and is to be so again */
+	uint32_t main_ends;		/* 1: the first thread is one that has ended: it does so again, */
+	int32_t main_status;		/* with this status of exit(2) */
+	uint32_t main_lives;		/* futex, cleared by the kernel when it is out of the stub for good */
 };
 
 #endif

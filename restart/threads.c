@@ -111,6 +111,17 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_CPUID, 0);
 }
 
+/* A main thread that has ended is still who others ask for the name and the rights of the process. */
+static void ended_ops(struct build *b, struct build_ops *ops)
+{
+	const char *comm = b->t->process->comm;
+	char name[16] = "";
+
+	memcpy(name, comm, MIN(strlen(comm), sizeof(name) - 1));
+	build_ptr(b, build_sys(ops, 0, SYS_prctl, PR_SET_NAME, 0), 1, name, sizeof(name));
+	build_creds(b, ops);
+}
+
 static void process_timers(struct build *b)
 {
 	const struct rec_list *recs = &b->t->image->recs;
@@ -169,7 +180,11 @@ int build_threads(struct build *b, struct err *err)
 		else if (b->nthreads < n + 1)
 			b->threads[b->nthreads++].rec = t;
 	}
-	if (!b->threads[0].rec || b->nthreads != n)
+	if (b->t->process->main_ended && !b->threads[0].rec)
+		n++;
+	else if (!b->threads[0].rec)
+		n = 0;
+	if (b->nthreads != n)
 		return err_set(err, E_CORRUPT, 0, "%s: no record of the main thread",
 			       b->t->image->name);
 	/* Tile registers need permission before a frame that holds them can be restored. */
@@ -177,7 +192,10 @@ int build_threads(struct build *b, struct err *err)
 		if (b->t->process->xcomp_perm & (1ULL << bit) & ~3ULL)
 			build_sys(&b->ops, PLAN_MAY_FAIL, SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, bit);
 	for (size_t i = 0; i < b->nthreads; i++)
-		thread_ops(b, &b->threads[i], i == 0);
+		if (b->threads[i].rec)
+			thread_ops(b, &b->threads[i], i == 0);
+		else
+			ended_ops(b, &b->threads[i].ops);
 	process_timers(b);
 	pending_of(b, &b->late, 0);
 	if (b->mm->lock_new)

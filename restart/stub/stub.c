@@ -167,6 +167,9 @@ void stub_thread(struct plan *p, struct plan_thread *t)
 	wake(&p->threads_ready);
 	while (!__atomic_load_n(&p->threads_go, __ATOMIC_ACQUIRE))
 		wait_while(&p->threads_go, 0);
+	while (__atomic_load_n(&p->main_lives, __ATOMIC_ACQUIRE))
+		wait_while(&p->main_lives, 1);
+	wake(&p->main_lives);		/* the kernel wakes but one */
 	enter(t);
 }
 
@@ -265,7 +268,12 @@ void stub_main(struct plan *p, struct plan_thread *early)
 			sys(__NR_exit_group, EXIT_FAILED, 0, 0, 0, 0, 0);
 	if (p->stopped)		/* and here it stays until somebody sends SIGCONT */
 		sys(__NR_kill, p->pid, 19 /* SIGSTOP */, 0, 0, 0, 0);
+	if (p->main_ends)
+		sys(__NR_set_tid_address, (uint64_t)&p->main_lives, 0, 0, 0, 0, 0);
 	__atomic_store_n(&p->threads_go, 1, __ATOMIC_RELEASE);
 	wake(&p->threads_go);
+	/* The last of the others drops the stub: they wait until this one needs it no more. */
+	while (p->main_ends)
+		sys(__NR_exit, (uint64_t)p->main_status, 0, 0, 0, 0, 0);
 	enter(&threads[0]);
 }

@@ -42,7 +42,7 @@ enum res_kind {
 	RES_KIND_END
 };
 
-enum { OBJECT_ANON = 1, OBJECT_MEMFD = 2, OBJECT_DELETED = 3, OBJECT_SHM = 4, OBJECT_SYSV = 5 };
+enum { OBJECT_ANON = 1, OBJECT_MEMFD = 2, OBJECT_DELETED = 3, OBJECT_SHM = 4, OBJECT_SYSV = 5, OBJECT_SHM_DIR = 6 };
 
 /* rec_area.kind */
 enum {

@@ -61,6 +61,8 @@ static int refuse(struct round *r, struct err *err)
 		if (r->procs[i]->cwd)
 			dirs[r->set.ndirs++] = r->procs[i]->cwd;
 	r->set.dirs = dirs;
+	snprintf(r->root, sizeof(r->root), "/proc/%d/root", (int)r->p->keeper);
+	r->set.root = r->root;
 	if (res_set_check(&r->set, err))
 		goto out;
 	for (size_t i = 0; i < r->nprocs; i++)
@@ -68,6 +70,7 @@ static int refuse(struct round *r, struct err *err)
 			goto out;
 	if (round_sysv_check(r, err))
 		goto out;
+	round_shm_check(r);
 	if (proc_status(r->p->keeper, 0, &keeper)) {
 		err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
 		goto out;
@@ -93,6 +96,7 @@ static void end_job(struct round *r)
 		kill(r->procs[i]->host_pid, SIGKILL);
 	kill(r->p->keeper, SIGKILL);
 	round_sysv_end(r);
+	round_shm_end(r);
 }
 
 /* Something could not be read: is that because the process is no more? Then that is what the user should know. */
@@ -125,6 +129,8 @@ static void round_free(struct round *r)
 		free(p->pending);
 		free(p->timers);
 		free(p->timer_recs);
+		for (size_t k = 0; k < p->nareas; k++)
+			free(p->areas[k].name);
 		free(p->areas);
 		free(p->extents);
 		free(p->comm);

@@ -16,6 +16,7 @@ struct rarea {
 	uint32_t flags; /* AREA_* of agent.h, for the pages that are to be written */
 	int write;	/* 0: nothing to write (another image holds it, or the file itself) */
 	char image[32]; /* name of another image that holds its pages; "" this one */
+	char *name;	/* of a file whose first name was removed: rec.path */
 	int scan;			/* 1: ask the pagemap which pages there are; 0: all of it */
 };
 
@@ -83,6 +84,7 @@ struct round {
 	struct res_set set;
 	int64_t job_clock_delta;	/* the job's CLOCK_MONOTONIC minus ours */
 	int64_t job_boot_delta;
+	char root[32];			/* in front of a path: as the job sees it */
 	int64_t stopped_ns, resumed_ns, begun_ns;
 	struct round_sysv *sysv;	/* System V objects that were found; NULL not yet looked */
 	struct shared_file *shared; /* file mappings that an image of this checkpoint holds */
@@ -128,6 +130,12 @@ void round_sysv_records(struct rproc *p);
 /* round_sysv_end() - the job has been ended: its memory segments are of no use here any more. */
 void round_sysv_end(struct round *r);
 void round_sysv_free(struct round *r);
+
+/* round_shm.c: files in /dev/shm. */
+/* round_shm_check() - add those to the objects that are the job's though nobody has them open. After round_sysv_check(). */
+void round_shm_check(struct round *r);
+/* round_shm_end() - the job has been ended: what it made there is of no use here any more. */
+void round_shm_end(struct round *r);
 
 /* round_records.c: what is known of a process, as records. */
 int round_records(struct round *r, struct rproc *p, struct err *err);

@@ -18,6 +18,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../resource/find.h"
 #include "../resource/object.h"
 #include "../resource/stored.h"
 #include "../resource/sysv.h"
@@ -202,11 +203,18 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 		return shared_object(r, p, a, m, OBJECT_ANON, "", err);
 	if (starts(m->path, "/memfd:"))
 		return shared_object(r, p, a, m, OBJECT_MEMFD, m->path + 7, err);
-	if (starts(m->path, "/dev/shm/"))
-		return shared_object(r, p, a, m, m->deleted ? OBJECT_DELETED : OBJECT_SHM, m->path,
-				     err);
 	if (m->deleted)
+		a->name = find_beside(&r->set, m->path,
+				      &(struct inode_key){ .dev = m->dev, .ino = m->ino });
+	if (a->name)
+		a->rec.path = a->name;
+	else if (m->deleted)
 		return shared_object(r, p, a, m, OBJECT_DELETED, m->path, err);
+	if (starts(a->rec.path, "/dev/shm/")) {
+		/* All of it, not only what is mapped. */
+		object_of_name(&r->set, r->set.root, a->rec.path, m->dev, m->ino, OBJECT_SHM);
+		return shared_object(r, p, a, m, OBJECT_SHM, a->rec.path, err);
+	}
 	if (starts(m->path, "/dev/"))
 		return refuse(p, m, "a device", err);
 	a->rec.kind = AREA_KIND_SHARED;

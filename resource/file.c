@@ -55,12 +55,8 @@ static int ends_with(const char *s, const char *end)
 /* The name went away but a hard link is left: nearly always one in the same directory. malloc'ed, or NULL. */
 static char *other_name(struct res_set *set, const char *path, const struct inode_key *key)
 {
-	cleanup_free char *dir = xstrdup(path);
-	char *slash = strrchr(dir, '/');
-	char *found;
+	char *found = find_beside(set, path, key);
 
-	slash[slash == dir] = 0;
-	found = find_below(dir, key, 0);
 	return found ? found : find_path(set, key);
 }
 
@@ -81,13 +77,22 @@ static int set_priv(struct desc *d, const char *path, uint64_t object)
 	return 0;
 }
 
+static int check_named(struct res_set *set, struct desc *d, const char *path, struct err *err)
+{
+	if (strncmp(path, SHM, strlen(SHM)) == 0 && S_ISREG(d->st.st_mode) && on_tmpfs(d->fd))
+		return set_priv(d, path, object_of_desc(set, d, OBJECT_SHM, path)->id);
+	if (stored_want(set, d, path, err) < 0)
+		return -1;
+	return set_priv(d, path, 0);
+}
+
 static int check_deleted(struct res_set *set, struct desc *d, const char *path, struct err *err)
 {
 	struct inode_key key = find_key(d->fd, &d->st);
 	cleanup_free char *other = d->st.st_nlink ? other_name(set, path, &key) : NULL;
 
 	if (other)
-		return stored_want(set, d, other, err) < 0 ? -1 : set_priv(d, other, 0);
+		return check_named(set, d, other, err);
 	if (d->st.st_nlink)
 		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "its name was removed, and the other name that it still "
 				  "has could not be found; close it, or link it in the same directory");
@@ -104,11 +109,7 @@ static int file_check(struct res_set *set, struct desc *d, struct err *err)
 		path[strlen(path) - strlen(DELETED)] = 0;
 		return check_deleted(set, d, path, err);
 	}
-	if (strncmp(path, SHM, strlen(SHM)) == 0 && S_ISREG(d->st.st_mode) && on_tmpfs(d->fd))
-		return set_priv(d, path, object_of_desc(set, d, OBJECT_SHM, path)->id);
-	if (stored_want(set, d, path, err) < 0)
-		return -1;
-	return set_priv(d, path, 0);
+	return check_named(set, d, path, err);
 }
 
 static int file_save(struct res_set *set, struct desc *d, struct err *err UNUSED)

@@ -135,6 +135,19 @@ char *find_below(const char *dir, const struct inode_key *w, int depth)
 	return below(dir, w, depth, &budget);
 }
 
+char *find_beside(const struct res_set *set, const char *path, const struct inode_key *w)
+{
+	size_t root = set->root ? strlen(set->root) : 0;
+	cleanup_free char *dir = xasprintf("%s%s", root ? set->root : "", path);
+	char *slash = strrchr(dir, '/'), *found;
+
+	slash[slash == dir] = 0;
+	found = find_below(dir, w, 0);
+	if (found)
+		memmove(found, found + root, strlen(found + root) + 1);
+	return found;
+}
+
 char *find_path(const struct res_set *set, const struct inode_key *w)
 {
 	static const char *const usual[] = {

@@ -7,16 +7,26 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 #include "../common/io.h"
+
+struct object *object_find(const struct res_set *set, uint64_t dev, uint64_t ino)
+{
+	for (struct object *o = set->objects; o; o = o->next)
+		if (o->dev == dev && o->ino == ino)
+			return o;
+	return NULL;
+}
 
 struct object *object_find_or_add(struct res_set *set, uint64_t dev, uint64_t ino, uint32_t kind,
 				  const char *name, uint64_t size)
 {
-	struct object *o, **tail = &set->objects;
+	struct object *o = object_find(set, dev, ino), **tail = &set->objects;
 
-	for (; (o = *tail); tail = &o->next)
-		if (o->dev == dev && o->ino == ino)
-			return o;
+	if (o)
+		return o;
+	while (*tail)
+		tail = &(*tail)->next;
 	o = *tail = xcalloc(1, sizeof(*o));
 	set->nobjects++;
 	o->id = set->next_object = MAX(set->next_object, 1);
@@ -39,15 +49,41 @@ static int readable(int fd)
 	return !(flags & O_PATH) && (flags & O_ACCMODE) != O_WRONLY;
 }
 
+static struct object *object_of_stat(struct res_set *set, const struct stat *st, uint32_t kind, const char *name)
+{
+	struct object *o = object_find_or_add(set, st->st_dev, st->st_ino, kind, name, st->st_size);
+
+	o->size = st->st_size;
+	o->mode = st->st_mode & 07777;
+	o->uid = st->st_uid;
+	o->gid = st->st_gid;
+	return o;
+}
+
+struct object *object_of_name(struct res_set *set, const char *root, const char *name, uint64_t dev, uint64_t ino,
+			      uint32_t kind)
+{
+	cleanup_free char *path = xasprintf("%s%s", root ? root : "", name);
+	cleanup_close int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct object *o;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != dev || st.st_ino != ino)
+		return NULL;
+	o = object_of_stat(set, &st, kind, name);
+	if (o->fd < 0 && S_ISREG(st.st_mode)) {
+		o->fd = fd;
+		o->own_fd = 1;
+		fd = -1;
+	}
+	return o;
+}
+
 struct object *object_of_desc(struct res_set *set, const struct desc *d, uint32_t kind, const char *name)
 {
-	struct object *o = object_find_or_add(set, d->st.st_dev, d->st.st_ino, kind, name, d->st.st_size);
+	struct object *o = object_of_stat(set, &d->st, kind, name);
 	struct statfs fs;
 
-	o->size = d->st.st_size;
-	o->mode = d->st.st_mode & 07777;
-	o->uid = d->st.st_uid;
-	o->gid = d->st.st_gid;
 	/* A write-only descriptor can be opened anew for reading, but not always by everybody. */
 	if (o->fd < 0 || !readable(o->fd))
 		o->fd = d->fd;
@@ -98,6 +134,8 @@ void object_free_all(struct res_set *set)
 
 	for (struct object *o = set->objects; o; o = next) {
 		next = o->next;
+		if (o->own_fd)
+			close(o->fd);
 		free(o->name);
 		free(o);
 	}

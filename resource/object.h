@@ -22,7 +22,9 @@ struct object {
 	char *name;
 	uint64_t size;
 	uint32_t seals, mode, uid, gid, hugetlb;
-	int fd;				/* a duplicate whose bytes can be read, not ours; -1: only mapped */
+	int fd;				/* a descriptor whose bytes can be read; -1: only mapped */
+	int own_fd;			/* 1: opened for this, and closed with it */
+	int made;			/* for the caller: 1 the job made the file */
 	uint32_t owner;			/* with fd -1: pid whose image holds the pages */
 };
 
@@ -34,6 +36,15 @@ struct object *object_find_or_add(struct res_set *set, uint64_t dev, uint64_t in
 				  const char *name, uint64_t size);
 /* object_of_desc() - the object that @d is open on, with what fstat says; its bytes will come from there. */
 struct object *object_of_desc(struct res_set *set, const struct desc *d, uint32_t kind, const char *name);
+/*
+ * object_of_name() - the object that is the file @name, with what fstat says; its bytes will come from there.
+ * @root: put in front of @name to see it as the job does. @dev, @ino: what it must be. NULL: it is not, or
+ * may not be read.
+ */
+struct object *object_of_name(struct res_set *set, const char *root, const char *name, uint64_t dev, uint64_t ino,
+			      uint32_t kind);
+/* object_find() - the object with that identity, NULL none. */
+struct object *object_find(const struct res_set *set, uint64_t dev, uint64_t ino);
 /* object_save_all() - contents and object records. */
 int object_save_all(struct res_set *set, struct err *err);
 void object_free_all(struct res_set *set);

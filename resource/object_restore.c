@@ -131,6 +131,17 @@ static int make_shm(struct rset *set, const struct rec_object *o, int *ret_old)
 	return fd;
 }
 
+/* A directory in /dev/shm. *ret_old: as above. */
+static int make_shm_dir(struct rset *set, const struct rec_object *o, int *ret_old)
+{
+	char path[PATH_MAX];
+
+	if (rset_path(set, o->name, path, sizeof(path)) < 0 || paths_mkdirs(path, NULL) < 0)
+		return -1;
+	*ret_old = !set->own_shm;
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
 /* ---- its bytes ---- */
 
 /* Huge pages cannot be written with write(2). */
@@ -182,6 +193,9 @@ static int make(struct rset *set, const struct rec_object *o, struct err *err)
 	case OBJECT_SHM:
 		fd = make_shm(set, o, &old);
 		break;
+	case OBJECT_SHM_DIR:
+		fd = make_shm_dir(set, o, &old);
+		break;
 	default:
 		fd = make_memfd(o);
 	}
@@ -195,7 +209,7 @@ static int make(struct rset *set, const struct rec_object *o, struct err *err)
 	}
 	if (old)
 		return moved;
-	if (fill(set, o, moved, err) < 0) {
+	if (o->kind != OBJECT_SHM_DIR && fill(set, o, moved, err) < 0) {
 		close(moved);
 		return -1;
 	}

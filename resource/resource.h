@@ -75,6 +75,7 @@ struct res_set {
 	const char *(*comm)(void *arg, uint32_t pid);
 	uint32_t (*inside)(void *arg, pid_t pid);
 	void *arg;
+	const char *root;		/* put in front of a path it leads to what the job sees there; NULL: nothing */
 	const char *const *dirs;	/* working directories of the processes: where to look for names */
 	size_t ndirs;
 	enum tcp_policy tcp;		/* of connections that lead out of the job */

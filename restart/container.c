@@ -265,7 +265,7 @@ int container_wants_shm(const struct restart *r)
 	int any = 0;
 
 	while ((o = rec_next_object(&r->manifest.recs, &pos)))
-		any |= o->kind == OBJECT_SHM;
+		any |= o->kind == OBJECT_SHM || o->kind == OBJECT_SHM_DIR;
 	pos = 0;
 	while ((f = rec_next_file(&r->manifest.recs, &pos)))
 		if (!f->object && !strncmp(f->path, dir, sizeof(dir) - 1))

@@ -50,8 +50,10 @@ static inline void ipc_clean(int argc, char **argv)
 			semctl(atoi(name), 0, IPC_RMID);
 		else if (!strcmp(kind, "msg"))
 			msgctl(atoi(name), IPC_RMID, NULL);
-		else
+		else if (!strcmp(kind, "mq"))
 			mq_unlink(name);
+		else
+			remove(name);
 	}
 	exit(0);
 }

@@ -49,6 +49,7 @@ struct proc_map {			/* one line of maps, with what smaps adds */
 	char vmflags[160];		/* "rd wr mr mw me ac", empty when smaps was not read */
 	int pkey;
 	uint64_t swap;			/* bytes in swap space; with smaps only */
+	uint64_t page_size;		/* KernelPageSize in bytes; with smaps only */
 };
 struct proc_maps { struct proc_map *maps; size_t count; char *text; };
 /* proc_maps() - @smaps: also VmFlags and ProtectionKey (slower). Return 0, or -1 + errno. */

@@ -89,6 +89,8 @@ static void parse_attribute(const char *line, struct proc_map *m)
 		m->vmflags[len] = 0;
 	} else if (!strncmp(line, "Swap:", 5)) {
 		m->swap = strtoull(line + 5, NULL, 10) << 10;
+	} else if (!strncmp(line, "KernelPageSize:", 15)) {
+		m->page_size = strtoull(line + 15, NULL, 10) << 10;
 	} else if (!strncmp(line, "ProtectionKey:", 14)) {
 		m->pkey = atoi(line + 14);
 	}

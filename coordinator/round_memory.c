@@ -49,7 +49,7 @@ static uint32_t vm_flags(const struct proc_map *m)
 		{"nr", AREA_VM_NORESERVE},  {"dc", AREA_VM_DONTFORK}, {"dd", AREA_VM_DONTDUMP},
 		{"wf", AREA_VM_WIPEONFORK}, {"hg", AREA_VM_HUGEPAGE}, {"nh", AREA_VM_NOHUGEPAGE},
 		{"mg", AREA_VM_MERGEABLE},  {"sr", AREA_VM_SEQ_READ}, {"rr", AREA_VM_RAND_READ},
-		{"mw", AREA_VM_MAYWRITE},
+		{"mw", AREA_VM_MAYWRITE},   {"sl", AREA_VM_SEALED},
 	};
 	uint32_t ret = 0;
 
@@ -95,6 +95,14 @@ static struct rarea *add_area(struct rproc *p, const struct proc_map *m, uint64_
 	a->rec.pkey = (uint32_t)m->pkey;
 	a->rec.image = "";
 	a->rec.name = "";
+	/*
+	 * Explicit huge pages: to touch one that is not there takes one out of the system's; and where there are
+	 * none left, a write of the program takes them away from the copy-on-write child.
+	 */
+	if (has_flag(m, "ht")) {
+		a->rec.hugetlb = (uint32_t)__builtin_ctzll(m->page_size);
+		a->flags |= AREA_CAREFUL | AREA_INPLACE;
+	}
 	/* In a signal handler no protection key but the first gives any right. */
 	if (!(m->prot & PROT_READ) || m->pkey > 0)
 		a->flags |= AREA_CAREFUL;
@@ -180,6 +188,7 @@ static int shared_object(struct round *r, struct rproc *p, struct rarea *a, cons
 	if (o->fd >= 0)
 		return 0;
 	o->size = MAX(o->size, a->rec.offset + (a->rec.end - a->rec.start));
+	o->hugetlb = a->rec.hugetlb;
 	if (!o->owner)
 		o->owner = p->pid;
 	a->write = !written_already(r, a);
@@ -193,13 +202,14 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 {
 	if (starts(m->path, "anon_inode:") || starts(m->path, "/[aio]"))
 		return refuse(p, m, "the kernel's own object", err);
-	if (has_flag(m, "ht"))
-		return refuse(p, m, "huge pages", err);
 	if (starts(m->path, "/SYSV") && m->deleted) {
+		if (a->rec.hugetlb)
+			return refuse(p, m, "System V memory of huge pages", err);
 		a->rec.dev = SYSV_DEV;
 		return shared_object(r, p, a, m, OBJECT_SYSV, m->path + 1, err);
 	}
-	if (starts(m->path, "/dev/zero") || starts(m->path, "[anon_shmem") || !*m->path)
+	if (starts(m->path, "/dev/zero") || starts(m->path, "[anon_shmem") || !*m->path ||
+	    (a->rec.hugetlb && starts(m->path, "/anon_hugepage")))
 		return shared_object(r, p, a, m, OBJECT_ANON, "", err);
 	if (starts(m->path, "/memfd:"))
 		return shared_object(r, p, a, m, OBJECT_MEMFD, m->path + 7, err);
@@ -227,6 +237,15 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 	return 0;
 }
 
+/* Huge pages of our own, or a private view of a file or memfd of them, which becomes such. */
+static void huge_private(struct rarea *a, const struct proc_map *m)
+{
+	a->rec.kind = AREA_KIND_ANON;
+	a->rec.offset = 0;
+	a->write = 1;
+	a->scan = starts(m->path, "/anon_hugepage");
+}
+
 static int classify(struct round *r, struct rproc *p, const struct proc_map *m, uint64_t start,
 		    uint64_t end, struct err *err)
 {
@@ -241,8 +260,10 @@ static int classify(struct round *r, struct rproc *p, const struct proc_map *m, 
 	a = add_area(p, m, start, end);
 	if (m->shared)
 		return shared(r, p, a, m, err);
-	if (has_flag(m, "ht"))
-		return refuse(p, m, "huge pages", err);
+	if (a->rec.hugetlb) {
+		huge_private(a, m);
+		return 0;
+	}
 	if (!m->ino || starts(m->path, "/dev/zero"))
 		private_anonymous(a);
 	else

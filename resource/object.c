@@ -91,9 +91,9 @@ struct object *object_of_desc(struct res_set *set, const struct desc *d, uint32_
 		int seals = fcntl(d->fd, F_GET_SEALS);
 
 		o->seals = MAX(seals, 0);
-		if (fstatfs(d->fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
-			o->hugetlb = __builtin_ctzl(fs.f_bsize);
 	}
+	if (fstatfs(d->fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+		o->hugetlb = __builtin_ctzl(fs.f_bsize);
 	return o;
 }
 

@@ -150,8 +150,11 @@ static int load_huge(struct rset *set, const struct rec_object *o, int fd, struc
 	cleanup_close int tmp = memfd_create("ckpt", MFD_CLOEXEC);
 	char *from, *to;
 
-	if (tmp < 0 || image_load_content(set->manifest, o->content, tmp, err) < 0)
-		return tmp < 0 ? err_set(err, E_FAILED, errno, "memfd_create") : -1;
+	if (tmp < 0 || ftruncate(tmp, o->size) < 0)
+		return err_set(err, E_FAILED, errno, "memfd_create");
+	if (o->content ? image_load_content(set->manifest, o->content, tmp, err) < 0 :
+			 set->object_fill(set, o->owner, o->id, tmp, err) < 0)
+		return -1;
 	from = mmap(NULL, o->size, PROT_READ, MAP_SHARED, tmp, 0);
 	to = mmap(NULL, o->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
 	if (from != MAP_FAILED && to != MAP_FAILED)
@@ -170,12 +173,12 @@ static int fill(struct rset *set, const struct rec_object *o, int fd, struct err
 		return image_load_content(set->manifest, o->content, fd, err);
 	if (ftruncate(fd, o->size) < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot make room for %s", o->name);
-	if (o->content)
-		return o->size ? load_huge(set, o, fd, err) : 0;
-	if (!o->owner)
+	if (!o->content && !o->owner)
 		return 0;
-	if (!set->object_fill)
+	if (!o->content && !set->object_fill)
 		return err_set(err, E_FAILED, 0, "%s: nobody reads the image of process %u", o->name, o->owner);
+	if (o->hugetlb)
+		return o->size ? load_huge(set, o, fd, err) : 0;
 	if (set->object_fill(set, o->owner, o->id, fd, err) < 0)
 		return -1;
 	/* Whole pages were written. */
@@ -188,7 +191,8 @@ static int make(struct rset *set, const struct rec_object *o, struct err *err)
 
 	switch (o->kind) {
 	case OBJECT_DELETED:
-		fd = make_deleted(set, o);
+		/* hugetlbfs may not be mounted here, and a memfd is as nameless. */
+		fd = o->hugetlb ? make_memfd(o) : make_deleted(set, o);
 		break;
 	case OBJECT_SHM:
 		fd = make_shm(set, o, &old);

@@ -17,6 +17,9 @@
 struct build_op { struct plan_op op; uint32_t relocate; };
 struct build_ops { struct build_op *ops; size_t n, cap; };
 
+/* mseal(2) of Linux 6.10, which older headers lack. */
+#define SYS_mseal_	462
+
 /* A range of addresses that will be in use. */
 struct span { uint64_t start, end; };
 
@@ -56,6 +59,7 @@ void build_use(struct build *b, uint64_t start, uint64_t end);
 
 /* memory.c: unmapping is the stub's; here: mapping, reading, attributes, [vdso], the mm's own fields. */
 int build_memory(struct build *b, struct err *err);
+/* peek.c */
 /* memory_peek() - bytes that the restored process will have at @addr. -1: not stored. */
 int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t len);
 /* memory_peek_sparse() - the same, where pages that were not stored count as zeros. Return: bytes stored. */

@@ -254,6 +254,7 @@ int check_restart(struct restart *r, void (*report)(void *arg, const struct err 
 		return w.n;
 	rset_verify_each(&r->rset, add, &w);
 	check_directories(r, &w);
+	check_memory(r, add, &w);
 	if (r->o.check)
 		check_container(r, &w);
 	return w.n;

@@ -72,7 +72,7 @@ int lazy_area(const struct restart_task *t, enum memory_mode mode, const struct 
 		    !t->process->thp_disable);
 
 	/* Locked memory has to be there; a child must not get what is wiped on fork. */
-	if (mode == MEMORY_READ || a->kind != AREA_KIND_ANON ||
+	if (mode == MEMORY_READ || a->kind != AREA_KIND_ANON || a->hugetlb ||
 	    a->vmflags & (AREA_VM_LOCKED | AREA_VM_WIPEONFORK))
 		return 0;
 	/* Nothing fills huge pages quicker than reading into them, and nothing else makes them. */

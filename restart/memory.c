@@ -38,59 +38,12 @@
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
-
-struct peek { uint64_t addr; unsigned char *buf; size_t len, got; struct codec_reader *reader; };
-
-static void peek_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
-{
-	struct peek *p = arg;
-	uint64_t from = MAX(addr, p->addr), to = MIN(addr + len, p->addr + p->len);
-
-	if (from < to && codec_read(p->reader, p->buf + (from - p->addr), to - from,
-				    offset + from - addr, NULL) == 0)
-		p->got += to - from;
-}
-
-/* Of the image last asked for: inflating is not cheap. */
-static struct codec_reader *peek_reader(const struct image *source)
-{
-	static const struct image *image;
-	static struct codec_reader *reader;
-
-	if (image == source)
-		return reader;
-	codec_reader_free(reader);
-	image = source;
-	reader = codec_reader_new(source);
-	return reader;
-}
-
-size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf, size_t len)
-{
-	size_t pos = 0;
-	const struct rec_area *a;
-
-	memset(buf, 0, len);
-	while ((a = rec_next_area(&t->image->recs, &pos)) != NULL) {
-		const struct image *img = restart_image(t, a->image);
-		struct peek p = { addr, buf, len, 0, NULL };
-
-		if (addr < a->start || addr + len > a->end || !img)
-			continue;
-		p.reader = peek_reader(packed_source(t->r, img));
-		extents_runs(img, a, peek_run, &p);
-		return p.got;
-	}
-	return 0;
-}
-
-int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t len)
-{
-	return memory_peek_sparse(t, addr, buf, len) == len ? 0 : -1;
-}
 
 struct fill { struct build *b; const struct rec_area *a; int fd; int prot; uint64_t at; };
 
@@ -101,10 +54,13 @@ static void read_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 	build_op(&f->b->ops, 0, PLAN_READ, 0, (uint64_t)f->fd, addr, len, offset, 0, 0);
 }
 
-static void map_anon(struct build *b, uint64_t start, uint64_t end, int prot, uint32_t vmflags)
+static void map_anon(struct build *b, uint64_t start, uint64_t end, int prot, uint32_t vmflags,
+		     uint32_t hugetlb)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
 
+	if (hugetlb)
+		flags |= MAP_HUGETLB | (int)(hugetlb << MAP_HUGE_SHIFT);
 	if (vmflags & AREA_VM_NORESERVE)
 		flags |= MAP_NORESERVE;
 	if (vmflags & AREA_VM_GROWSDOWN)
@@ -139,7 +95,7 @@ static void private_anonymous(struct build *b, const struct rec_area *a)
 	struct fill f = { b, a, b->t->image->fd, 0, 0 };
 	size_t mapped = b->ops.n, filled;
 
-	map_anon(b, a->start, a->end, (int)a->prot | PROT_WRITE, a->vmflags);
+	map_anon(b, a->start, a->end, (int)a->prot | PROT_WRITE, a->vmflags, a->hugetlb);
 	page_size(b, a);
 	filled = b->ops.n;
 	if (lazy_area(b->t, b->lazy.mode, a))
@@ -157,7 +113,7 @@ static void map_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 	struct fill *f = arg;
 
 	if (f->at < addr)
-		map_anon(f->b, f->at, addr, f->prot, 0);
+		map_anon(f->b, f->at, addr, f->prot, 0, 0);
 	build_sys(&f->b->ops, 0, SYS_mmap, addr, len, f->prot, MAP_PRIVATE | MAP_FIXED, f->fd,
 		  offset);
 	f->at = addr + len;
@@ -174,7 +130,7 @@ static int private_file(struct build *b, const struct rec_area *a, struct err *e
 			       a->image);
 	extents_runs(img, a, map_run, &f);
 	if (f.at < a->end)
-		map_anon(b, f.at, a->end, (int)a->prot, 0);
+		map_anon(b, f.at, a->end, (int)a->prot, 0, 0);
 	return 0;
 }
 
@@ -267,6 +223,8 @@ static void attributes(struct build *b, const struct rec_area *a)
 				  4, name, strlen(name) + 1);
 		}
 	}
+	if (a->vmflags & AREA_VM_SEALED)	/* nothing of it can be changed any more */
+		build_sys(&b->ops, 0, SYS_mseal_, a->start, len, 0);
 }
 
 static int map_areas(struct build *b, struct err *err)

@@ -230,8 +230,12 @@ int load_fd_base(struct restart *r, struct err *err)
 		const struct rec_fd *fd;
 		size_t pos = 0;
 
-		while (r->images[i].fd >= 0 && (fd = rec_next_fd(&r->images[i].recs, &pos)))
+		while (r->images[i].fd >= 0 && (fd = rec_next_fd(&r->images[i].recs, &pos))) {
+			if (fd->fd >= INT32_MAX)
+				return err_set(err, E_CORRUPT, 0, "%s: there is no file descriptor %u",
+					       r->images[i].name, fd->fd);
 			r->fd_base = MAX(r->fd_base, (int)fd->fd + 1);
+		}
 	}
 	if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
 		lim.rlim_cur = lim.rlim_max;

@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# generations.sh - a counter is checkpointed and restored $GENERATIONS times (default 20), each time from
+# what was restored before; and one checkpoint is restored ten times at once. No number is missing or doubled.
+set -u
+for fd in /proc/$$/fd/*; do
+	fd=${fd##*/}
+	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
+done
+bin=$(cd "${builddir:-.}" && pwd) || exit 1
+[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
+PATH=$bin:$PATH
+dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-gen.XXXXXX") || exit 1
+export CKPT_DIR=$dir/store
+job=gen.${dir##*.} many=10 bad=0 fronts=()
+cleanup() {
+	local i
+	for i in '' $(seq $many); do ckpt_command --kill "$job$i" >/dev/null 2>&1; done
+	wait
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM HUP
+cd "$dir" || exit 1
+fail() { echo "FAIL $*"; bad=1; }
+
+lines() { wc -l <"$1"; }
+# grows FILE PID: until it has more lines than now; PID is the one that makes it so
+grows() {
+	local had end=$((SECONDS + 30)); had=$(lines "$1")
+	until [ "$(lines "$1")" -gt "$had" ]; do
+		kill -0 "$2" 2>/dev/null || { fail "it has ended"; return 1; }
+		[ $SECONDS -lt $end ] || { fail "it does not count on"; return 1; }
+		sleep 0.02
+	done
+}
+# counted FILE FROM: each number from FROM on once, in order
+counted() { awk -v n="$2" '$1 != n { exit 1 } { n++ }' "$1" || fail "$1: not each number once"; }
+
+# shellcheck disable=SC2016
+ckpt_launch -q --name="$job" --checkpoint-dir="$dir/c" sh -c 'i=0
+while [ ! -e stop ]; do echo $i; i=$(expr $i + 1); sleep 0.02; done; exit 7' >out 2>err &
+front=$!
+for i in $(seq "${GENERATIONS:-20}"); do
+	grows out $front && ckpt_command -q --checkpoint --id="$i" "$job" >/dev/null || { fail "checkpoint $i"; break; }
+	wait $front
+	last=$(lines out)
+	ckpt_restart -q --image-path="$dir/c/$i" >>out 2>>err &
+	front=$!
+done
+grows out $front
+ckpt_command -q --kill "$job"
+wait $front
+counted out 0
+echo "ok   $i generations, $(lines out) numbers"
+
+for n in $(seq $many); do
+	: >"many.$n"
+	ckpt_restart -q --name="$job$n" --image-path="$dir/c/$i" --stdout="many.$n" 2>>err &
+	fronts+=($!)
+done
+for n in $(seq $many); do grows "many.$n" "${fronts[n - 1]}"; done
+: >stop
+for n in $(seq $many); do
+	wait "${fronts[n - 1]}"; status=$?
+	[ $status = 7 ] || fail "number $n ended with $status"
+	counted "many.$n" "$last"
+done
+echo "ok   $many at once"
+[ $bad = 0 ] || cat err
+exit $bad

@@ -324,10 +324,11 @@ static struct bytes vdso_id(unsigned char *buf, size_t size)
 	for (size_t i = 0; i < maps.count; i++) {
 		const unsigned char *base = (const unsigned char *)maps.maps[i].start;
 		const Elf64_Ehdr *eh = (const void *)base;
-		const Elf64_Phdr *ph = (const void *)(base + eh->e_phoff);
+		const Elf64_Phdr *ph;
 
 		if (strcmp(maps.maps[i].path, "[vdso]"))
 			continue;
+		ph = (const void *)(base + eh->e_phoff);
 		for (int k = 0; k < eh->e_phnum; k++) {
 			const Elf64_Nhdr *n = (const void *)(base + ph[k].p_offset);
 

@@ -3,15 +3,18 @@
 
 #include "command.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include "../common/codec.h"
 #include "../common/io.h"
 #include "../common/log.h"
 #include "../common/paths.h"
 #include "../common/units.h"
+#include "../preload/ckpt.h"
 #include "store.h"
 
 enum {
@@ -233,6 +236,19 @@ static int exit_status(const struct err *err)
 	}
 }
 
+/*
+ * We were started by the job, saved and restored with it; whom we were talking to is not the coordinator of the
+ * restored job. The checkpoint that we have asked for is the one that we came from; anything else is asked again.
+ */
+static int in_restored_job(command_fn *action, char **argv)
+{
+	if (action == command_checkpoint)
+		return EXIT_DONE;
+	execvp(argv[0], argv);
+	log_error("cannot ask the restored job's coordinator: %s", strerror(errno));
+	return EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	struct command cmd = { 0 };
@@ -256,6 +272,8 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	status = action(&cmd, &err);
+	if (status < 0 && ckpt_restores())
+		return in_restored_job(action, argv);
 	if (status < 0) {
 		log_err(&err);
 		status = exit_status(&err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "../common/control.h"
 #include "../common/io.h"
 #include "../common/loading.h"
 #include "../common/tree.h"
@@ -171,6 +172,7 @@ static int await_memory(struct round *r, struct err *err)
 int round_run(const struct round_params *params, struct round_result *ret, struct err *err)
 {
 	struct round r = { .p = params, .listener = -1, .nameless = -1, .tmp_fd = -1, .manifest_fd = -1 };
+	cleanup_free char *control = xasprintf("%s/" CONTROL_SOCKET, params->run_dir);
 	int ok;
 
 	r.begun_ns = io_monotonic_ns();
@@ -184,6 +186,7 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 		r.set.std[i] = params->std[i];
 	r.set.inherited = params->inherited;
 	r.set.ninherited = params->ninherited;
+	r.set.control = control;
 	raise_fd_limit();
 	signal(SIGPIPE, SIG_IGN);
 

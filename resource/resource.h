@@ -60,6 +60,11 @@ struct res_set {
 	 */
 	const struct std_stream *inherited;
 	size_t ninherited;
+	/*
+	 * Where the job's coordinator listens. A ckpt_command that was started in the job talks to it: that is no reason
+	 * to refuse either, as who is restored without an answer asks again.
+	 */
+	const char *control;
 	int image_fd;			/* checkpoint.img, for contents; -1 during check */
 	uint64_t *data_end;
 	struct rec_buf *recs;		/* the manifest's records */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -114,6 +115,17 @@ static int check_clients(struct res_set *set, const struct desc *d, const struct
 	return 0;
 }
 
+/* A ckpt_command of the job's own. */
+static int leads_to_coordinator(const struct res_set *set, const struct desc *d)
+{
+	struct sockaddr_un remote;
+	struct bytes a = address(d->fd, getpeername, &remote);
+	size_t n = set->control ? strlen(set->control) : 0, head = offsetof(struct sockaddr_un, sun_path);
+
+	return n && a.len >= head + n && !memcmp(remote.sun_path, set->control, n) &&
+	       (a.len == head + n || !remote.sun_path[n]);
+}
+
 static int check_connected(struct res_set *set, struct desc *d, const struct unix_info *info, struct err *err)
 {
 	int waiting = 0;
@@ -121,7 +133,7 @@ static int check_connected(struct res_set *set, struct desc *d, const struct uni
 
 	if (info->peer) {
 		if (!socket_of(set, info->peer))
-			return d->std >= 0 || res_inherited(set, d) ? 0 :
+			return d->std >= 0 || res_inherited(set, d) || leads_to_coordinator(set, d) ? 0 :
 			       refuse_outside(set, d, "its peer is outside of the job", err);
 		d->std = -1;
 		return 0;
@@ -133,7 +145,7 @@ static int check_connected(struct res_set *set, struct desc *d, const struct uni
 					  "accepted; try again in a moment");
 		return 0;
 	}
-	if (info->shutdown == 3 || d->std >= 0)	/* closed by the peer */
+	if (info->shutdown == 3 || d->std >= 0 || leads_to_coordinator(set, d))	/* closed by the peer */
 		return 0;
 	return refuse_outside(set, d, "it waits to be accepted outside of the job", err);
 }

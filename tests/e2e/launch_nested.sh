@@ -60,6 +60,45 @@ check "and ends with its own status when restored" [ $? = 7 ]
 check "refused in a restored job" refused "$(cat again)" again.err
 check "it was told of itself" [ "$(grep -c "^$job .*running" self.out)" = 2 ]
 
+# It asks for a checkpoint of itself: the answer comes, and when it is restored from there it has been given.
+rm -f again one
+cat >program <<END
+'$command' --checkpoint --leave-running --id=self '$job' >self.out 2>self.err || exit 9
+echo past >>past
+: >one
+until [ -e go2 ]; do sleep 0.05; done
+exit 7
+END
+"$launch" -n "$job" sh program >out.err 2>&1 </dev/null & front=$!
+check "a job that asks for its own checkpoint goes on" there one
+check "and is told where it is" grep -qx "$CKPT_DIR/$job/self" self.out
+"$command" --kill "$job" 2>kill.err
+{ wait $front; } 2>/dev/null
+front=
+: >go2
+timeout 60 "$bin/ckpt_restart" "$job/self" >restart.err 2>&1 </dev/null
+check "restored from it, it goes on behind that" [ "$?/$(wc -l <past)" = 7/2 ]
+# What it asked ckpt_command in that instant is asked again.
+cat >program <<END
+until [ -e go3 ]; do '$command' --status '$job' >self.out 2>self.err || { cp self.err bad.err; exit 9; }; : >one; done
+exit 7
+END
+rm -f one
+"$launch" -n "$job" sh program >out.err 2>&1 </dev/null & front=$!
+check "a job that looks at itself all the time" there one
+for n in 1 2 3 4 5 6 7 8; do
+	check "is saved $n" quiet timeout 60 "$command" --checkpoint --leave-running --id="look$n" "$job" 2>cp.err
+done
+"$command" --kill "$job" 2>kill.err
+{ wait $front; } 2>/dev/null
+front=
+: >go3
+for n in 1 2 3 4 5 6 7 8; do
+	timeout 60 "$bin/ckpt_restart" "$job/look$n" >restart.err 2>&1 </dev/null
+	check "and restored" [ $? = 7 ]
+done
+
+
 # What a batch system makes of it: the environment of a job, far from it.
 for gone in /run/ckpt/none "$dir/none"; do
 	rm -f go one

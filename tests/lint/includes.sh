@@ -15,7 +15,7 @@ may() {
 	preload:preload/* | preload:common/agent.h | preload:common/compiler.h) ;;
 	restart/stub:restart/stub/* | restart/stub:restart/plan.h | restart/stub:common/compiler.h) ;;
 	resource:resource/* | resource:common/*) ;;
-	coordinator:coordinator/* | coordinator:common/* | coordinator:resource/*) ;;
+	coordinator:coordinator/* | coordinator:common/* | coordinator:resource/* | coordinator:preload/ckpt.h) ;;
 	restart:restart/* | restart:common/* | restart:resource/*) ;;
 	launcher:launcher/* | launcher:common/*) ;;
 	inspect:inspect/* | inspect:common/*) ;;

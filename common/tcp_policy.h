@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tcp_policy.h - the values of --tcp: what becomes of TCP connections that lead out of the job. Its
- * other end cannot be put back in time, so the connection is over at a restart; the question is
- * how. Context: HOST.
+ * other end cannot be put back in time, so the connection is over at a restart, and the question is
+ * how; unless the restart goes on from the very instant at which the other end was left waiting.
+ * Context: HOST.
  */
 #ifndef CKPT_TCP_POLICY_H
 #define CKPT_TCP_POLICY_H

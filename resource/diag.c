@@ -15,10 +15,10 @@
 
 #define TIMEOUT_S	2
 
-static int diag_socket(void)
+static int diag_socket(int protocol)
 {
 	const struct timeval limit = { .tv_sec = TIMEOUT_S };
-	int nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	int nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
 
 	if (nl >= 0)
 		setsockopt(nl, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
@@ -35,7 +35,7 @@ static int enter(int netns)
 	return setns(netns, CLONE_NEWNET);
 }
 
-static int diag_socket_in(int netns)
+static int diag_socket_in(int netns, int protocol)
 {
 	int pair[2], nl = -1;
 	size_t n = 0;
@@ -46,7 +46,7 @@ static int diag_socket_in(int netns)
 		return -1;
 	pid = fork();
 	if (pid == 0) {
-		nl = enter(netns) == 0 ? diag_socket() : -1;
+		nl = enter(netns) == 0 ? diag_socket(protocol) : -1;
 		_exit(nl < 0 || io_send_fds(pair[1], &c, 1, &nl, 1) < 0);
 	}
 	close(pair[1]);
@@ -62,17 +62,22 @@ static int diag_socket_in(int netns)
 	return nl;
 }
 
-int diag_open(int fd)
+int diag_netlink(int fd, int protocol)
 {
 	cleanup_close int netns = -1;
 	uint64_t theirs = 0, ours = 0;
 	socklen_t len = sizeof(theirs);
-	int nl = diag_socket();
+	int nl = diag_socket(protocol);
 
 	if (nl < 0 || fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &theirs, &len) < 0 ||
 	    getsockopt(nl, SOL_SOCKET, SO_NETNS_COOKIE, &ours, &len) < 0 || theirs == ours)
 		return nl;
 	close(nl);
 	netns = ioctl(fd, SIOCGSKNS);
-	return netns < 0 ? -1 : diag_socket_in(netns);
+	return netns < 0 ? -1 : diag_socket_in(netns, protocol);
+}
+
+int diag_open(int fd)
+{
+	return diag_netlink(fd, NETLINK_SOCK_DIAG);
 }

@@ -11,5 +11,7 @@
  * Its answers do not let one wait for ever. -1 + errno.
  */
 int diag_open(int fd);
+/* diag_netlink() - the same for another netlink @protocol. */
+int diag_netlink(int fd, int protocol);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include "../common/io.h"
+#include "inet_keep.h"
 #include "sockopt.h"
 
 #define RAISE		"raise net.ipv4.tcp_rmem or net.core.rmem_max"
@@ -83,6 +84,11 @@ static int is_outside(const struct inet_sock *s)
 	return s->state && state_of(s) == RES_SOCKET_CONNECTED && !s->peer && !s->listener;
 }
 
+static int is_kept(const struct res_set *set, const struct inet_sock *s)
+{
+	return set->tcp == TCP_POLICY_KEEP && is_outside(s);
+}
+
 /* ---- checking ---- */
 
 static int check_queued(struct res_set *set, struct desc *d, const struct inet_sock *s,
@@ -120,11 +126,7 @@ static int check_outside(struct res_set *set, struct desc *d, const struct inet_
 			"--tcp=close the program will find it ended after a restart",
 			local, remote);
 	if (set->tcp == TCP_POLICY_KEEP)
-		return res_refuse(
-			set, d, E_OUTSIDE, err,
-			"it is connected from %s to %s, outside of the job, and --tcp=keep "
-			"is not possible here; use --tcp=reset or --tcp=close",
-			local, remote);
+		return inet_keep_check(set, d, s, err);
 	return 0;
 }
 
@@ -216,12 +218,12 @@ static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 	if (sockopt_check(set, d, err) < 0 || check_ulp(set, d, s, err) < 0 ||
 	    check_settled(set, d, s, err) < 0)
 		return -1;
-	return keep_queue(set, d, s, err);
+	return is_kept(set, s) ? 0 : keep_queue(set, d, s, err);
 }
 
 /* ---- writing ---- */
 
-static int inet_save(struct res_set *set, struct desc *d, struct err *err UNUSED)
+static int inet_save(struct res_set *set, struct desc *d, struct err *err)
 {
 	const struct inet_sock *s = d->std < 0 ? inet_table_find(set, d) : NULL;
 	struct rec_socket r = { .desc = d->id, .ino = d->st.st_ino };
@@ -257,6 +259,8 @@ static int inet_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 		memcpy(set->recs->data + set->recs->len, q->recs, q->len);
 		set->recs->len += q->len;
 	}
+	if (is_kept(set, s) && inet_keep_save(set, d, s, err) < 0)
+		return -1;
 	sockopt_save(set, d);
 	if (!s->state)
 		inet_group_save(set, s);
@@ -268,7 +272,7 @@ static int inet_save(struct res_set *set, struct desc *d, struct err *err UNUSED
  * have them. Within the job nobody is left to notice the difference. Others learn that the
  * connection was cut off, which is the truth; but what is on its way to them shall arrive.
  */
-static void inet_ended(struct res_set *set, const struct desc *d)
+static void inet_let_go(struct res_set *set, const struct desc *d, int ended)
 {
 	const struct inet_sock *s =
 		set->kind[RES_INET] && d->std < 0 ? inet_table_find(set, d) : NULL;
@@ -277,6 +281,14 @@ static void inet_ended(struct res_set *set, const struct desc *d)
 
 	if (!s)
 		return;
+	if (!ended) {
+		inet_keep_resume(inet_table(set));
+		return;
+	}
+	if (is_kept(set, s)) {
+		inet_keep_end(set, d, s);
+		return;
+	}
 	ioctl(d->fd, SIOCOUTQ, &unsent);
 	if (s->peer || s->listener ||
 	    (is_outside(s) && set->tcp != TCP_POLICY_CLOSE && !unsent))
@@ -289,7 +301,7 @@ const struct res_ops res_inet = {
 	.probe = inet_probe,
 	.check = inet_check,
 	.save = inet_save,
-	.ended = inet_ended,
+	.let_go = inet_let_go,
 	.verify = inet_verify,
 	.open = inet_open,
 };

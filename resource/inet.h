@@ -13,6 +13,7 @@
  *   inet_udp.c		datagrams
  *   inet_group.c	multicast groups
  *   inet_lo.c		addresses that are not here
+ *   inet_keep*.c	connections to others that live on; inet_lock.c: nothing arrives meanwhile
  *
  * Context: HOST.
  */
@@ -100,6 +101,9 @@ struct inet_sock {
 };
 struct inet_table {
 	size_t n, nlisteners;
+	int lock;			/* of connections that are kept (inet_keep.c); -1 none */
+	int lock_stays;			/* 1: another one was made that outlives us */
+	char lock_name[32];
 	struct inet_sock **listeners;
 	struct inet_sock socks[];	/* by number of the description */
 };

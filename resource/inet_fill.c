@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "inet_keep.h"
 
 #define LIMIT_MS	5000
 #define ROOM		(1 << 20)
@@ -58,7 +59,7 @@ int inet_fill(struct rset *set, struct inet_made *m, struct err *err)
 	const struct rec_socket_data *s;
 	struct inet_window w;
 
-	if (!total)
+	if (!total || inet_keeps(set, m->rec))
 		return 0;
 	if (from < 0)
 		return err_set(err, E_CORRUPT, 0, "%s has data but no peer", m->desc->rec->name);
@@ -99,7 +100,7 @@ void inet_shutdown(int fd, uint32_t how)
 
 int inet_end(struct rset *set, struct inet_made *m, struct err *err UNUSED)
 {
-	if (m->fd < 0)
+	if (m->fd < 0 || inet_keeps(set, m->rec))
 		return 0;
 	if (m->partner >= 0)
 		end_partner(set, m);

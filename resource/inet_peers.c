@@ -176,6 +176,7 @@ struct inet_table *inet_table(struct res_set *set)
 	if (t)
 		return t;
 	t = xcalloc(1, sizeof(*t) + set->ndescs * (sizeof(t->socks[0]) + sizeof(t->listeners[0])));
+	t->lock = -1;
 	t->listeners = (void *)(t->socks + set->ndescs);
 	set->kind[RES_INET] = t;
 	for (size_t i = 0; i < set->ndescs; i++) {

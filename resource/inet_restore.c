@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/log.h"
+#include "inet_keep.h"
 #include "sockopt.h"
 
 /* Sockets of a job that was just ended may take that long to go. */
@@ -222,6 +223,8 @@ int inet_verify(struct rset *set, const struct rdesc *d, struct err *err)
 	if (d->rec->std >= 0)
 		return 0;
 	local = inet_addr_of(r->local);
+	if (inet_keeps(set, r))
+		return inet_keep_verify(set, d, r, err);
 	if (inet_is_outside(r) && inet_policy(set) != TCP_POLICY_RESET &&
 	    inet_policy(set) != TCP_POLICY_CLOSE) {
 		remote = inet_addr_of(r->remote);
@@ -264,6 +267,8 @@ static int connect_one(struct rset *set, struct inet_made *m, struct err *err)
 
 	if (!inet_is_stream(r) || m->fd >= 0)
 		return 0;
+	if (inet_keeps(set, r))
+		return inet_keep_connect(set, m, err);
 	if (r->state == RES_SOCKET_CLOSED || inet_is_outside(r))
 		return inet_connect_nowhere(set, m, err);
 	if (r->state != RES_SOCKET_CONNECTED || r->listener)

@@ -262,8 +262,8 @@ void res_set_let_go(struct res_set *set, int ended)
 	for (size_t i = 0; i < set->ndescs; i++) {
 		struct desc *d = &set->descs[i];
 
-		if (ended && d->ops && d->ops->ended)
-			d->ops->ended(set, d);
+		if (d->fd >= 0 && d->ops && d->ops->let_go)
+			d->ops->let_go(set, d, ended);
 		cleanup_closep(&d->fd);
 	}
 }

@@ -139,8 +139,11 @@ struct res_ops {
 	int (*check)(struct res_set *set, struct desc *d, struct err *err);
 	/* save() - append the kind's record(s). rec_desc has been written by the driver just before. */
 	int (*save)(struct res_set *set, struct desc *d, struct err *err);
-	/* ended() - the checkpoint is complete and the job is not to go on: leave nothing in a restart's way. May be NULL. */
-	void (*ended)(struct res_set *set, const struct desc *d);
+	/*
+	 * let_go() - @ended: the checkpoint is complete and the job is not to go on: leave nothing in a restart's way;
+	 * else it goes on, whether there is a checkpoint or not. May be NULL.
+	 */
+	void (*let_go)(struct res_set *set, const struct desc *d, int ended);
 	/* verify() - at restart, before anything is made: would open() work here? May be NULL. */
 	int (*verify)(struct rset *set, const struct rdesc *d, struct err *err);
 	/* open() - make the description; set d->fd. O_* status flags, offset, owner are set by the driver after. */

@@ -21,6 +21,7 @@
 #include "../common/io.h"
 #include "../common/keeper.h"
 #include "../common/proc.h"
+#include "../resource/inet_keep.h"
 #include "../resource/mqueue.h"
 #include "../resource/stored.h"
 #include "../resource/sysv.h"
@@ -85,8 +86,10 @@ static int watch(struct restart *r, struct err *err)
 	}
 	if (state > 0 && sysv_finish(&r->rset, err))
 		return -1;
-	if (state > 0)
+	if (state > 0) {
+		inet_keep_go(&r->rset);
 		keeper_tell(r->tell, (enum keeper_event)INIT_READY, 0);
+	}
 	while (state >= 0 && (state = sync_released(r->sync, WATCH_MS)) == 0)
 		if (front_is_gone(r, err))
 			return -1;
@@ -160,17 +163,30 @@ static void NORETURN failed(struct restart *r, const struct err *err)
 	clear_away(r);
 }
 
-static void NORETURN be_keeper(struct restart *r)
+/* No pipe of the program's may be held open by us; and libraries do not like closed standard streams. */
+static void close_others(const struct restart *r, int owner_fd)
 {
-	const int keep[] = { r->tell, r->run.owner_fd };
-	struct err err;
+	const size_t max = r->rset.ndescs + 2;
+	cleanup_free int *keep = xcalloc(max, sizeof(*keep));
+	size_t n = 0;
 
-	prctl(PR_SET_NAME, KEEPER_COMM);
-	/* No pipe of the program's may be held open here; and libraries do not like closed ones. */
 	for (int fd = 0; fd < 3; fd++)
 		if (fds_null(fd))
 			close(fd);
-	fds_close_from(3, keep, ARRAY_SIZE(keep));
+	keep[n++] = r->tell;
+	if (owner_fd >= 0)
+		keep[n++] = owner_fd;
+	if (getpid() == r->init)
+		n += inet_keep_fds(&r->rset, keep + n, max - n);
+	fds_close_from(3, keep, n);
+}
+
+static void NORETURN be_keeper(struct restart *r)
+{
+	struct err err;
+
+	prctl(PR_SET_NAME, KEEPER_COMM);
+	close_others(r, r->run.owner_fd);
 	keeper_tell(r->tell, KEEPER_STARTED, (int)r->job->root_pid);
 	if (getpid() == r->init && watch(r, &err))
 		failed(r, &err);
@@ -184,7 +200,6 @@ static void NORETURN run(struct restart *r)
 		.payload = task_run, .keeper = be_keeper, .after_setsid = tty_after_setsid,
 	};
 	struct err err = { .code = E_FAILED };
-	const int keep[] = { r->tell };
 
 	r->init = getpid();
 	r->inside = 1;
@@ -196,10 +211,7 @@ static void NORETURN run(struct restart *r)
 		failed(r, &err);
 	if (tree_make_all(r, &hooks, &err) < 0)
 		failed(r, &err);
-	for (int fd = 0; fd < 3; fd++)
-		if (fds_null(fd))
-			close(fd);
-	fds_close_from(3, keep, ARRAY_SIZE(keep));
+	close_others(r, -1);
 	if (watch(r, &err))
 		failed(r, &err);
 	serve(r);

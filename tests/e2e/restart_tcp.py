@@ -196,8 +196,10 @@ def test_network(dir):
         check("it is out of reach", False)
     except ConnectionRefusedError:
         check("it is out of reach", True)
+    # Such a job is given one again, unless others are asked for.
     job.checkpoint()
-    job.start("ckpt_restart", job.name)
+    job.start("ckpt_restart", "--namespaces=pid,mount,ipc,uts" if os.getuid() == 0 else
+              "--namespaces=user,pid,mount,ipc,uts", job.name)
     job.quit()
     inside.close()
 

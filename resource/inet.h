@@ -5,6 +5,7 @@
  *   inet.c		what can be saved, and what is written about each
  *   inet_peers.c	who is connected to whom
  *   inet_addr.c	addresses: compared, found, printed
+ *   inet_forget.c	connections that have ended, in the way of a restart
  *   inet_diag.c	sock_diag(7): what no descriptor leads to
  *   inet_queue.c	what is in their queues
  *   inet_restore.c	made again: the order of things, listeners
@@ -117,6 +118,11 @@ extern const struct res_ops res_inet;
 struct inet_table *inet_table(struct res_set *set);
 struct inet_sock *inet_table_find(struct res_set *set, const struct desc *d);
 
+/*
+ * inet_forget_ended() - connections from @a that have ended do not occupy it any more, in our own network
+ * namespace, if we may do that.
+ */
+void inet_forget_ended(const struct inet_addr *a);
 /* inet_diag_listens() - 1: somebody listens at @a, in our own network namespace. */
 int inet_diag_listens(const struct inet_addr *a);
 /*

@@ -22,6 +22,7 @@
 /* What is left of a connection that was closed: TIME_WAIT. */
 #define LONG_NS		62000000000LL
 #define NAP_NS		20000000L
+#define FORGET_NS	500000000LL
 
 const struct rec_socket *inet_rec(const struct rset *set, const struct rdesc *d, struct err *err)
 {
@@ -127,6 +128,7 @@ int inet_bind(struct rset *set, int fd, int family, const struct inet_addr *a, e
 	union inet_sockaddr u;
 	socklen_t len = inet_sockaddr_of(a, family, &u);
 	int made = 0;
+	int64_t forget_at = 0;
 
 	if (!all->deadline)
 		all->deadline = io_monotonic_ns() + WAIT_NS;
@@ -139,6 +141,12 @@ int inet_bind(struct rset *set, int fd, int family, const struct inet_addr *a, e
 		}
 		if (errno != EADDRINUSE)
 			return -1;
+		/* Again after a while: what was ended with the job may not have come so far yet. */
+		if (wait != INET_BIND_ONCE && io_monotonic_ns() >= forget_at) {
+			inet_forget_ended(a);
+			forget_at = io_monotonic_ns() + FORGET_NS;
+			continue;
+		}
 		if (!may_become_free(all, a, wait)) {
 			errno = EADDRINUSE;
 			return -1;

@@ -204,6 +204,27 @@ def test_network(dir):
     inside.close()
 
 
+def may_forget():
+    """Connections that have ended can be forgotten by who has CAP_NET_ADMIN."""
+    with open("/proc/self/status") as f:
+        caps = int(next(x for x in f if x.startswith("CapEff:")).split()[1], 16)
+    return caps >> 12 & 1
+
+
+def test_ended(dir):
+    """A listener without SO_REUSEADDR, whose server was the first to close."""
+    job = Job(dir, PREFIX + "ended")
+    for _ in range(3):
+        c = job.connect()
+        job.call(b"hangup", c)
+        check("the server hangs up", gone(c) == "end")
+        c.close()
+    job.checkpoint()
+    job.start("ckpt_restart", job.name)
+    job.quit()
+    check("ended connections hold nobody up", "waiting for" not in job.said(), job.said())
+
+
 def main():
     if not os.path.exists(os.path.join(BIN, "ckpt_restart")):
         print(f"there is no {BIN}/ckpt_restart")
@@ -217,8 +238,10 @@ def main():
         test_close(dir)
         test_port(dir)
         test_network(dir)
+        if may_forget():
+            test_ended(dir)
     finally:
-        for name in "reset", "close", "port", "network":
+        for name in "reset", "close", "port", "network", "ended":
             subprocess.run([os.path.join(BIN, "ckpt_command"), "--kill", PREFIX + name], capture_output=True)
         shutil.rmtree(dir)
     return failed != 0

@@ -29,7 +29,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		4
+#define AGENT_VERSION		5
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -97,7 +97,7 @@ struct agent_process {
 	uint32_t thp_disable, tsc_mode, securebits, mce_kill;
 	uint32_t mdwe, memory_merge;
 	uint32_t pkeys;			/* bit n: memory protection key n is allocated */
-	uint32_t pad;
+	uint32_t keyrings;		/* 1: it has one for the process, 2: the leader has one */
 	uint64_t xcomp_perm;		/* ARCH_GET_XCOMP_PERM; 0 not supported */
 	uint64_t shadow_stack;		/* ARCH_SHSTK_STATUS */
 	struct { int64_t interval_us, value_us; } itimer[3];

@@ -106,6 +106,13 @@ int round_read_status(struct rproc *p);
 /* round_refuse_ended() - what such a process' children may not have. */
 int round_refuse_ended(const struct round *r, struct err *err);
 
+/* round_apart.c */
+/* round_apart() - refuse what @p has for itself, before anything is done to it. @st: its status. */
+int round_apart(const struct round *r, const struct rproc *p, const struct proc_status *st,
+		struct err *err);
+/* round_shares_memory() - with its parent: a child of vfork(), or of clone(CLONE_VM). */
+int round_shares_memory(const struct round *r, const struct rproc *p);
+
 /* round_wire.c: messages to and from a leader. Errors: E_PROCESS_DIED naming the process. */
 int round_send(const struct rproc *p, int type, const void *body, size_t len, uint32_t count,
 	       int fd, struct err *err);

@@ -297,10 +297,14 @@ static int refuse_process(const struct rproc *p, const struct proc_status *keepe
 	if (!has_main && !p->main_ended)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "the main thread of %s has ended",
 			       round_who(p));
-	/* Those of the container that the job was launched in are the container's business. */
+	/* Again, as it has run since round_apart(). */
 	if (p->status.seccomp != keeper->seccomp || p->status.seccomp_filters != keeper->seccomp_filters)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 			       "%s has seccomp filters, which cannot be read back", round_who(p));
+	if (p->process->keyrings)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
+			       "%s has a keyring of its own (keyrings(7)), which cannot be made again",
+			       round_who(p));
 	if (p->process->shadow_stack)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s uses a shadow stack",
 			       round_who(p));

@@ -210,7 +210,7 @@ static int table_is_full(const struct rproc *p)
 }
 
 /* Why a process did not answer in time: what is wrong with it, and what can be done. */
-static int no_answer(const struct rproc *p, const struct proc_status *st, struct err *err)
+static int no_answer(const struct round *r, const struct rproc *p, const struct proc_status *st, struct err *err)
 {
 	uint64_t bit = 1ULL << (AGENT_SIGNAL - 1);
 
@@ -232,6 +232,10 @@ static int no_answer(const struct rproc *p, const struct proc_status *st, struct
 		return err_set(err, E_LIMIT, 0,
 			       "%s has as many descriptors open as it may (ulimit -Hn), and needs one more for "
 			       "a checkpoint", round_who(p));
+	if (round_shares_memory(r, p))
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
+			       "%s shares the memory of its parent: it was made by vfork() and neither ends nor "
+			       "executes a program, or by clone(CLONE_VM)", round_who(p));
 	if (st->sig_blk & bit)
 		return err_set(err, E_NO_ANSWER, 0, "%s blocks signal %d by a direct system call",
 			       round_who(p), AGENT_SIGNAL);
@@ -263,22 +267,26 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 	int64_t now = io_monotonic_ns();
 	struct proc_status st;
 
-	(void)r;
 	free(p->comm);
 	p->comm = xstrdup(p->stat.comm);
 	if (proc_status(p->host_pid, 0, &st))
 		return 0;
 	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
 		if (st.sig_cgt & (1ULL << (AGENT_SIGNAL - 1))) {
+			if (!p->signalled_ns && round_apart(r, p, &st, err))
+				return -1;
+			/* It will soon have memory of its own, or end; there is nothing to be stopped in. */
+			if (round_shares_memory(r, p))
+				return now - p->seen_ns > ANSWER_LIMIT_NS ? no_answer(r, p, &st, err) : 1;
 			send_signal(p);
 			if (p->stat.state == 'T' && !st.tracer_pid)
 				wake_stopped(p);
 		} else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
-			return no_answer(p, &st, err);
+			return no_answer(r, p, &st, err);
 	}
 	if (now - p->seen_ns > ANSWER_LIMIT_NS ||
 	    (now - p->seen_ns > PRELOAD_LIMIT_NS / 2 && (p->unsignalled || table_is_full(p))))
-		return no_answer(p, &st, err);
+		return no_answer(r, p, &st, err);
 	return 1;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <linux/prctl.h>
 #include <linux/time_types.h>
 #include "agent.h"
@@ -73,6 +74,8 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 	r = SYS(prctl, PR_GET_MEMORY_MERGE_);
 	p->memory_merge = r > 0;
 	p->pkeys = allocated_pkeys();
+	p->keyrings = (SYS(keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 0) > 0) |
+		      (SYS(keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_THREAD_KEYRING, 0) > 0) << 1;
 	SYS(arch_prctl, ARCH_GET_XCOMP_PERM, &p->xcomp_perm);
 	SYS(arch_prctl, ARCH_SHSTK_STATUS_, &p->shadow_stack);
 	for (int i = 0; i < 3; i++) {

@@ -241,19 +241,21 @@ void agent_handler(int sig, siginfo_t *info, void *uc)
 			chained.handler(sig, info, uc);
 		return;
 	}
+	memset(&park, 0, sizeof(park));
+	park.uc = uc;
 	if (!wiped->pid) {	/* forked since: the state is our parent's */
 		memset(&round_state, 0, sizeof(round_state));
 		wiped->pid = (uint64_t)SYS0(getpid);
 	}
 	/* A vfork child runs on its parent's memory: it is not to be stopped, it will exec or exit soon. */
-	if (wiped->pid != (uint64_t)SYS0(getpid))
+	if (wiped->pid != (uint64_t)SYS0(getpid) ||
+	    (!__atomic_load_n(&round_state.leader, __ATOMIC_ACQUIRE) && api_closed())) {
+		park.call.nr = -2;
+		park.stopped_ns = program_clock();
+		retry_call_setup(&park);
 		return;
+	}
 
-	if (!__atomic_load_n(&round_state.leader, __ATOMIC_ACQUIRE) && api_closed())
-		return;
-
-	memset(&park, 0, sizeof(park));
-	park.uc = uc;
 	describe(&park);
 	if (__atomic_compare_exchange_n(&round_state.leader, &none, park.pub.tid, 0,
 					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {

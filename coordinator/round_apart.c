@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * round_apart.c - what a process, or one of its threads, has for itself and a restart could not give it
+ * again: namespaces, tables shared with another process, ids of a single thread, filters, a tracer.
+ *
+ * Looked at before the process is signalled, as the signal alone would do harm: a filter may end who
+ * makes a system call that it does not know, a tracer is told of every signal, and the first process that
+ * is made in a new pid namespace, even by our library, is its process 1.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/kcmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "round_internal.h"
+
+#define NS_TEXT 64
+#define THREAD_NAMESPACES 2	/* of those below: which a thread may well leave alone */
+
+static const struct { const char *file, *what; } namespaces[] = {
+	{ "uts", "is in a uts namespace of its own" },
+	{ "net", "is in a network namespace of its own" },
+	{ "mnt", "is in a mount namespace of its own" },
+	{ "user", "is in a user namespace of its own" },
+	{ "pid", "is in a pid namespace of its own" },
+	{ "cgroup", "is in a cgroup namespace of its own" },
+	{ "time", "is in a time namespace of its own" },
+	{ "pid_for_children", "has a pid namespace for its children" },
+	{ "time_for_children", "has a time namespace for its children" },
+};
+
+static int refuse(const struct rproc *p, const char *what, const char *remedy, struct err *err)
+{
+	return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s %s%s", round_who(p), what, remedy);
+}
+
+/* "net:[4026531840]"; empty where it cannot be read. */
+static void read_ns(pid_t pid, const char *file, char text[NS_TEXT])
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, file);
+	n = readlink(path, text, NS_TEXT - 1);
+	text[MAX(n, 0)] = 0;
+}
+
+static int check_namespaces(const struct round *r, const struct rproc *p, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++) {
+		char job[NS_TEXT], own[NS_TEXT];
+
+		read_ns(r->p->keeper, namespaces[i].file, job);
+		read_ns(p->look, namespaces[i].file, own);
+		/* A pid namespace that nobody is in yet cannot be read: then the process itself can. */
+		if (!*own && !strcmp(namespaces[i].file, "pid_for_children"))
+			read_ns(p->look, "uts", own);
+		if (*job && *own && strcmp(job, own))
+			return refuse(p, namespaces[i].what,
+				      " (unshare, setns), which cannot be made again; start ckpt_launch "
+				      "inside of it", err);
+	}
+	return 0;
+}
+
+/* Does the tracer, of which we know a thread, belong to the job? An outsider may look on (strace -p). */
+static int is_of_job(const struct round *r, pid_t pid)
+{
+	struct proc_stat st;
+
+	for (int depth = 0; pid > 1 && depth < 1000; depth++, pid = st.ppid) {
+		if (pid == r->p->keeper)
+			return 1;
+		if (proc_stat(pid, 0, &st))
+			return 0;
+	}
+	return 0;
+}
+
+/* Threads that end have none of that any more, memory first: so all of them would seem to share it. */
+static int is_ending(pid_t tid)
+{
+	char path[64], exe[8];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)tid);
+	return readlink(path, exe, sizeof(exe)) < 0;
+}
+
+/* 1 they are one and the same, 0 not, or we may not know. */
+static int is_shared(pid_t a, pid_t b, int type)
+{
+	return syscall(SYS_kcmp, a, b, type, 0, 0) == 0 && !is_ending(a) && !is_ending(b);
+}
+
+static int is_own(pid_t a, pid_t b, int type)
+{
+	return syscall(SYS_kcmp, a, b, type, 0, 0) > 0 && !is_ending(a) && !is_ending(b);
+}
+
+/* A thread of the parent that lives; the keeper shares nothing with anybody. */
+static pid_t parent_of(const struct round *r, const struct rproc *p)
+{
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (r->procs[i]->host_pid == p->host_ppid)
+			return r->procs[i]->look;
+	return p->host_ppid;
+}
+
+static int same_rights(const struct proc_status *a, const struct proc_status *b)
+{
+	return a->ruid == b->ruid && a->euid == b->euid && a->suid == b->suid && a->fsuid == b->fsuid &&
+	       a->rgid == b->rgid && a->egid == b->egid && a->sgid == b->sgid && a->fsgid == b->fsgid &&
+	       a->ngroups == b->ngroups &&
+	       !memcmp(a->groups, b->groups, (size_t)a->ngroups * sizeof(*a->groups)) &&
+	       a->cap_inh == b->cap_inh && a->cap_prm == b->cap_prm && a->cap_eff == b->cap_eff &&
+	       a->cap_bnd == b->cap_bnd && a->cap_amb == b->cap_amb && a->no_new_privs == b->no_new_privs;
+}
+
+static int same_filters(const struct proc_status *a, const struct proc_status *b)
+{
+	return a->seccomp == b->seccomp && a->seccomp_filters == b->seccomp_filters;
+}
+
+static int check_thread(const struct round *r, const struct rproc *p, const struct proc_status *all,
+			pid_t tid, struct err *err)
+{
+	struct proc_status own;
+	char job[NS_TEXT], here[NS_TEXT];
+
+	if (proc_status(p->host_pid, tid, &own))	/* it has ended */
+		return 0;
+	if (!same_filters(all, &own))
+		return refuse(p, "has seccomp filters in one of its threads,", " which cannot be read back", err);
+	/* In the middle of setuid() glibc changes one thread after the other: asked once more, they agree. */
+	if (!same_rights(all, &own)) {
+		struct proc_status again;
+
+		usleep(1000);
+		if (!proc_status(p->look, 0, &again) && !proc_status(p->host_pid, tid, &own) &&
+		    !same_rights(&again, &own))
+			return refuse(p, "has a thread with ids or capabilities of its own,",
+				      " which cannot be given to it again", err);
+	}
+	if (is_own(p->look, tid, KCMP_FILES))
+		return refuse(p, "has a thread with descriptors of its own", " (unshare(CLONE_FILES))", err);
+	if (is_own(p->look, tid, KCMP_FS))
+		return refuse(p, "has a thread with a working directory of its own",
+			      " (unshare(CLONE_FS))", err);
+	for (size_t i = 0; i < THREAD_NAMESPACES; i++) {
+		read_ns(r->p->keeper, namespaces[i].file, job);
+		read_ns(tid, namespaces[i].file, here);
+		if (*job && *here && strcmp(job, here))
+			return refuse(p, "has a thread that ", namespaces[i].what, err);
+	}
+	return 0;
+}
+
+static int check_threads(const struct round *r, const struct rproc *p, const struct proc_status *st,
+			 struct err *err)
+{
+	pid_t *tids = NULL;
+	ssize_t n = p->stat.num_threads > 1 ? proc_list(p->host_pid, "task", &tids) : 0;
+	int ret = 0;
+
+	for (ssize_t i = 0; i < n && !ret; i++)
+		if (tids[i] != p->host_pid && tids[i] != p->look)
+			ret = check_thread(r, p, st, tids[i], err);
+	free(tids);
+	return ret;
+}
+
+int round_apart(const struct round *r, const struct rproc *p, const struct proc_status *st,
+		struct err *err)
+{
+	struct proc_status keeper, living = *st;
+
+	if (p->look != p->host_pid && proc_status(p->look, 0, &living))
+		return 0;
+	if (living.tracer_pid && is_of_job(r, (pid_t)living.tracer_pid))
+		return refuse(p, "is traced by another process of the job (a debugger?)",
+			      "; end that first, or let it detach", err);
+	/* Those of the container that the job was launched in are the container's business. */
+	if (!proc_status(r->p->keeper, 0, &keeper) && !same_filters(&keeper, &living))
+		return refuse(p, "has seccomp filters,", " which cannot be read back", err);
+	if (check_namespaces(r, p, err))
+		return -1;
+	if (is_shared(p->look, parent_of(r, p), KCMP_FILES))
+		return refuse(p, "shares its descriptors with its parent", " (clone(CLONE_FILES))", err);
+	if (is_shared(p->look, parent_of(r, p), KCMP_FS))
+		return refuse(p, "shares its working directory with its parent", " (clone(CLONE_FS))", err);
+	return check_threads(r, p, &living, err);
+}
+
+int round_shares_memory(const struct round *r, const struct rproc *p)
+{
+	return is_shared(p->look, parent_of(r, p), KCMP_VM);
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scn.h"
+
+#include <linux/filter.h>
+#include <linux/keyctl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+
+const char *scn_doc = "a process that has something for itself which cannot be restored (refuse_apart.sh "
+		      "says what): it goes on when that was refused";
+
+static char stack[1 << 16];
+static int stop(void) { return access("stop", F_OK) == 0; }
+
+static void ready(void)
+{
+	close(scn_sys(open("ready", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)));
+}
+
+static int sleep_on(void *arg)
+{
+	(void)arg;
+	while (!stop())
+		scn_sleep_ms(10);
+	return 0;
+}
+
+static void filter(void)
+{
+	struct sock_filter all[] = { BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW) };
+	struct sock_fprog program = { 1, all };
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	scn_sys(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+}
+
+/* Only read, write and to end are allowed: whoever makes us do more ends us. */
+static void strict(void)
+{
+	int p[2];
+	char c;
+
+	scn_sys(pipe(p));
+	if (scn_fork() == 0) {
+		sleep_on(NULL);
+		scn_sys(write(p[1], "s", 1));
+		_exit(0);
+	}
+	ready();
+	scn_sys(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT));
+	c = read(p[0], &c, 1) == 1 ? 'P' : 'F';
+	(void)!write(1, c == 'P' ? "PASS\n" : "FAIL\n", 5);
+	syscall(SYS_exit, 0);
+}
+
+static void *thread(void *arg)
+{
+	const char *kind = arg;
+
+	if (!strcmp(kind, "thread-fs"))
+		scn_sys(unshare(CLONE_FS));
+	if (!strcmp(kind, "thread-files"))
+		scn_sys(unshare(CLONE_FILES));
+	if (!strcmp(kind, "thread-net"))
+		scn_sys(unshare(CLONE_NEWNET));
+	if (!strcmp(kind, "thread-ids"))
+		scn_sys(syscall(SYS_setresgid, 12345, -1, -1));
+	if (!strcmp(kind, "thread-seccomp"))
+		filter();
+	ready();
+	sleep_on(NULL);
+	return NULL;
+}
+
+/* A child that sleeps in the memory of its parent, which waits for its end: not a moment less than it wants. */
+static void in_vfork(void)
+{
+	volatile int64_t slept = 0;
+	pid_t pid;
+	int status;
+
+	pid = vfork();
+	if (pid == 0) {
+		ready();
+		slept = scn_now();
+		while (nanosleep(&(struct timespec){ 2, 0 }, NULL) < 0)
+			_exit(1);
+		slept = scn_now() - slept;
+		_exit(0);
+	}
+	scn_check(waitpid(pid, &status, 0) == pid && status == 0, "status %x", status);
+	scn_check(slept >= 2000 * MS, "it slept for %ld ms", (long)(slept / MS));
+}
+
+static void traced(int request)
+{
+	pid_t pid = scn_fork();
+	int status;
+
+	if (pid == 0) {
+		if (request == PTRACE_TRACEME)
+			ptrace(PTRACE_TRACEME);
+		if (request == PTRACE_TRACEME)
+			raise(SIGSTOP);
+		sleep_on(NULL);
+		_exit(0);
+	}
+	if (request == PTRACE_SEIZE)
+		scn_sys(ptrace(PTRACE_SEIZE, pid, 0, 0));
+	else
+		scn_check(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status), "status %x", status);
+	ready();
+	sleep_on(NULL);
+	if (request == PTRACE_TRACEME)
+		scn_sys(ptrace(PTRACE_CONT, pid, 0, 0));
+	/* No signal but those that it knows of. */
+	scn_check(waitpid(pid, &status, 0) == pid && WIFEXITED(status), "status %x", status);
+}
+
+/* The first process that is made now is process 1 of a new namespace. */
+static void new_pids(void)
+{
+	pid_t pid;
+
+	scn_sys(unshare(CLONE_NEWPID));
+	ready();
+	sleep_on(NULL);
+	pid = scn_sys(fork());
+	if (pid == 0)
+		_exit(getpid() == 1 ? 0 : 1);
+	scn_reap(pid, 0);
+}
+
+static void shares(int flags)
+{
+	pid_t pid = scn_sys(clone(sleep_on, stack + sizeof(stack), flags | SIGCHLD, NULL));
+
+	ready();
+	sleep_on(NULL);
+	scn_reap(pid, 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct { const char *kind; int flag; } spaces[] = {
+		{ "uts", CLONE_NEWUTS }, { "mount", CLONE_NEWNS }, { "network", CLONE_NEWNET },
+		{ "user", CLONE_NEWUSER }, { "cgroup", CLONE_NEWCGROUP }, { "ipc", CLONE_NEWIPC },
+		{ "time", 0x80 /* CLONE_NEWTIME */ },
+	};
+	const char *kind = argc > 1 ? argv[1] : "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(spaces); i++)
+		if (!strcmp(kind, spaces[i].kind) && unshare(spaces[i].flag) < 0)
+			scn_skip("unshare: %s", strerror(errno));
+	if (!strcmp(kind, "strict"))
+		strict();
+	if (!strcmp(kind, "seccomp"))
+		filter();
+	if (!strcmp(kind, "keyring") &&
+	    syscall(SYS_add_key, "user", "ckpt", "x", 1, KEY_SPEC_PROCESS_KEYRING) < 0)
+		scn_skip("add_key: %s", strerror(errno));
+	if (!strncmp(kind, "thread-", 7))
+		pthread_join(scn_thread(thread, (void *)(uintptr_t)kind), NULL);
+	else if (!strcmp(kind, "vfork"))
+		in_vfork();
+	else if (!strcmp(kind, "traced"))
+		traced(PTRACE_SEIZE);
+	else if (!strcmp(kind, "trace-stopped"))
+		traced(PTRACE_TRACEME);
+	else if (!strcmp(kind, "new-pids"))
+		new_pids();
+	else if (!strcmp(kind, "shared-files"))
+		shares(CLONE_FILES);
+	else if (!strcmp(kind, "shared-fs"))
+		shares(CLONE_FS);
+	else {
+		ready();
+		sleep_on(NULL);
+	}
+	scn_pass();
+}

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# refuse_apart.sh - processes that have something for themselves which a restart could not give them again: a
+# checkpoint is refused by name, and they go on as if nothing had been asked (apart.c holds them against that).
+set -u
+for fd in /proc/$$/fd/*; do
+	fd=${fd##*/}
+	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
+done
+bin=$(cd "${builddir:-.}" && pwd) || exit 1
+apart=${E2E_PROGRAMS:-$bin/tests/e2e}/apart
+[ -x "$bin/ckpt_launch" ] && [ -x "$apart" ] || { echo "there is no $bin/ckpt_launch or no $apart"; exit 77; }
+[ "$(id -u)" = 0 ] || { echo "only root can make all of them"; exit 77; }
+dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-apart.XXXXXX") || exit 1
+export CKPT_DIR=$dir/store
+bad=0 front=''
+
+cleanup() {
+	for pid in $(grep -lzsxF "E2E_TAG=$dir" /proc/[0-9]*/environ | cut -d/ -f3); do kill -9 "$pid" 2>/dev/null; done
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM HUP
+within() {
+	local end=$((SECONDS + $1)); shift
+	until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.02; done
+}
+ended() { ! kill -0 "$front" 2>/dev/null; }
+ready_or_ended() { [ -e "$work/ready" ] || ended; }
+
+# try KIND STATUS PATTERN: what ckpt_command says of it
+try() {
+	local kind=$1 want=$2 pattern=$3 job=apart.$1.${dir##*.} got status
+	work=$dir/$kind
+	mkdir "$work"
+	(cd "$work" && exec env E2E_TAG="$dir" "$bin/ckpt_launch" --name="$job" "$apart" "$kind" >out 2>&1 </dev/null) &
+	front=$!
+	within 30 ready_or_ended
+	got=0
+	[ ! -e "$work/ready" ] || {
+		timeout 60 "$bin/ckpt_command" --checkpoint --leave-running "$job" >"$work/said" 2>&1 </dev/null
+		got=$?
+	}
+	: >"$work/stop"
+	within 30 ended || { echo "FAIL $kind: it does not go on"; bad=1; kill -9 "$front"; return; }
+	wait "$front"; status=$?
+	[ "$status" = 77 ] && { echo "skip $kind: $(cat "$work/out")"; return; }
+	if [ "$status" != 0 ] || ! grep -qx PASS "$work/out"; then
+		echo "FAIL $kind was harmed, status $status: $(cat "$work/out")"; bad=1
+	elif [ "$got" != "$want" ] || ! grep -Eq -e "$pattern" "$work/said"; then
+		echo "FAIL $kind: status $got, says: $(cat "$work/said")"; bad=1
+	else
+		echo "ok   $kind"
+	fi
+}
+
+for kind in uts mount network user cgroup ipc; do
+	try $kind 1 "an? $kind namespace of its own.*E-UNSUPPORTED-PROCESS"
+done
+try time 1 'time namespace for its children.*E-UNSUPPORTED-PROCESS'
+try new-pids 1 'pid namespace for its children.*E-UNSUPPORTED-PROCESS'
+try seccomp 1 'seccomp filters.*E-UNSUPPORTED-PROCESS'
+try strict 1 'seccomp filters.*E-UNSUPPORTED-PROCESS'
+try keyring 1 'keyring of its own.*E-UNSUPPORTED-PROCESS'
+try thread-fs 1 'thread with a working directory of its own.*E-UNSUPPORTED-PROCESS'
+try thread-files 1 'thread with descriptors of its own.*E-UNSUPPORTED-PROCESS'
+try thread-net 1 'thread that is in a network namespace.*E-UNSUPPORTED-PROCESS'
+try thread-ids 1 'thread with ids or capabilities of its own.*E-UNSUPPORTED-PROCESS'
+try thread-seccomp 1 'seccomp filters in one of its threads.*E-UNSUPPORTED-PROCESS'
+try traced 1 'traced by another process of the job.*E-UNSUPPORTED-PROCESS'
+try trace-stopped 1 'traced by another process of the job.*E-UNSUPPORTED-PROCESS'
+try shared-files 1 'shares its descriptors with its parent.*E-UNSUPPORTED-PROCESS'
+try shared-fs 1 'shares its working directory with its parent.*E-UNSUPPORTED-PROCESS'
+# Its end is waited for.
+try vfork 0 ''
+exit $bad

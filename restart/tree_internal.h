@@ -22,6 +22,9 @@ int group_is_here(const struct maker *m, const struct tree_step *s);
 void drop_helper(struct maker *m, struct tree_step *s);
 /* needs_stand_in() - will the keeper's session have to be made by somebody who is not of the job? */
 int needs_stand_in(const struct restart *r);
+/* session_is_taken() - is that session ours, with our terminal? replace_session(): the job's gets another number. */
+int session_is_taken(const struct restart *r);
+void replace_session(struct restart *r);
 /* begin_to_ascend() - where pids cannot be chosen: everything is ready for the first process. */
 int begin_to_ascend(struct maker *m, struct err *err);
 

@@ -324,6 +324,8 @@ pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct er
 		m.living += !r->tasks[i].zombie && r->tasks[i].pid != r->job->keeper_pid;
 	r->sync->nprocs = m.living - 1;
 	r->ascend |= !pids_settable();
+	if (session_is_taken(r))
+		replace_session(r);
 	choose_any(&m);
 	if (r->ascend && begin_to_ascend(&m, err))
 		return -1;

@@ -5,6 +5,7 @@
  */
 #include "ascend.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "../common/io.h"
@@ -153,7 +154,14 @@ static int cannot_stand_in(const struct maker *m)
 	return 0;
 }
 
-static void replace_session(struct restart *r)
+/* Is the session there already, with a terminal that is ours and not the job's? */
+int session_is_taken(const struct restart *r)
+{
+	return !(r->namespaces & CLONE_NEWPID) && r->has_tty_sid && r->tty_sid == r->keeper_sid &&
+	       r->keeper_sid == (uint32_t)getsid(0);
+}
+
+void replace_session(struct restart *r)
 {
 	uint32_t old = r->keeper_sid, new = (uint32_t)getsid(0);
 
@@ -164,6 +172,8 @@ static void replace_session(struct restart *r)
 		new = r->job->keeper_pid - 1;
 		for (at = n; at-- > 0; )
 			new -= used[at] == new;
+		while (new > 1 && kill((pid_t)new, 0) == 0)
+			new--;
 		free(used);
 		r->tty_sid = new;
 	}

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <linux/sched.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -18,6 +19,9 @@
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME	0x00000080
+#endif
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
 #endif
 
 /* linux/fs.h, struct pm_scan_arg and PAGEMAP_SCAN: younger than the headers we are built with, perhaps. */
@@ -47,7 +51,14 @@ static int probe_pidns(void)
 
 static int probe_timens(void)
 {
-	return new_namespaces(CLONE_NEWTIME);
+	int error = new_namespaces(CLONE_NEWTIME), fd;
+	static const char text[] = "monotonic 0 0\n";
+
+	if (error)
+		return error;
+	/* Of use only to who may set its clocks. */
+	fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	return fd < 0 || write(fd, text, sizeof(text) - 1) < 0 ? errno : 0;
 }
 
 /* in_child() - @what in a child, which is process 1 after unshare(CLONE_NEWPID). */
@@ -132,20 +143,48 @@ static int probe_close_range(void)
 	return syscall(SYS_close_range, 1000000u, ~0u, 0) < 0 ? errno : 0;
 }
 
+/* Faults in system calls, and forks: for the privileged. As restart/lazy.c asks for it, but for /dev/userfaultfd. */
+static int probe_uffd_all(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_EVENT_FORK };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	return fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0 ? errno : 0;
+}
+
+static int probe_uffd_user(void)
+{
+	return syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY) < 0 ? errno : 0;
+}
+
 static const struct {
 	const char *name;
 	int (*probe)(void);
 	const char *purpose;
+	const char *instead;		/* what is done without it */
 } features[] = {
-	{ "user namespaces",	probe_userns,		"restart: a container without being root" },
-	{ "pid namespaces",	probe_pidns,		"restart: pids of its own, so that many can run at once" },
-	{ "clone3 set_tid",	probe_set_tid,		"restart: every process and thread has its own pid again" },
-	{ "new /proc",		probe_proc,		"restart: /proc shows the pids of the container" },
-	{ "time namespaces",	probe_timens,		"restart: CLOCK_MONOTONIC goes on where it was" },
-	{ "PR_SET_MM_MAP",	probe_mm_map,		"restart: heap, arguments and environment where they were" },
-	{ "PAGEMAP_SCAN",	probe_pagemap_scan,	"checkpoint: pages in use are listed quickly" },
-	{ "kcmp",		probe_kcmp,		"checkpoint: shared descriptors are found quickly" },
-	{ "close_range",	probe_close_range,	"all: descriptors are closed at once" },
+	{ "user namespaces",	probe_userns,		"restart: a container without being root",
+	  "the container that one is in, if it is a new one" },
+	{ "pid namespaces",	probe_pidns,		"restart: pids of its own, so that many can run at once",
+	  "the job's pids have to be free here" },
+	{ "clone3 set_tid",	probe_set_tid,		"restart: every process and thread has its own pid again",
+	  "they are made in the order of their pids, and those in between used up" },
+	{ "new /proc",		probe_proc,		"restart: /proc shows the pids of the container",
+	  "no other container is made in this one" },
+	{ "time namespaces",	probe_timens,		"restart: CLOCK_MONOTONIC goes on where it was",
+	  "it is the machine's; time-outs and timers are corrected" },
+	{ "userfaultfd",	probe_uffd_all,		"restart: memory is read while the program runs",
+	  "before it goes on" },
+	{ "its user mode",	probe_uffd_user,	"restart: memory is read by another process, in half the time",
+	  "by the program's own" },
+	{ "PR_SET_MM_MAP",	probe_mm_map,		"restart: heap, arguments and environment where they were",
+	  "no restart" },
+	{ "PAGEMAP_SCAN",	probe_pagemap_scan,	"checkpoint: pages in use are listed quickly",
+	  "by reading pagemap" },
+	{ "kcmp",		probe_kcmp,		"checkpoint: shared descriptors are found quickly",
+	  "by changing a flag of one and looking at the other" },
+	{ "close_range",	probe_close_range,	"all: descriptors are closed at once",
+	  "one by one" },
 };
 
 void features_print(FILE *out)
@@ -159,7 +198,7 @@ void features_print(FILE *out)
 		error = in_child(features[i].probe);
 		fprintf(out, "  %-16s %-4s %s", features[i].name, error ? "no" : "yes", features[i].purpose);
 		if (error)
-			fprintf(out, " (%s)", strerror(error));
+			fprintf(out, " (%s); instead: %s", strerror(error), features[i].instead);
 		fputc('\n', out);
 	}
 }

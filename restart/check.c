@@ -4,25 +4,17 @@
  * is made, and told at once: who has to copy three files does not want to be told of them one by
  * one.
  */
-#include "ascend.h"
+#include "trial.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/capability.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "../common/agent.h"
 #include "../common/check_here.h"
 #include "../common/io.h"
-#include "../common/pids.h"
-#include "../common/proc.h"
-
-#define OWN_PIDS	12	/* used up by a restart before the first of the job */
 
 struct reasons {
 	void (*report)(void *arg, const struct err *err);
@@ -102,21 +94,12 @@ static int check_mounts(struct restart *r, struct reasons *w)
 	return w->n - before;
 }
 
-/* May we take other ids: as root of any user namespace, unless a container has taken that from it? */
-static int may_set_ids(void)
-{
-	struct proc_status st;
-	const uint64_t need = 1ULL << CAP_SETUID | 1ULL << CAP_SETGID;
-
-	return geteuid() == 0 && (proc_status(getpid(), 0, &st) || (st.cap_eff & need) == need);
-}
-
 /* An ordinary user has one user id and one group to give. */
 static void check_ids(const struct restart *r, struct reasons *w)
 {
 	struct err err;
 
-	if (may_set_ids())
+	if (creds_settable())
 		return;
 	for (size_t i = 0; i < r->ntasks; i++) {
 		const struct rec_process *p =
@@ -153,93 +136,6 @@ static void check_agents(const struct restart *r, struct reasons *w)
 	}
 }
 
-static void try_pid(uint32_t pid, struct err *err)
-{
-	pid_t got;
-
-	/* Process 1 of a new namespace begins a new order, and may be the keeper itself. */
-	if (!pids_settable() || pid == (uint32_t)getpid())
-		return;
-	got = tree_clone(pid, 0, SIGCHLD);
-	if (got == 0)
-		_exit(0);
-	if (got < 0)
-		tree_clone_failed(pid, errno, err);
-	else
-		waitpid(got, NULL, 0);
-}
-
-/*
- * The container and the pids: the only way to know is to make them. The keeper's pid stands for
- * all, which have the same rights; where the pid namespace is not ours, each is looked at.
- */
-static void try_container(struct restart *r, struct plan_sync *s, struct err *err)
-{
-	int status = 0;
-	pid_t pid;
-
-	if (container_enter(r, err))
-		return;
-	for (size_t i = 0; !(r->namespaces & CLONE_NEWPID) && i < r->ntasks; i++) {
-		if (kill((pid_t)r->tasks[i].pid, 0) == 0 || errno == EPERM) {
-			err_set(err, E_PID_TAKEN, 0, "process id %u is in use here",
-				r->tasks[i].pid);
-			return;
-		}
-	}
-	if (!(r->namespaces & CLONE_NEWPID) && !pids_settable()) {
-		uint32_t last = 0, now;
-
-		for (size_t i = 0; i < r->ntasks; i++)
-			last = MAX(last, r->tasks[i].pid);
-		/* A restart makes a coordinator, an init and a pager before the job. */
-		if (!ascend_check(r->job->keeper_pid, last, &now, err) && now + OWN_PIDS >= r->job->keeper_pid)
-			ascend_refuse(r->job->keeper_pid, err);
-		return;
-	}
-	pid = tree_clone(0, 0, SIGCHLD);
-	if (pid == 0) {
-		err->code = E_NONE;
-		if (container_setup(r, err) == 0)
-			try_pid(r->job->keeper_pid, err);
-		memcpy(s->failed_text, err->msg, sizeof(s->failed_text));
-		_exit((int)err->code);
-	}
-	if (pid < 0)
-		err_set(err, E_FAILED, errno, "making a process in a container");
-	else if (waitpid(pid, &status, 0) == pid && status)
-		err_set(err, WIFEXITED(status) ? (enum err_code)WEXITSTATUS(status) : E_FAILED, 0,
-			"%s", s->failed_text);
-}
-
-static void check_container(struct restart *r, struct reasons *w)
-{
-	struct plan_sync *page = mmap(NULL, PAGE_UP(sizeof(*page)), PROT_READ | PROT_WRITE,
-				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct err err = { .code = E_NONE };
-	int status = 0;
-	pid_t pid;
-
-	if (page == MAP_FAILED)
-		return;
-	pid = fork();
-	if (pid == 0) {
-		struct restart copy = *r;
-
-		try_container(&copy, page, &err);
-		memcpy(page->failed_text, err.msg, sizeof(page->failed_text));
-		_exit((int)err.code);
-	}
-	if (pid > 0 && waitpid(pid, &status, 0) == pid && status) {
-		err_set(&err, WIFEXITED(status) ? (enum err_code)WEXITSTATUS(status) : E_FAILED, 0,
-			"%s",
-			page->failed_text[0] ? page->failed_text
-					     : "trying to make a container failed");
-		add(w, &err);
-	}
-	munmap(page, PAGE_UP(sizeof(*page)));
-}
-
 int check_restart(struct restart *r, void (*report)(void *arg, const struct err *err), void *arg)
 {
 	struct reasons w = { report, arg, 0 };
@@ -255,7 +151,7 @@ int check_restart(struct restart *r, void (*report)(void *arg, const struct err 
 	rset_verify_each(&r->rset, add, &w);
 	check_directories(r, &w);
 	check_memory(r, add, &w);
-	if (r->o.check)
-		check_container(r, &w);
+	if (r->o.check && trial(r, &err))
+		add(&w, &err);
 	return w.n;
 }

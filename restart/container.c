@@ -46,6 +46,17 @@ int container_kind(const char *name)
 	return 0;
 }
 
+void container_names(int flags, char *ret, size_t len)
+{
+	size_t used = 0;
+
+	*ret = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds) && used < len; i++)
+		if (flags & kinds[i].flag)
+			used += (size_t)snprintf(ret + used, len - used, "%s%s", used ? " " : "",
+						 kinds[i].name);
+}
+
 static int write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC), r = -1;
@@ -168,6 +179,21 @@ static int is_container(const struct restart *r)
 	       ascend_check(r->job->keeper_pid, last, &now, &err) == 0;
 }
 
+/*
+ * Without a user namespace, and without the right to take another's, our id has to be the job's: it
+ * would find itself somebody else.
+ */
+static int check_user(const struct restart *r, struct err *err)
+{
+	if (creds_settable() || (geteuid() == r->job->uid && getegid() == r->job->gid))
+		return 0;
+	return err_set(err, E_ACCESS, 0,
+		       "the job ran as user %u and group %u, here we are %u and %u, may not become another and "
+		       "not make a user namespace; restore as that user, or in a container with CAP_SETUID and "
+		       "CAP_SETGID or a seccomp profile that allows unshare", r->job->uid, r->job->gid,
+		       (unsigned)geteuid(), (unsigned)getegid());
+}
+
 static int enter_user(struct restart *r, struct err *err)
 {
 	uid_t uid = geteuid();
@@ -187,7 +213,7 @@ int container_enter(struct restart *r, struct err *err)
 	    is_container(r)) {
 		log_info("this is a new container already: no other is made in it");
 		r->namespaces = 0;
-		return 0;
+		return check_user(r, err);
 	}
 
 	/* Root needs no user namespace unless it lacks the rights, as in most outer containers. */
@@ -228,7 +254,7 @@ int container_enter(struct restart *r, struct err *err)
 	if (r->o.namespaces & ~made & CLONE_NEWNET)
 		return err_set(err, E_KERNEL_FEATURE, 0, "a new network namespace is not to be had here");
 	r->namespaces = made;
-	return 0;
+	return made & CLONE_NEWUSER ? 0 : check_user(r, err);
 }
 
 static int enter_rootfs(const char *dir, struct err *err)

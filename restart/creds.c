@@ -18,6 +18,16 @@
 #define LAST_CAP 63
 #define NGROUPS_HERE 1024
 
+int creds_settable(void)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct now[2];
+	const uint32_t need = 1u << CAP_SETUID | 1u << CAP_SETGID;
+
+	return geteuid() == 0 && syscall(SYS_capget, &head, now) == 0 &&
+	       (now[0].effective & need) == need;
+}
+
 static int same_groups(const struct rec_process *p)
 {
 	gid_t now[NGROUPS_HERE];
@@ -43,11 +53,11 @@ static void set_ids(struct build *b, struct build_ops *ops)
 
 	if (b->t->r->namespaces & CLONE_NEWUSER)
 		return;
-	/* Then root needs no rights for that, which a container may have taken from it. */
-	if (same_ids(p))
-		return;
-	if (geteuid() !=
-	    0) /* restored by the user it ran as, without rights: check.c has made sure */
+	/*
+	 * Restored by the user it ran as, without rights: container.c has made sure. Which other groups
+	 * he is in, is for the container to say, as with capabilities.
+	 */
+	if (!creds_settable() || same_ids(p))
 		return;
 	build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, 1);
 	build_ptr(b, build_sys(ops, 0, SYS_setgroups, p->groups.len / 4, 0), 1, p->groups.data,

@@ -156,6 +156,30 @@ static int tell(const struct restart *r, const struct lazy_msg *msg, const int f
 	return err_set(err, E_FAILED, errno, "the process that fills the memory does not answer");
 }
 
+/*
+ * A descriptor for the best of the modes from @mode on, which becomes that. Should the pager die, the
+ * program must not run on: only a pid namespace ends as a whole. -1: MEMORY_READ, which needs none.
+ */
+static int open_best(const struct restart *r, uint32_t *mode)
+{
+	int fd = -1;
+
+	if (*mode == MEMORY_LAZY && (!(r->namespaces & CLONE_NEWPID) || (fd = open_lazy()) < 0))
+		*mode = MEMORY_LOAD;
+	if (*mode == MEMORY_LOAD && (fd = open_load()) < 0)
+		*mode = MEMORY_READ;
+	return fd;
+}
+
+enum memory_mode lazy_possible(const struct restart *r)
+{
+	uint32_t mode = (uint32_t)lazy_wanted(r);
+	cleanup_close int fd = open_best(r, &mode);
+
+	(void)fd;
+	return (enum memory_mode)mode;
+}
+
 int lazy_begin(const struct restart_task *t, struct lazy *ret, struct err *err)
 {
 	const struct restart *r = t->r;
@@ -163,19 +187,12 @@ int lazy_begin(const struct restart_task *t, struct lazy *ret, struct err *err)
 		.pid = t->task->pid, .contained = !!(r->namespaces & CLONE_NEWPID),
 		.mode = (uint32_t)r->memory_mode,
 	};
-	int fd = -1, pair[2], failed;
+	int fd, pair[2], failed;
 
 	*ret = (struct lazy){ .mode = MEMORY_READ, .uffd = -1, .answer_fd = -1 };
 	if (!has_lazy_area(t, r->memory_mode))
 		msg.mode = MEMORY_READ;
-	/*
-	 * Should the pager die, the program must not run on: only a pid namespace ends as a
-	 * whole.
-	 */
-	if (msg.mode == MEMORY_LAZY && (!msg.contained || (fd = open_lazy()) < 0))
-		msg.mode = MEMORY_LOAD;
-	if (msg.mode == MEMORY_LOAD && (fd = open_load()) < 0)
-		msg.mode = MEMORY_READ;
+	fd = open_best(r, &msg.mode);
 	ret->mode = (enum memory_mode)msg.mode;
 	if (packed_complete(t, ret->mode, err))
 		return -1;

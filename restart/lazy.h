@@ -32,6 +32,8 @@ enum memory_mode {
 
 /* lazy_wanted() - the most that makes sense for the job: MEMORY_READ for a small one. */
 enum memory_mode lazy_wanted(const struct restart *r);
+/* lazy_possible() - what of that can be had, asked in the container. */
+enum memory_mode lazy_possible(const struct restart *r);
 /*
  * lazy_thp_always() - 1: the kernel makes huge pages without being asked to. For
  * restart.thp_always.

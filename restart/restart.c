@@ -38,6 +38,7 @@
 #include "packed.h"
 #include "pager.h"
 #include "sync.h"
+#include "trial.h"
 
 #define NS_PER_S	1000000000LL
 #define END_NS		(5 * NS_PER_S)
@@ -264,8 +265,10 @@ int restart_run(const struct restart_options *o, int std_closed)
 		return o->check && err.code != E_NO_CHECKPOINT ? 1 : RESTART_EXIT_FAILED;
 	}
 	reasons = check_restart(&r, say, NULL);
-	if (o->check && !reasons)
+	if (o->check && !reasons) {
 		printf("%s can be restored here\n", r.dir);
+		trial_print(&r, stdout);
+	}
 	if (o->check)
 		return reasons ? 1 : 0;
 	if (reasons)

@@ -47,6 +47,15 @@ struct restart_options {
 	int detach, eager, check;
 };
 
+/* How a restart would be done here, see trial.h. */
+struct way {
+	int namespaces;			/* CLONE_NEW* */
+	int own_proc;			/* 1: /proc shows the program's pids */
+	int ascend;			/* 1: pids cannot be chosen */
+	uint32_t burn;			/* that many are used up */
+	int memory;			/* enum memory_mode */
+};
+
 struct restart {
 	struct restart_options o;
 	char *dir;			/* the checkpoint's directory, absolute */
@@ -81,6 +90,7 @@ struct restart {
 	int thp_always;			/* 1: the kernel makes huge pages without being asked to */
 	int pager_sock;			/* to the pager, at fd_base or above */
 	pid_t pager;			/* 0: none */
+	struct way way;			/* o.check */
 };
 
 /*
@@ -144,6 +154,10 @@ int container_kind(const char *name);
  * r->namespaces becomes what was made. Followed by a fork, whose child is process 1.
  */
 int container_enter(struct restart *r, struct err *err);
+/* container_names() - "pid mount ipc", of CLONE_NEW* @flags. */
+void container_names(int flags, char *ret, size_t len);
+/* creds_settable() - 1: we may take other user and group ids: root, unless a container denies it that. */
+int creds_settable(void);
 /* container_wants_shm() - shall /dev/shm be the container's own? Then rset.own_shm, if it can be. */
 int container_wants_shm(const struct restart *r);
 /* container_setup() - in init: mounts, host name. */

@@ -63,6 +63,7 @@ expect 125 E-NO-CHECKPOINT --image-path="$dir/none"
 expect 125 E-NO-CHECKPOINT --image-path="$dir/work"
 expect 0 "" --check "$job"
 says "can be restored here" "$dir/said"
+for how in "container: " "pids: " "clock: " "memory: read before the program goes on, as there is little"; do says "$how" "$dir/said"; done
 
 expect 143 "" "$job"
 says data "$dir/out"

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "trial.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/pids.h"
+#include "ascend.h"
+#include "lazy.h"
+
+#define OWN_PIDS	12	/* used up by a restart before the first of the job */
+#define PIDS_PER_S	40000
+
+/* What the child that tries tells. */
+struct told {
+	struct way way;
+	char text[512];
+};
+
+static void try_pid(uint32_t pid, struct err *err)
+{
+	pid_t got;
+
+	/* Process 1 of a new namespace begins a new order, and may be the keeper itself. */
+	if (!pids_settable() || pid == (uint32_t)getpid())
+		return;
+	got = tree_clone(pid, 0, SIGCHLD);
+	if (got == 0)
+		_exit(0);
+	if (got < 0)
+		tree_clone_failed(pid, errno, err);
+	else
+		waitpid(got, NULL, 0);
+}
+
+static void try_ascent(const struct restart *r, struct way *way, struct err *err)
+{
+	uint32_t last = 0, now;
+
+	for (size_t i = 0; i < r->ntasks; i++)
+		last = MAX(last, r->tasks[i].pid);
+	if (ascend_check(r->job->keeper_pid, last, &now, err))
+		return;
+	/* A restart makes a coordinator, an init and a pager before the job. */
+	if (now + OWN_PIDS >= r->job->keeper_pid)
+		ascend_refuse(r->job->keeper_pid, err);
+	way->ascend = 1;
+	way->burn = last - now;
+}
+
+/*
+ * The keeper's pid stands for all, which have the same rights; where the pid namespace is not ours,
+ * each is looked at.
+ */
+static void try(struct restart *r, struct told *told, struct err *err)
+{
+	int status = 0;
+	pid_t pid;
+
+	if (container_enter(r, err))
+		return;
+	told->way.namespaces = r->namespaces;
+	told->way.own_proc = !(r->namespaces & CLONE_NEWPID);
+	for (size_t i = 0; !(r->namespaces & CLONE_NEWPID) && i < r->ntasks; i++) {
+		if (kill((pid_t)r->tasks[i].pid, 0) == 0 || errno == EPERM) {
+			err_set(err, E_PID_TAKEN, 0, "process id %u is in use here",
+				r->tasks[i].pid);
+			return;
+		}
+	}
+	told->way.memory = lazy_possible(r);
+	if (!(r->namespaces & CLONE_NEWPID) && !pids_settable()) {
+		try_ascent(r, &told->way, err);
+		return;
+	}
+	pid = tree_clone(0, 0, SIGCHLD);
+	if (pid == 0) {
+		err->code = E_NONE;
+		if (container_setup(r, err) == 0)
+			try_pid(r->job->keeper_pid, err);
+		told->way.own_proc = r->own_proc;
+		told->way.ascend = !pids_settable();
+		memcpy(told->text, err->msg, sizeof(told->text));
+		_exit((int)err->code);
+	}
+	if (pid < 0)
+		err_set(err, E_FAILED, errno, "making a process in a container");
+	else if (waitpid(pid, &status, 0) == pid && status)
+		err_set(err, WIFEXITED(status) ? (enum err_code)WEXITSTATUS(status) : E_FAILED, 0,
+			"%s", told->text);
+}
+
+int trial(struct restart *r, struct err *err)
+{
+	struct told *told = mmap(NULL, PAGE_UP(sizeof(*told)), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct err why = { .code = E_NONE };
+	int status = 0, ret = 0;
+	pid_t pid;
+
+	if (told == MAP_FAILED)
+		return err_set(err, E_LIMIT, errno, "a page of memory");
+	pid = fork();
+	if (pid == 0) {
+		struct restart copy = *r;
+
+		try(&copy, told, &why);
+		memcpy(told->text, why.msg, sizeof(told->text));
+		_exit((int)why.code);
+	}
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && status)
+		ret = err_set(err, WIFEXITED(status) ? (enum err_code)WEXITSTATUS(status) : E_FAILED, 0,
+			      "%s", told->text[0] ? told->text : "trying to make a container failed");
+	r->way = told->way;
+	munmap(told, PAGE_UP(sizeof(*told)));
+	return ret;
+}
+
+void trial_print(const struct restart *r, FILE *out)
+{
+	static const char *const memory[] = {
+		[MEMORY_READ] = "read before the program goes on",
+		[MEMORY_LOAD] = "read before the program goes on, by another process (userfaultfd)",
+		[MEMORY_LAZY] = "read while the program runs (userfaultfd)",
+	};
+	const struct way *w = &r->way;
+	char names[64];
+
+	container_names(w->namespaces, names, sizeof(names));
+	fprintf(out, "  container: %s%s\n", w->namespaces ? "of its own: " : "the one that is here, which is new",
+		names);
+	if (w->ascend && w->namespaces & CLONE_NEWPID)
+		fputs("  pids: given out in their order (choosing them is denied)\n", out);
+	else if (w->ascend)
+		fprintf(out, "  pids: given out in their order (choosing them is denied), %u are used up in %.2f s\n",
+			w->burn, (double)w->burn / PIDS_PER_S);
+	else
+		fputs("  pids: chosen (clone3)\n", out);
+	if (!w->own_proc)
+		fputs("  /proc: shows other pids than the program's (a new one is denied)\n", out);
+	fprintf(out, "  clock: %s\n", w->namespaces & CLONE_NEWTIME ? "goes on from where it was" :
+		"this machine's (one of its own is denied), time-outs and timers are corrected");
+	fprintf(out, "  memory: %s%s\n", memory[w->memory],
+		lazy_wanted(r) == MEMORY_READ ? ", as there is little" : "");
+}

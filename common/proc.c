@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "io.h"
+#include "proc_owner.h"
 
 /* Ourselves we find even in a /proc that numbers us otherwise: another pid namespace's. */
 static char *path_of(pid_t pid, const char *name)
@@ -19,11 +21,34 @@ static char *path_of(pid_t pid, const char *name)
 			       : xasprintf("/proc/%d/%s", (int)pid, name);
 }
 
+static char *slurp(const char *path, size_t *ret_len)
+{
+	char *text = io_slurp(AT_FDCWD, path, ret_len);
+
+	if (!text && proc_owner_enter(path)) {
+		text = io_slurp(AT_FDCWD, path, ret_len);
+		proc_owner_leave();
+	}
+	return text;
+}
+
 char *proc_read(pid_t pid, const char *name, size_t *ret_len)
 {
 	cleanup_free char *path = path_of(pid, name);
 
-	return io_slurp(AT_FDCWD, path, ret_len);
+	return slurp(path, ret_len);
+}
+
+int proc_open_fd(pid_t pid, const char *name, int flags)
+{
+	cleanup_free char *path = path_of(pid, name);
+	int fd = open(path, flags | O_CLOEXEC);
+
+	if (fd < 0 && proc_owner_enter(path)) {
+		fd = open(path, flags | O_CLOEXEC);
+		proc_owner_leave();
+	}
+	return fd;
 }
 
 char *proc_readf(size_t *ret_len, const char *fmt, ...)
@@ -42,7 +67,19 @@ char *proc_readf(size_t *ret_len, const char *fmt, ...)
 		errno = ENAMETOOLONG;
 		return NULL;
 	}
-	return io_slurp(AT_FDCWD, path, ret_len);
+	return slurp(path, ret_len);
+}
+
+int proc_lookup(pid_t pid, const char *name, struct stat *ret)
+{
+	cleanup_free char *path = path_of(pid, name);
+	int r = stat(path, ret);
+
+	if (r < 0 && proc_owner_enter(path)) {
+		r = stat(path, ret);
+		proc_owner_leave();
+	}
+	return r;
 }
 
 char *proc_link(pid_t pid, const char *name)
@@ -52,6 +89,10 @@ char *proc_link(pid_t pid, const char *name)
 	char buf[PATH_MAX + 1];
 	ssize_t n = readlink(path, buf, sizeof(buf) - 1);
 
+	if (n < 0 && proc_owner_enter(path)) {
+		n = readlink(path, buf, sizeof(buf) - 1);
+		proc_owner_leave();
+	}
 	if (n < 0)
 		return NULL;
 	buf[n] = 0;
@@ -128,7 +169,7 @@ static char *read_task(pid_t pid, pid_t tid, const char *name)
 
 int proc_stat(pid_t pid, pid_t tid, struct proc_stat *ret)
 {
-	cleanup_free char *text = read_task(pid, tid, "stat");
+	cleanup_free char *text = read_task(pid, tid, "stat"), *shown = NULL, *path = NULL;
 
 	if (!text)
 		return -1;
@@ -136,6 +177,16 @@ int proc_stat(pid_t pid, pid_t tid, struct proc_stat *ret)
 		errno = EBADMSG;
 		return -1;
 	}
+	if (ret->start_code != PROC_HIDDEN)
+		return 0;
+	path = path_of(pid, "stat");
+	errno = EACCES;
+	if (!proc_owner_enter(path))
+		return 0;
+	shown = read_task(pid, tid, "stat");
+	proc_owner_leave();
+	if (shown)
+		parse_stat(shown, ret);
 	return 0;
 }
 

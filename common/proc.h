@@ -6,6 +6,7 @@
 #ifndef CKPT_PROC_H
 #define CKPT_PROC_H
 
+#include <sys/stat.h>
 #include <sys/types.h>
 #include "err.h"
 
@@ -13,15 +14,20 @@
 char *proc_read(pid_t pid, const char *name, size_t *ret_len);
 /* proc_readf() - the same of a path that is formatted: absolute, or below /proc. */
 char *proc_readf(size_t *ret_len, const char *fmt, ...) PRINTF(2, 3);
+/* proc_open_fd(), proc_lookup() - open(2) and stat(2) of /proc/PID/NAME. -1 + errno. */
+int proc_open_fd(pid_t pid, const char *name, int flags);
+int proc_lookup(pid_t pid, const char *name, struct stat *ret);
 /* proc_link() - readlink of /proc/PID/NAME, malloc'ed. NULL + errno. */
 char *proc_link(pid_t pid, const char *name);
 
+#define PROC_HIDDEN	1
 struct proc_stat {			/* proc_pid_stat(5); numbers as our namespace sees them */
 	pid_t pid, ppid, pgrp, session, tpgid;
 	char comm[64];
 	char state;
 	int tty_nr, nice, num_threads, exit_signal, processor, exit_code;
 	uint64_t start_time, rt_priority, policy;
+	/* The first is PROC_HIDDEN, and all others are worth nothing, where we may not know. */
 	uint64_t start_code, end_code, start_stack, start_data, end_data, start_brk;
 	uint64_t arg_start, arg_end, env_start, env_end;
 };

@@ -31,10 +31,10 @@ static void unescape(char *s)
 /* A file may really be called "x (deleted)"; then it is there under that name. */
 static int really_there(pid_t pid, const struct proc_map *m)
 {
-	cleanup_free char *path = xasprintf("/proc/%d/root%s", (int)pid, m->path);
+	cleanup_free char *path = xasprintf("root%s", m->path);
 	struct stat st;
 
-	return m->path[0] == '/' && stat(path, &st) == 0 && st.st_ino == m->ino;
+	return m->path[0] == '/' && proc_lookup(pid, path, &st) == 0 && st.st_ino == m->ino;
 }
 
 static void take_suffix_off(pid_t pid, struct proc_map *m)

@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/proc.h"
 #include "pagemap.h"
 
 
@@ -93,10 +94,7 @@ static int walk(int fd, uint64_t start, uint64_t end, uint64_t without,
 
 int pagemap_open(pid_t pid)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	return proc_open_fd(pid, "pagemap", O_RDONLY);
 }
 
 struct forward { void (*found)(void *, uint64_t, uint64_t); void *arg; };

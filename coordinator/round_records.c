@@ -40,11 +40,9 @@ static long read_number(pid_t pid, const char *name, int base, long otherwise)
 /* Of a directory without a name: who else has it? */
 static void identify_cwd(pid_t pid, struct rec_process *rec)
 {
-	char path[32];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "/proc/%d/cwd", (int)pid);
-	if (stat(path, &st) == 0) {
+	if (proc_lookup(pid, "cwd", &st) == 0) {
 		rec->cwd_dev = st.st_dev;
 		rec->cwd_ino = st.st_ino;
 	}

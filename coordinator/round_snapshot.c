@@ -275,9 +275,12 @@ static int read_proc(struct rproc *p, struct err *err)
 	/* Until it said so much, the addresses in there were hidden from us. */
 	if (p->process->dumpable != 1)
 		round_read_status(p);
-	if (proc_maps(p->look, 1, &p->maps))
+	errno = EACCES;
+	if (p->stat.start_code <= PROC_HIDDEN || proc_maps(p->look, 1, &p->maps))
 		return err_set(err, err_code_of_errno(errno), errno,
-			       "cannot read the memory map of %s", round_who(p));
+			       "cannot read the memory map of %s%s", round_who(p),
+			       errno == EACCES || errno == EPERM ?
+				       " (it is another user's; CAP_SYS_PTRACE is missing)" : "");
 	p->exe = proc_link(p->look, "exe");
 	p->cwd = proc_link(p->look, "cwd");
 	p->root = proc_link(p->look, "root");

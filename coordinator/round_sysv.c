@@ -21,17 +21,14 @@
 
 static int refuse_own_ipc(struct round *r, struct err *err)
 {
-	char path[64];
 	struct stat job, st;
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/ipc", (int)r->p->keeper);
-	if (stat(path, &job))
+	if (proc_lookup(r->p->keeper, "ns/ipc", &job))
 		return 0;
 	for (size_t i = 0; i < r->nprocs; i++) {
 		const struct rproc *p = r->procs[i];
 
-		snprintf(path, sizeof(path), "/proc/%d/ns/ipc", (int)p->look);
-		if (!p->zombie && !stat(path, &st) && st.st_ino != job.st_ino)
+		if (!p->zombie && !proc_lookup(p->look, "ns/ipc", &st) && st.st_ino != job.st_ino)
 			return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 				       "%s is in an ipc namespace of its own", round_who(p));
 	}

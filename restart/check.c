@@ -7,6 +7,7 @@
 #include "trial.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,8 +54,15 @@ static void check_directories(struct restart *r, struct reasons *w)
 				continue;
 			seen[n++] = path;
 			if (path_map(&r->rset, path, here, sizeof(here)) == 0 &&
-			    stat(here, &st) == 0 && S_ISDIR(st.st_mode))
+			    stat(here, &st) == 0 && S_ISDIR(st.st_mode)) {
+				if (faccessat(AT_FDCWD, here, X_OK, AT_EACCESS) == 0)
+					continue;
+				err_set(&err, E_ACCESS, errno,
+					"process %u (%s) is in directory %s, which cannot be entered here",
+					p->pid, p->comm, here);
+				add(w, &err);
 				continue;
+			}
 			err_set(&err, E_FILE_MISSING, 0,
 				"process %u (%s) is in directory %s, which is not there%s", p->pid,
 				p->comm, here,

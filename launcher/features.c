@@ -35,8 +35,8 @@ struct scan_arg {
 
 static int new_namespaces(int flags)
 {
-	/* Root needs no user namespace, anybody else must have one. */
-	return unshare(flags | (geteuid() == 0 ? 0 : CLONE_NEWUSER)) < 0 ? errno : 0;
+	/* Root needs no user namespace, unless a container has taken that right from it; others must have one. */
+	return unshare(flags) < 0 && unshare(flags | CLONE_NEWUSER) < 0 ? errno : 0;
 }
 
 static int probe_userns(void)

@@ -149,7 +149,8 @@ struct agent_msg {
 	X(14,	FAILED,		TO_ROUND,	"struct agent_failed") \
 	X(15,	FORKED,		TO_ROUND,	"nothing: the copy-on-write child exists, SAVED will come from it") \
 	X(16,	SEMS,		TO_AGENT,	"struct agent_sem[count]: does the process owe these an undo?") \
-	X(17,	UNDO,		TO_ROUND,	"struct agent_undo[count]: the answer, one for each SEMS")
+	X(17,	UNDO,		TO_ROUND,	"struct agent_undo[count]: the answer, one for each SEMS") \
+	X(18,	PROC,		BOTH,		"nothing, instead of HELLO: /proc is wanted; the answer has it as SCM_RIGHTS")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,

@@ -7,6 +7,7 @@
  * finds nobody who did not answer, the set is closed and all stand still at once.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -27,6 +28,7 @@
 #define ANSWER_LIMIT_NS		15000000000LL	/* longer than the scout's own limit */
 #define PRELOAD_LIMIT_NS	2000000000LL	/* from exec to the library's constructor */
 #define REPEAT_NS		200000000LL
+#define PROC_WAIT_US		100000		/* who connects has something to say */
 
 static struct rproc *find(const struct round *r, pid_t host_pid)
 {
@@ -424,6 +426,38 @@ static int listen_for_leaders(struct round *r, struct err *err)
 	return 0;
 }
 
+/* Is it a thread of the job, or what looks for them for one (preload/scout.c)? */
+static int is_ours(const struct round *r, pid_t pid)
+{
+	struct proc_stat st;
+
+	return find(r, pid) || (proc_stat(pid, 0, &st) == 0 && find(r, st.ppid));
+}
+
+/* 1: @sock was one that asks for /proc, which programs with another root directory may not have. */
+static int give_proc(struct round *r, int sock, pid_t pid)
+{
+	const struct timeval limit = { .tv_usec = PROC_WAIT_US }, none = { 0 };
+	cleanup_free char *path = NULL;
+	cleanup_close int proc = -1;
+	struct agent_msg m;
+
+	ssize_t n;
+
+	if (!is_ours(r, pid))
+		return 0;
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	n = recv(sock, &m, sizeof(m), MSG_PEEK | MSG_WAITALL);
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
+	if (n != sizeof(m) || m.magic != AGENT_MAGIC || m.type != AGENT_PROC || m.version != AGENT_VERSION || m.len)
+		return 0;
+	path = xasprintf("/proc/%d/root/proc", (int)r->p->keeper);
+	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc >= 0)
+		io_send_fds(sock, &m, sizeof(m), &proc, 1);
+	return 1;
+}
+
 /* A leader has connected: who is it? Strangers are turned away. */
 static int accept_leader(struct round *r, int listener, struct err *err)
 {
@@ -440,6 +474,10 @@ static int accept_leader(struct round *r, int listener, struct err *err)
 		return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? 0 :
 			err_set(err, E_FAILED, errno, "cannot accept on %s", r->socket_path);
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
+		close(sock);
+		return 0;
+	}
+	if (give_proc(r, sock, cred.pid)) {
 		close(sock);
 		return 0;
 	}

@@ -197,6 +197,19 @@ HIDDEN void api_run(int event); /* the program's own functions for an event (enu
 /* retry.c: let an interrupted call go on. HANDLER, just before the thread leaves it. */
 HIDDEN void retry_call_setup(struct park *p);
 
+/* join.c */
+/* join_round() - connect the socket @sock to the round. 0, -errno. */
+HIDDEN int join_round(int sock);
+/*
+ * proc_begin() - files of /proc can be opened from now on, by the caller and all who share its table of
+ * descriptors, also where the program has none. It may take a descriptor: proc_fd(), -1 none.
+ */
+HIDDEN void proc_begin(void);
+HIDDEN void proc_end(void);
+HIDDEN int proc_fd(void);
+/* proc_open() - a path that begins with /proc/. A descriptor, -errno. */
+HIDDEN long proc_open(const char *path, int flags);
+
 /* Small system-call helpers, handler.c. */
 HIDDEN void futex_wait(uint32_t *word, uint32_t value, int64_t timeout_ns);
 HIDDEN void futex_wake(uint32_t *word);

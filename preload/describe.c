@@ -236,9 +236,9 @@ static int tell_fds(struct leader *l)
 
 	if (!buf || !f || !fds)
 		return -ENOMEM;
-	dir = SYS(open, "/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = proc_open("/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir == -EMFILE && !l->was_raised && leader_more_fds(l) == 0)
-		dir = SYS(open, "/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		dir = proc_open("/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return (int)dir;
 	while (!r && (got = SYS(getdents64, dir, buf, 32768)) > 0)
@@ -247,7 +247,7 @@ static int tell_fds(struct leader *l)
 			if (d->name[0] < '0' || d->name[0] > '9')
 				continue;
 			fds[n] = f[n].fd = (int)str_u64(d->name, NULL);
-			if (fds[n] == l->sock || fds[n] == (int)dir || fds[n] == api_socket)
+			if (fds[n] == l->sock || fds[n] == (int)dir || fds[n] == proc_fd() || fds[n] == api_socket)
 				continue;
 			f[n].flags = (uint32_t)SYS(fcntl, fds[n], F_GETFD);
 			if (++n == AGENT_FDS_MAX) {

@@ -57,7 +57,7 @@ int64_t program_clock(void)
 
 long read_file(const char *path, char *buf, size_t size)
 {
-	long fd = SYS(open, path, O_RDONLY | O_CLOEXEC), n = 0, r;
+	long fd = proc_open(path, O_RDONLY | O_CLOEXEC), n = 0, r;
 
 	if (fd < 0)
 		return fd;

@@ -67,49 +67,16 @@ int leader_more_fds(struct leader *l)
 	return 0;
 }
 
-/*
- * Who has changed its ids or its root directory cannot reach the job's directory: the round listens
- * under the same name without a file, too. Anybody could do so in its place, and would be given all
- * descriptors of the program; only root and our own user are trusted with them.
- */
-static long connect_nameless(int sock, const char *path)
+static int join(struct leader *l)
 {
-	struct { int32_t pid; uint32_t uid, gid; } peer = { 0, 0, 0 };
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	uint32_t len = sizeof(peer);
-	size_t n = 0;
-	long r;
+	long r = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	while (path[n] && n + 1 < sizeof(addr.sun_path)) {
-		addr.sun_path[n + 1] = path[n];
-		n++;
-	}
-	r = SYS(connect, sock, &addr, offsetof(struct sockaddr_un, sun_path) + 1 + n);
-	if (r == 0)
-		r = SYS(getsockopt, sock, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	if (r == 0 && peer.uid != 0 && peer.uid != (uint32_t)SYS0(geteuid))
-		r = -EPERM;
-	return r;
-}
-
-static int join_round(struct leader *l)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	long r;
-
-	str_cat(addr.sun_path, sizeof(addr.sun_path), agent_self.dir);
-	if (str_cat(addr.sun_path, sizeof(addr.sun_path), "/" ROUND_SOCKET))
-		return -ENAMETOOLONG;
-	r = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (r == -EMFILE && leader_more_fds(l) == 0)
 		r = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (r < 0)
 		return (int)r;
 	l->sock = (int)r;
-	r = SYS(connect, l->sock, &addr, sizeof(addr));
-	if (r == -EACCES || r == -ENOENT)
-		r = connect_nameless(l->sock, addr.sun_path);
-	return (int)r;
+	return join_round(l->sock);
 }
 
 int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count)
@@ -375,10 +342,12 @@ static void lead_process(void *arg)
 
 	l->arena.used = l->mark;
 	l->body = arena_get(&l->arena, AGENT_BODY_MAX);
-	if (join_round(l) == 0)
+	proc_begin();
+	if (join(l) == 0)
 		converse(l, stuck);
 	if (l->sock >= 0)
 		SYS(close, l->sock);
+	proc_end();
 	if (l->was_subreaper)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
 	if (l->was_undumpable)	/* the kernel's third value (2) cannot be set; this is the stricter one */

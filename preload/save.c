@@ -99,7 +99,7 @@ static int write_careful(struct save *s, uint64_t addr, size_t len)
 	size_t done = 0;
 
 	if (s->mem < 0)
-		s->mem = (int)SYS(open, "/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
+		s->mem = (int)proc_open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
 	if (s->mem < 0)
 		return s->mem;
 	while (done < len) {

@@ -229,7 +229,7 @@ static long pass(struct scout *s, int repeat)
 	long fd, n, waiting = 0;
 
 	task_path(path, sizeof(path), s->pid, 0, "");
-	fd = SYS(open, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = proc_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return fd;
 	while ((n = SYS(getdents64, fd, buf, sizeof(buf))) > 0)
@@ -279,6 +279,7 @@ static int scout_main(void *arg)
 	long waiting;
 	int repeat = 0;
 
+	proc_begin();
 	for (;;) {
 		uint32_t before = __atomic_load_n(&round_state.parked, __ATOMIC_ACQUIRE);
 
@@ -293,6 +294,7 @@ static int scout_main(void *arg)
 			sent = now;
 		futex_wait(&round_state.parked, before, 1000000);
 	}
+	proc_end();
 	if (raised)
 		SYS(prlimit64, 0, RLIMIT_NOFILE, &was, NULL);
 	if (s->affinity_len > 0)	/* we may be the leader itself */

@@ -275,6 +275,8 @@ int memory_enter(struct restart_task *t, struct err *err)
 		return -1;
 	if (enter_early(&b, region, &l, err))
 		return -1;
+	if (task_enter_dirs(t, err))
+		return -1;
 	drop_rseq();
 	syscall(SYS_set_robust_list, NULL, 24);
 	__asm__ volatile("mov %0, %%rsp\n\t"

@@ -111,6 +111,7 @@ struct restart_task {
 	const struct rec_task *task;
 	const struct image *image;	/* this process' own; ->fd is at fd_base or above */
 	const struct rec_process *process;
+	int cwd, root;			/* where it is to be, task_enter_dirs(); root -1: where we are */
 	/*
 	 * Done by the stub behind the plan's own late ops, when all threads exist and before they
 	 * go: what would get in the way earlier (limits, dumpable). The same for every uid.
@@ -120,6 +121,12 @@ struct restart_task {
 
 /* restart_image() - the open image of that file name ("" : @t's own), for rec_area.image. NULL: none. */
 const struct image *restart_image(const struct restart_task *t, const char *name);
+
+/*
+ * task_enter_dirs() - root and working directory, the last thing before the stub: there may be no /proc. The
+ * descriptors are closed.
+ */
+int task_enter_dirs(struct restart_task *t, struct err *err);
 
 /* task_late() - append to t->late. @data is copied by memory_enter(), not here: it must stay. */
 void task_late(struct restart_task *t, uint32_t flags, uint64_t nr, const uint64_t arg[6],

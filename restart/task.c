@@ -164,25 +164,36 @@ static int open_cwd(struct restart_task *t, struct err *err)
 	return directory_without_name(&t->r->rset, p->cwd, 0755, err);
 }
 
-static int set_dirs(struct restart_task *t, struct err *err)
+static int find_dirs(struct restart_task *t, struct err *err)
 {
 	const struct rec_process *p = t->process;
-	cleanup_close int cwd = open_cwd(t, err), root = -1;
 
-	if (cwd < 0)
+	t->cwd = open_cwd(t, err);
+	if (t->cwd < 0)
 		return -1;
+	t->cwd = rset_move(&t->r->rset, t->cwd);
 	if (p->root[0] && strcmp(p->root, "/")) {
-		root = open_dir(t, p->root, err);
-		if (root < 0)
+		t->root = open_dir(t, p->root, err);
+		if (t->root < 0)
 			return -1;
-		if (fchdir(root) || chroot("."))
-			return err_set(err, err_code_of_errno(errno), errno,
-				       "making %s the root directory", p->root);
+		t->root = rset_move(&t->r->rset, t->root);
 	}
-	if (fchdir(cwd))
+	umask((mode_t)p->umask);
+	return t->cwd < 0 ? err_set(err, E_LIMIT, errno, "no descriptor left for a directory") : 0;
+}
+
+int task_enter_dirs(struct restart_task *t, struct err *err)
+{
+	const struct rec_process *p = t->process;
+
+	if (t->root >= 0 && (fchdir(t->root) || chroot(".")))
+		return err_set(err, err_code_of_errno(errno), errno, "making %s the root directory",
+			       p->root);
+	if (fchdir(t->cwd))
 		return err_set(err, err_code_of_errno(errno), errno, "changing to directory %s",
 			       p->cwd);
-	umask((mode_t)p->umask);
+	cleanup_closep(&t->root);
+	cleanup_closep(&t->cwd);
 	return 0;
 }
 
@@ -282,7 +293,7 @@ static int restore(struct restart_task *t, struct err *err)
 	struct restart *r = t->r;
 
 	if (tty_foreground(r, t->task, err) || place_fds(t, err) || take_locks(t, err) ||
-	    set_dirs(t, err))
+	    find_dirs(t, err))
 		return -1;
 	if (sysv_restore_undo(&t->image->recs, err))
 		return -1;
@@ -300,7 +311,7 @@ static int restore(struct restart_task *t, struct err *err)
 void task_run(struct restart *r, size_t i)
 {
 	struct restart_task t = {
-		.r = r, .task = &r->tasks[i], .image = &r->images[i],
+		.r = r, .task = &r->tasks[i], .image = &r->images[i], .cwd = -1, .root = -1,
 		.process = rec_first(process, &r->images[i].recs),
 	};
 	struct err err = { .code = E_FAILED, .msg = "its memory could not be restored" };

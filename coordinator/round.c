@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include "../common/control.h"
+#include "../common/fault.h"
 #include "../common/io.h"
 #include "../common/loading.h"
 #include "../common/tree.h"
@@ -190,18 +191,23 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	raise_fd_limit();
 	signal(SIGPIPE, SIG_IGN);
 
-	ok = await_memory(&r, err) == 0 && round_prepare(&r, err) == 0;
+	ok = await_memory(&r, err) == 0 &&
+	     fault(FAULT_prepare, err) == 0 && round_prepare(&r, err) == 0;
 	progress(&r, "stopping", 0, 0);
-	ok = ok && round_stop(&r, err) == 0 && round_snapshot(&r, err) == 0 && refuse(&r, err) == 0;
+	ok = ok && fault(FAULT_stop, err) == 0 && round_stop(&r, err) == 0 &&
+	     fault(FAULT_snapshot, err) == 0 && round_snapshot(&r, err) == 0 &&
+	     fault(FAULT_refuse, err) == 0 && refuse(&r, err) == 0;
 	progress(&r, "saving", 0, 0);
-	ok = ok && round_save(&r, err) == 0;
+	ok = ok && fault(FAULT_save, err) == 0 && round_save(&r, err) == 0;
 	if (!ok || params->leave_running) {
 		res_set_let_go(&r.set, 0);
 		round_resume(&r);
 	}
-	ok = ok && round_save_wait(&r, err) == 0;
+	ok = ok && fault(FAULT_wait, err) == 0 && round_save_wait(&r, err) == 0;
 	progress(&r, "committing", 0, 0);
-	ok = ok && round_commit(&r, &ret->bytes, err) == 0;
+	ok = ok && fault(FAULT_commit, err) == 0 && round_commit(&r, &ret->bytes, err) == 0;
+	if (ok)
+		fault(FAULT_end, NULL);
 	if (ok && !params->leave_running) {
 		end_job(&r);
 		res_set_let_go(&r.set, 1);

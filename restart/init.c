@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "../common/fault.h"
 #include "../common/fds.h"
 #include "../common/io.h"
 #include "../common/keeper.h"
@@ -207,9 +208,9 @@ static void NORETURN run(struct restart *r)
 	prctl(PR_SET_NAME, "ckpt_init");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	keeper_block_signals(NULL);
-	if (container_setup(r, &err) || open_all(r, &err))
+	if (container_setup(r, &err) || fault(FAULT_open, &err) || open_all(r, &err))
 		failed(r, &err);
-	if (tree_make_all(r, &hooks, &err) < 0)
+	if (fault(FAULT_tree, &err) || tree_make_all(r, &hooks, &err) < 0)
 		failed(r, &err);
 	close_others(r, -1);
 	if (watch(r, &err))
@@ -236,7 +237,8 @@ static void NORETURN make_container(struct restart *r, int pipe_fd)
 	/* Without a container the session may be the one we are in: then it is not left. */
 	if (!r->keeper_sid || r->keeper_sid != (uint32_t)getsid(0))
 		setsid();
-	if ((hold && tty_after_setsid(r, 0, &err)) || container_enter(r, &err))
+	if ((hold && tty_after_setsid(r, 0, &err)) || fault(FAULT_container, &err) ||
+	    container_enter(r, &err))
 		goto fail;
 	/* The front's child, like us, so that nothing stands between them. */
 	pid = tree_clone(0, CLONE_PARENT, 0);

@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "../common/fault.h"
 #include "../common/fds.h"
 #include "../common/io.h"
 #include "../common/keeper.h"
@@ -72,7 +73,7 @@ static int fill_object(struct rset *set, uint32_t owner, uint64_t object, int fd
 
 static int load(struct restart *r, struct err *err)
 {
-	if (load_checkpoint(r, err) || load_fd_base(r, err) || tty_prepare(r, err))
+	if (fault(FAULT_load, err) || load_checkpoint(r, err) || load_fd_base(r, err) || tty_prepare(r, err))
 		return -1;
 	if (r->o.namespaces_auto && r->job->own_net)
 		r->o.namespaces |= CLONE_NEWNET;
@@ -124,6 +125,8 @@ static int start_job(struct restart *r, struct err *err)
 
 	r->library = paths_library(err);
 	if (!r->library)
+		return -1;
+	if (fault(FAULT_job, err))
 		return -1;
 	if (job_start(&o, &r->run, err) == 0)
 		return 0;
@@ -180,7 +183,7 @@ static pid_t restore(struct restart *r, int *ret_sock, struct err *err)
 	if (r->pager_sock < 0)
 		return err_set(err, E_LIMIT, errno, "too many open files");
 	keeper_block_signals(NULL);
-	init = init_start(r, err);
+	init = fault(FAULT_init, err) ? -1 : init_start(r, err);
 	close(r->pager_sock);
 	if (init >= 0)
 		r->pager = pager_start(r, pages[0], init, err);
@@ -192,7 +195,8 @@ static pid_t restore(struct restart *r, int *ret_sock, struct err *err)
 	for (int n = 0; n < 3; n++)
 		std[n] = r->rset.std_override[n] >= 0 ? r->rset.std_override[n] : r->rset.std[n];
 	if (r->pager > 0 && restore_shown(r, tell[0], init, &keeper, err) == 0 &&
-	    job_register(&r->run, keeper, r->job->command, std, "running", r->dir, err) == 0) {
+	    job_register(&r->run, keeper, r->job->command, std, "running", r->dir, err) == 0 &&
+	    fault(FAULT_release, err) == 0) {
 		if (sync_go(r->sync) == 0)
 			return init;
 		sync_failed(r->sync, err);

@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "../common/fault.h"
 #include "../common/io.h"
 #include "../common/keeper.h"
 #include "../resource/directory.h"
@@ -292,8 +293,8 @@ static int restore(struct restart_task *t, struct err *err)
 {
 	struct restart *r = t->r;
 
-	if (tty_foreground(r, t->task, err) || place_fds(t, err) || take_locks(t, err) ||
-	    find_dirs(t, err))
+	if (fault(FAULT_process, err) || tty_foreground(r, t->task, err) || place_fds(t, err) ||
+	    take_locks(t, err) || find_dirs(t, err))
 		return -1;
 	if (sysv_restore_undo(&t->image->recs, err))
 		return -1;
@@ -305,7 +306,7 @@ static int restore(struct restart_task *t, struct err *err)
 	keeper_drop_signals();
 	if (set_limits(t, err) || set_signals(t, err))
 		return -1;
-	return memory_enter(t, err);
+	return fault(FAULT_memory, err) || memory_enter(t, err) ? -1 : 0;
 }
 
 void task_run(struct restart *r, size_t i)

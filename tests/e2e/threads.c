@@ -21,6 +21,7 @@ static int go;
 static volatile int stop;
 static long counter, counted[THREADS];
 static pid_t tids[THREADS];
+static int nice_before;
 
 static void on_usr1(int sig) { (void)sig; }
 
@@ -46,7 +47,7 @@ static void check_thread(int i, pid_t tid, const sigset_t *mask, const stack_t *
 			  st.ss_flags == stack->ss_flags,
 		  "alternate stack of thread %d: %p %zu %d", i, st.ss_sp, st.ss_size, st.ss_flags);
 	errno = 0;
-	scn_check(getpriority(PRIO_PROCESS, 0) == (i % 3 == 0 ? 5 : 0) && !errno,
+	scn_check(getpriority(PRIO_PROCESS, 0) == nice_before + (i % 3 == 0 ? 5 : 0) && !errno,
 		  "nice of thread %d is %d", i, getpriority(PRIO_PROCESS, 0));
 	scn_check(prctl(PR_GET_TIMERSLACK) == 60000 + i, "timer slack %d",
 		  prctl(PR_GET_TIMERSLACK));
@@ -82,7 +83,7 @@ static void *worker(void *arg)
 		scn_sys(sigaltstack(&stack, NULL));
 	}
 	if (i % 3 == 0)
-		scn_sys(setpriority(PRIO_PROCESS, 0, 5));
+		scn_sys(setpriority(PRIO_PROCESS, 0, nice_before + 5));
 	if (i % 5 == 0)
 		scn_check(sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 }) == 0,
 			  "SCHED_BATCH");
@@ -150,6 +151,7 @@ int main(void)
 	void *ret;
 	pid_t pid = getpid();
 
+	nice_before = getpriority(PRIO_PROCESS, 0);
 	sigaction(SIGUSR1, &sa, NULL);
 	pthread_key_create(&key, NULL);
 	pthread_barrier_init(&barrier, NULL, THREADS + 1);

@@ -146,7 +146,7 @@ static void child(void)
 
 	scn_sys(chdir("sub"));
 	umask(0137);
-	scn_sys(setpriority(PRIO_PROCESS, 0, 7));
+	scn_sys(setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + 3));
 	scn_sys(setrlimit(RLIMIT_NOFILE, &r));
 	r = (struct rlimit){ 0, 4096 };
 	scn_sys(setrlimit(RLIMIT_CORE, &r));

@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "io.h"
 #include "log.h"
@@ -55,4 +57,41 @@ void ns_own_mqueue(void)
 	if (access("/dev/mqueue", F_OK) == 0 &&
 	    mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		log_info("/dev/mqueue goes on showing the queues outside: %s", strerror(errno));
+}
+
+/* In a child: the user namespace that owns the network first, for the right to enter that. */
+static int enter_net(int netns)
+{
+	cleanup_close int user = ioctl(netns, NS_GET_USERNS);
+
+	if (user >= 0)
+		(void)!setns(user, CLONE_NEWUSER);	/* fails where we are in it already */
+	return setns(netns, CLONE_NEWNET);
+}
+
+int ns_socket(int netns, int domain, int type, int protocol)
+{
+	int pair[2], fd = -1;
+	size_t n = 0;
+	char c = 0;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		fd = enter_net(netns) == 0 ? socket(domain, type, protocol) : -1;
+		_exit(fd < 0 || io_send_fds(pair[1], &c, 1, &fd, 1) < 0);
+	}
+	close(pair[1]);
+	if (pid > 0) {
+		if (io_recv_fds(pair[0], &c, 1, &fd, 1, &n) != 1 || n != 1)
+			fd = -1;
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	close(pair[0]);
+	if (fd < 0)
+		errno = EPERM;
+	return fd;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * namespaces.h - what makes namespaces a container, for ckpt_launch --container and ckpt_restart alike.
- * Everything here is done by a process for the namespaces that it is in. Context: HOST.
+ * All but the last is done by a process for the namespaces that it is in. Context: HOST.
  */
 #ifndef CKPT_NAMESPACES_H
 #define CKPT_NAMESPACES_H
@@ -28,5 +28,11 @@ int ns_own_proc(void);
 
 /* ns_own_mqueue() - the queues of the new ipc namespace, where the system has mounted those of the old one. */
 void ns_own_mqueue(void);
+
+/*
+ * ns_socket() - socket(2) in the network namespace that @netns is a descriptor of, by a child that enters it: we stay
+ * where we are. Return: the socket, or -1 + errno.
+ */
+int ns_socket(int netns, int domain, int type, int protocol);
 
 #endif

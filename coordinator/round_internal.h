@@ -91,6 +91,9 @@ struct round {
 	size_t nshared;
 };
 
+/* round_listen.c: r->listener and r->nameless, before anybody is told to stop. */
+int round_listen(struct round *r, struct err *err);
+
 /* round_stop.c */
 int round_stop(struct round *r, struct err *err);
 /* round_resume() - RESUME to all, sockets closed. For those with a copy-on-write child the socket stays. */

@@ -11,14 +11,12 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include "../common/io.h"
@@ -385,47 +383,6 @@ static int walk(struct round *r, int *ret_unsure, struct err *err)
 	return waiting;
 }
 
-/*
- * For processes with other ids or another root directory: a socket of the same name without a file.
- * Anybody can connect to it; accept_leader() takes those only that belong to the job. That somebody
- * has taken the name is no reason to fail: most jobs do not need it.
- */
-static void listen_nameless(struct round *r)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	size_t n = strlen(r->socket_path);
-
-	if (n + 1 > sizeof(addr.sun_path))
-		return;
-	memcpy(addr.sun_path + 1, r->socket_path, n);
-	r->nameless = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (r->nameless >= 0 &&
-	    (bind(r->nameless, (struct sockaddr *)&addr,
-		  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) ||
-	     listen(r->nameless, 4096))) {
-		close(r->nameless);
-		r->nameless = -1;
-	}
-}
-
-static int listen_for_leaders(struct round *r, struct err *err)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
-	r->socket_path = xasprintf("%s/%s", r->p->run_dir, ROUND_SOCKET);
-	if (strlen(r->socket_path) >= sizeof(addr.sun_path))
-		return err_set(err, E_FAILED, 0, "%s: path too long for a socket", r->socket_path);
-	strcpy(addr.sun_path, r->socket_path);
-	unlink(r->socket_path);
-	r->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (r->listener < 0 || bind(r->listener, (struct sockaddr *)&addr, sizeof(addr)) ||
-	    listen(r->listener, 4096))
-		return err_set(err, err_code_of_errno(errno), errno, "cannot listen on %s",
-			       r->socket_path);
-	listen_nameless(r);
-	return 0;
-}
-
 /* Is it a thread of the job, or what looks for them for one (preload/scout.c)? */
 static int is_ours(const struct round *r, pid_t pid)
 {
@@ -562,7 +519,7 @@ int round_stop(struct round *r, struct err *err)
 	int waiting, unsure;
 
 	read_clock_delta(r);
-	if (listen_for_leaders(r, err))
+	if (round_listen(r, err))
 		return -1;
 	for (;;) {
 		waiting = walk(r, &unsure, err);

@@ -31,7 +31,8 @@ static const char help[] =
 "      --check               restore nothing: say whether it would work here, and if not, why\n"
 "      --namespaces=auto|none|LIST\n"
 "                            what is made new: of user, pid, mount, ipc, uts, net, cgroup, time;\n"
-"                            auto,net: a network of its own besides\n"
+"                            auto,net: a network of its own besides; default: auto, and net if the\n"
+"                            job had one of its own\n"
 "      --rootfs=DIR          another root directory\n"
 "      --bind=SRC:DST        put a file or folder elsewhere (may be given several times)\n"
 "      --stdin=FILE, --stdout=FILE, --stderr=FILE\n"
@@ -189,7 +190,9 @@ static int parse_option(struct restart_options *o, int c, struct err *err)
 	case OPT_STDIN:
 	case OPT_STDOUT:
 	case OPT_STDERR:	o->stdio[c - OPT_STDIN] = absolute(optarg); break;
-	case OPT_NAMESPACES:	return parse_namespaces(o, optarg, err);
+	case OPT_NAMESPACES:
+		o->namespaces_default = 0;
+		return parse_namespaces(o, optarg, err);
 	case OPT_TCP:
 		if (tcp_policy_parse(optarg, &o->tcp) < 0)
 			return err_set(err, E_USAGE, 0, "--tcp=%s: it must be reset, close, keep or fail", optarg);
@@ -224,6 +227,7 @@ int main(int argc, char **argv)
 	log_init("ckpt_restart");
 	if (parse_namespaces(&o, "auto", &err))
 		goto usage;
+	o.namespaces_default = 1;
 	while ((c = getopt_long(argc, argv, "d:n:vq", longs, NULL)) != -1) {
 		if (c == OPT_HELP)
 			return fputs(help, stdout) < 0 || fflush(stdout) ? RESTART_EXIT_FAILED : 0;

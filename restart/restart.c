@@ -75,7 +75,7 @@ static int load(struct restart *r, struct err *err)
 {
 	if (fault(FAULT_load, err) || load_checkpoint(r, err) || load_fd_base(r, err) || tty_prepare(r, err))
 		return -1;
-	if (r->o.namespaces_auto && r->job->own_net)
+	if (r->o.namespaces_default && r->job->own_net)
 		r->o.namespaces |= CLONE_NEWNET;
 	r->rset.fd_base = r->fd_base;
 	r->rset.path = path_map;

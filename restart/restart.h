@@ -43,6 +43,7 @@ struct restart_options {
 	size_t nenv;
 	int namespaces;			/* CLONE_NEW* wanted */
 	int namespaces_auto;		/* leave out what is not to be had */
+	int namespaces_default;		/* nothing was said: and a network if the job had one of its own */
 	enum tcp_policy tcp;
 	int detach, eager, check;
 };

@@ -220,7 +220,7 @@ def test_ended(dir):
         check("the server hangs up", gone(c) == "end")
         c.close()
     job.checkpoint()
-    job.start("ckpt_restart", job.name)
+    job.start("ckpt_restart", "--namespaces=auto", job.name)    # out of that again
     job.quit()
     check("ended connections hold nobody up", "waiting for" not in job.said(), job.said())
 

@@ -6,6 +6,7 @@
 #   restart  a checkpoint that ends it; no process may be left; ckpt_restart
 #   again    one that leaves it running, then as restart; and all that once more with what was restored
 #   user     as again, all of it as an ordinary user (root only)
+#   inside   as again, in a container of its own from the start: ckpt_launch --container
 # Prints one line, and after a failure all that was said. Exit status: 0 passed, 77 skipped, 1 failed.
 set -u
 for fd in /proc/$$/fd/*; do
@@ -104,7 +105,8 @@ act() {
 			leave_running
 		done ;;
 	restart) end_and_restart ;;
-	again | user) leave_running; end_and_restart; await_restored; leave_running; end_and_restart ;;
+	again | user | inside) leave_running; end_and_restart; await_restored; leave_running; end_and_restart ;;
+	*) fail "there is no such flavor" ;;
 	esac
 }
 
@@ -118,7 +120,15 @@ fi
 run_dir=/run/ckpt/$job
 [ "$uid" = 0 ] || run_dir=/tmp/ckpt-$uid/$job
 [ -x "$program" ] || fail "there is no $program"
-start "$bin/ckpt_launch" --name="$job" "$program"
+options=()
+if [ "$flavor" = inside ]; then
+	options=(--container)
+	(cd "$work" && "${as[@]}" "$bin/ckpt_launch" --container --name="$job" true 2>"$dir/said") || {
+		grep -q E-KERNEL-FEATURE "$dir/said" && finish SKIP 77 "$(cat "$dir/said")"
+		fail "ckpt_launch --container"
+	}
+fi
+start "$bin/ckpt_launch" --name="$job" "${options[@]}" "$program"
 
 n=1
 while within "$limit" ready_or_ended || fail "the scenario neither ends nor gets ready"; do

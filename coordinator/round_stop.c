@@ -273,7 +273,7 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 		return 0;
 	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
 		if (st.sig_cgt & (1ULL << (AGENT_SIGNAL - 1))) {
-			if (!p->signalled_ns && round_apart(r, p, &st, err))
+			if (!p->signalled_ns && (round_static(p, err) || round_apart(r, p, &st, err)))
 				return -1;
 			/* It will soon have memory of its own, or end; there is nothing to be stopped in. */
 			if (round_shares_memory(r, p))

@@ -19,7 +19,8 @@
 /* Those whose sockets are no more than a way to ask and to listen. */
 static const int plain[] = {
 	NETLINK_ROUTE,	 NETLINK_USERSOCK, NETLINK_SOCK_DIAG, NETLINK_KOBJECT_UEVENT,
-	NETLINK_GENERIC, NETLINK_RDMA,	   NETLINK_CRYPTO,
+	NETLINK_GENERIC, NETLINK_RDMA,	   NETLINK_CRYPTO,    NETLINK_AUDIT,
+	NETLINK_SELINUX,
 };
 
 static int get_int(int fd, int name)

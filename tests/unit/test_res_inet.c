@@ -754,6 +754,18 @@ static void test_netlink(void **state UNUSED)
 	assert_true(recv(fix_fd(f, nl), buf, sizeof(buf), 0) > 0);
 	fix_free(f);
 
+	/* Services keep one to send to (dbus-daemon, sshd); a kernel without audit has none. */
+	f = fix_new();
+	nl = socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT);
+	if (nl >= 0) {
+		fix_add(f, nl);
+		fix_save(f);
+		fix_restore(f);
+		assert_int_equal(get(fix_fd(f, nl), SOL_SOCKET, SO_PROTOCOL), NETLINK_AUDIT);
+		close(nl);
+	}
+	fix_free(f);
+
 	f = fix_new();
 	nl = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	assert_int_equal(send(nl, &ask, sizeof(ask), 0), sizeof(ask));

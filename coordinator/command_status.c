@@ -3,10 +3,17 @@
 
 #include "command.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
+#include "../common/agent.h"
+#include "../common/claim.h"
 #include "../common/io.h"
 #include "../common/log.h"
+#include "../common/paths.h"
+#include "../common/proc.h"
 #include "../common/units.h"
 #include "table.h"
 
@@ -95,6 +102,39 @@ static json_t *without_coordinator(const char *name, const struct err *err)
 			 "processes", "last");
 }
 
+/* runs() - 1: a process is there that was told the run directory @dir. Those of others cannot be seen. */
+static int runs(const char *dir)
+{
+	cleanup_free char *want = xasprintf(ENV_DIR "=%s", dir);
+	DIR *proc = opendir("/proc");
+	const struct dirent *e;
+	int found = 0;
+
+	while (proc && !found && (e = readdir(proc))) {
+		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+		size_t len;
+		cleanup_free char *environ = pid > 0 ? proc_read(pid, "environ", &len) : NULL;
+
+		for (const char *p = environ; p && !found && p < environ + len; p += strlen(p) + 1)
+			found = !strcmp(p, want);
+	}
+	if (!proc)
+		return 1;
+	closedir(proc);
+	return found;
+}
+
+/* drop_dead() - 1: everything of @name was killed, its coordinator, too; what it left is removed. */
+static int drop_dead(const char *name, const struct err *err)
+{
+	cleanup_free char *dir = err->code == E_NO_JOB ? paths_run_dir(name, NULL) : NULL;
+
+	if (!dir || runs(dir))
+		return 0;
+	claim_tidy(dir);
+	return access(dir, F_OK) < 0;
+}
+
 static int collect(const struct command *cmd, json_t *jobs, struct err *err)
 {
 	struct err why = { 0 };
@@ -112,6 +152,8 @@ static int collect(const struct command *cmd, json_t *jobs, struct err *err)
 	for (size_t i = 0; i < n; i++) {
 		json_t *job = command_ask_status(names[i], &why);
 
+		if (!job && drop_dead(names[i], &why))
+			continue;
 		json_array_append_new(jobs, job ? job : without_coordinator(names[i], &why));
 		lost += !job;
 	}

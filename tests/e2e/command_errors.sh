@@ -185,4 +185,17 @@ grep -Eq "^$job +no coordinator" out || fail "--status does not show the lost jo
 kill -9 "$pid"
 wait "$launch"
 launch=
+# Its launcher has tidied up. When that is killed, too, nobody has.
+rm -f count
+start 10
+coordinator=$("$bin/ckpt_command" --status --json "$job" | sed -n 's/.*"coordinator_pid": \([0-9]*\).*/\1/p')
+pid=$(cat pid) keeper=$(ps -o ppid= -p "$pid")
+disown "$launch"
+kill -9 "$launch" "$coordinator" "$keeper"
+for one in "$launch" "$coordinator" "$keeper"; do until_true gone "$one"; done
+expect 0 'no coordinator' --status
+kill -9 "$pid"
+not_shown() { ! "$bin/ckpt_command" --status 2>/dev/null | grep -q "^$job "; }
+until_true not_shown
+launch=
 exit "$bad"

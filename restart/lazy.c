@@ -65,18 +65,21 @@ enum memory_mode lazy_wanted(const struct restart *r)
 	return r->o.eager ? MEMORY_LOAD : MEMORY_LAZY;
 }
 
+int lazy_huge(const struct restart_task *t, const struct rec_area *a)
+{
+	if (t->process->thp_disable || a->vmflags & AREA_VM_NOHUGEPAGE)
+		return 0;
+	return t->r->thp_always || a->vmflags & AREA_VM_HUGEPAGE;
+}
+
 int lazy_area(const struct restart_task *t, enum memory_mode mode, const struct rec_area *a)
 {
-	int huge = a->vmflags & AREA_VM_HUGEPAGE ||
-		   (t->r->thp_always && !(a->vmflags & AREA_VM_NOHUGEPAGE) &&
-		    !t->process->thp_disable);
-
 	/* Locked memory has to be there; a child must not get what is wiped on fork. */
 	if (mode == MEMORY_READ || a->kind != AREA_KIND_ANON || a->hugetlb ||
 	    a->vmflags & (AREA_VM_LOCKED | AREA_VM_WIPEONFORK))
 		return 0;
 	/* Nothing fills huge pages quicker than reading into them, and nothing else makes them. */
-	if (mode == MEMORY_LOAD && huge)
+	if (mode == MEMORY_LOAD && lazy_huge(t, a))
 		return 0;
 	return stored(t->image, a) >= AREA_LEAST;
 }
@@ -187,26 +190,27 @@ int lazy_begin(const struct restart_task *t, struct lazy *ret, struct err *err)
 		.pid = t->task->pid, .contained = !!(r->namespaces & CLONE_NEWPID),
 		.mode = (uint32_t)r->memory_mode,
 	};
-	int fd, pair[2], failed;
+	int fds[2] = { -1, -1 }, answer[2] = { -1, -1 }, failed;
 
 	*ret = (struct lazy){ .mode = MEMORY_READ, .uffd = -1, .answer_fd = -1 };
 	if (!has_lazy_area(t, r->memory_mode))
 		msg.mode = MEMORY_READ;
-	fd = open_best(r, &msg.mode);
+	fds[0] = open_best(r, &msg.mode);
 	ret->mode = (enum memory_mode)msg.mode;
 	if (packed_complete(t, ret->mode, err))
 		return -1;
-	if (fd < 0)
+	if (ret->mode == MEMORY_READ)
 		return tell(r, &msg, NULL, 0, err);
-	ret->uffd = rset_move(&r->rset, fd);
-	if (ret->uffd < 0 || pipe2(pair, O_CLOEXEC))
+	fds[0] = ret->uffd = rset_move(&r->rset, fds[0]);
+	if (ret->uffd < 0 || (ret->mode == MEMORY_LOAD && pipe2(answer, O_CLOEXEC)))
 		return err_set(err, E_LIMIT, errno, "too many open files");
-	failed = tell(r, &msg, (const int[2]){ ret->uffd, pair[1] }, 2, err);
-	close(pair[1]);
-	ret->answer_fd = rset_move(&r->rset, pair[0]);
-	if (ret->answer_fd < 0)
-		return err_set(err, E_LIMIT, errno, "too many open files");
-	return failed;
+	fds[1] = ret->mode == MEMORY_LOAD ? answer[1] : (int)syscall(SYS_pidfd_open, getpid(), 0);
+	failed = tell(r, &msg, fds, fds[1] >= 0 ? 2 : 1, err);
+	close(fds[1]);
+	if (failed || ret->mode == MEMORY_LAZY)
+		return failed;
+	ret->answer_fd = rset_move(&r->rset, answer[0]);
+	return ret->answer_fd < 0 ? err_set(err, E_LIMIT, errno, "too many open files") : 0;
 }
 
 /* ---- what has to be there at once ---- */

@@ -50,6 +50,9 @@ struct lazy {
 /* lazy_begin() - in the process that is restored: which mode it is to be. The pager is told. */
 int lazy_begin(const struct restart_task *t, struct lazy *ret, struct err *err);
 
+/* lazy_huge() - 1: the kernel would have made huge pages for it. */
+int lazy_huge(const struct restart_task *t, const struct rec_area *a);
+
 /* lazy_area() - 1: the pager fills it, 0: the stub does. */
 int lazy_area(const struct restart_task *t, enum memory_mode mode, const struct rec_area *a);
 
@@ -69,8 +72,8 @@ const struct lazy_span *lazy_next_span(const struct lazy_spans *spans, uint64_t 
 void lazy_spans_free(struct lazy_spans *spans);
 
 /*
- * What a process tells the pager; with the first come the userfaultfd and where to answer, if
- * any.
+ * What a process tells the pager. With the first comes the userfaultfd, if there is one, and then
+ * where to answer (MEMORY_LOAD) or a pidfd of the process (MEMORY_LAZY).
  */
 struct lazy_msg {
 	uint32_t pid;

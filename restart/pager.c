@@ -29,11 +29,19 @@ enum { GO_GIVE_UP = 2 };		/* plan_sync.go */
 /* ---- the end ---- */
 
 /* Nothing depends on us any more. */
-static void NORETURN finish(struct pager *g)
+static void end_loading(struct pager *g)
 {
 	__atomic_store_n(&g->r->sync->pager_done, 1, __ATOMIC_RELEASE);
-	if (g->loading_fd >= 0)
-		loading_end(g->run_dir_fd);
+	if (g->loading_fd < 0)
+		return;
+	loading_end(g->run_dir_fd);
+	close(g->loading_fd);
+	g->loading_fd = -1;
+}
+
+static void NORETURN finish(struct pager *g)
+{
+	end_loading(g);
 	if (g->guard > 0) {
 		kill(g->guard, SIGKILL);
 		waitpid(g->guard, NULL, __WALL);
@@ -166,8 +174,11 @@ static void look(struct pager *g)
 	pthread_mutex_lock(&g->lock);
 	rest = g->procs || g->next_image < g->nimages || g->verifying;
 	pthread_mutex_unlock(&g->lock);
-	if (!rest)
-		finish(g);
+	if (rest)
+		return;
+	end_loading(g);
+	pager_huge_make(g);
+	finish(g);
 }
 
 static int retry(struct pager *g, struct ploader *l)

@@ -84,12 +84,17 @@ static void want_area(struct pager *g, struct pimage *image, const struct rec_ar
 		want(g, image, i);
 }
 
-static void plan_process(struct pager *g, struct pimage *image, struct pproc *p)
+static struct restart_task task_of(const struct pager *g, const struct pimage *image)
 {
-	struct restart_task t = {
+	return (struct restart_task){
 		.r = g->r, .task = &g->r->tasks[image->task], .image = image->img,
 		.process = rec_first(process, &image->img->recs),
 	};
+}
+
+static void plan_process(struct pager *g, struct pimage *image, struct pproc *p)
+{
+	const struct restart_task t = task_of(g, image);
 	struct lazy_spans first = { 0 };
 	const struct rec_area *a;
 	size_t pos = 0;
@@ -142,15 +147,19 @@ static void hello(struct pager *g, const struct lazy_msg *m, const int *fds, siz
 {
 	struct pimage *image = image_of(g, m->pid);
 	struct pproc *p = NULL;
+	struct restart_task t;
 
 	if (!image)
 		return;
+	t = task_of(g, image);
 	if (m->mode == MEMORY_LAZY)
 		begin_loading(g);
-	if (nfds == 2) {
+	if (nfds > 0)
 		p = pager_add(g, image, m->pid, (enum memory_mode)m->mode, fds[0]);
+	if (nfds == 2 && m->mode == MEMORY_LOAD)
 		p->answer_fd = fds[1];
-	}
+	else if (nfds == 2)
+		pager_huge_note(g, &t, fds[1]);
 	pthread_mutex_lock(&g->lock);
 	plan_process(g, image, p);
 	g->heard++;

@@ -5,6 +5,7 @@
  *   pager.c        the process: start, guard, end; when all is ready
  *   pager_hear.c   what the processes of the job say, and what has to be done then
  *   pager_serve.c  one process' userfaultfd: faults, events, copying
+ *   pager_huge.c   afterwards: huge pages again
  *   pager_load.c   extents read and verified; the workers that do so in the background
  *
  * Threads: the server (the main one) is the only one that reads userfaultfds and that adds or
@@ -77,6 +78,7 @@ struct pager {
 	size_t next_image, next_extent;	/* all others, afterwards */
 	int verifying;			/* workers that are at it */
 	int told;			/* MEMORY_READY was sent */
+	struct phuge *huge;		/* of processes that had huge pages */
 };
 
 /* What a thread reads extents into. */
@@ -99,6 +101,12 @@ void pager_wake(struct pager *g);
 void pager_take_images(struct pager *g);
 /* pager_hear() - a message is there. 0: one that should have come will not. */
 int pager_hear(struct pager *g);
+
+/* pager_huge.c */
+/* pager_huge_note() - a process that is restored; @pidfd is taken over. */
+void pager_huge_note(struct pager *g, const struct restart_task *t, int pidfd);
+/* pager_huge_make() - all memory is there, no userfaultfd is open any more. */
+void pager_huge_make(struct pager *g);
 
 /* pager_load.c */
 /*

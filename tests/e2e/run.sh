@@ -27,11 +27,12 @@ cd / || exit 1		# whoever works below $dir is of the job
 as=(env "E2E_TAG=$dir" "CKPT_DIR=$dir/store" "HOME=$dir")
 front='' status='' restores=0 started=$(date +%s%N)
 
-# Every process of this run: it inherited the tag, or works in the directory.
+# Every process of this run: it inherited the tag, or works in the directory. Its main thread may have ended,
+# and shows neither any more.
 ours() {
 	{
-		grep -lzsxF "E2E_TAG=$dir" /proc/[0-9]*/environ
-		find /proc/[0-9]*/cwd -maxdepth 0 -lname "$dir*" 2>/dev/null
+		grep -lzsxF "E2E_TAG=$dir" /proc/[0-9]*/task/[0-9]*/environ
+		find /proc/[0-9]*/task/[0-9]*/cwd -maxdepth 0 -lname "$dir*" 2>/dev/null
 	} | cut -d/ -f3 | sort -un
 }
 

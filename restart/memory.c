@@ -52,6 +52,7 @@ static void read_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 	struct fill *f = arg;
 
 	build_op(&f->b->ops, 0, PLAN_READ, 0, (uint64_t)f->fd, addr, len, offset, 0, 0);
+	__atomic_fetch_add(&f->b->t->r->sync->to_read, len, __ATOMIC_RELAXED);
 }
 
 static void map_anon(struct build *b, uint64_t start, uint64_t end, int prot, uint32_t vmflags,

@@ -66,6 +66,9 @@ static void plan_area(struct pproc *p, const struct rec_area *a, const struct la
 		const struct lazy_span *s;
 		struct range r = part(a, e, from, to);
 
+		/* Copied before the program starts, and so verified: once is enough. */
+		if (p->mode == MEMORY_LOAD && p->image->state[i] == EXTENT_UNSEEN)
+			p->image->state[i] = EXTENT_WANTED;
 		ranges_add(&p->table, &r);
 		for (; from < to && (s = lazy_next_span(first, from)) && s->start < to;
 		     from = s->end) {

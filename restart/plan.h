@@ -50,7 +50,8 @@ struct plan_sync {
 	uint32_t pager_done;		/* 1: the pager may end, restart/pager.c */
 	uint32_t uncontained;		/* 1: the end of init would not end the others */
 	uint32_t turn, last_pid;	/* restart/ascend.c: whose turn it is, the last id given out */
-	uint64_t loaded;		/* bytes that the pager has read, for restart/show.c */
+	/* Bytes, for restart/show.c: verified by the pager; to be read by the stubs, and read. */
+	uint64_t loaded, to_read, read;
 };
 
 /* At the start of the region, right behind the stub's code. */

@@ -48,16 +48,21 @@ static uint64_t to_load(const struct restart *r)
 	return sum;
 }
 
+/* A byte is restored when it is verified and, where the stub reads it, in its place: what is behind counts. */
 void show_loading(const struct restart *r)
 {
-	static uint64_t total;
+	static uint64_t verify;
+	uint64_t loaded = __atomic_load_n(&r->sync->loaded, __ATOMIC_RELAXED);
+	uint64_t read = __atomic_load_n(&r->sync->read, __ATOMIC_RELAXED);
+	uint64_t to_read = __atomic_load_n(&r->sync->to_read, __ATOMIC_RELAXED), total;
 
 	if (!bar.enabled)
 		return;
-	if (!total)
-		total = to_load(r);
-	progress_show(&bar, "restoring", __atomic_load_n(&r->sync->loaded, __ATOMIC_RELAXED), total,
-		      __atomic_load_n(&r->sync->arrived, __ATOMIC_RELAXED));
+	if (!verify)
+		verify = to_load(r);
+	total = MAX(verify, to_read);
+	progress_show(&bar, "restoring", verify ? MIN(loaded + total - verify, total - (to_read - read)) : loaded,
+		      verify ? total : 0, __atomic_load_n(&r->sync->arrived, __ATOMIC_RELAXED));
 }
 
 void show_end(void)

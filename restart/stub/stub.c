@@ -19,6 +19,7 @@
 #define MREMAP_MAYMOVE	1
 #define MREMAP_FIXED	2
 #define EXIT_FAILED	125
+#define READ_MOST	(64UL << 20)	/* at a time, so that somebody can tell how far it is */
 
 static inline __attribute__((always_inline)) long sys(long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
 						      uint64_t e, uint64_t f)
@@ -69,18 +70,20 @@ static void __attribute__((noreturn)) give_up(struct plan *p, const struct plan_
 		sys(__NR_exit_group, EXIT_FAILED, 0, 0, 0, 0, 0);
 }
 
-static long read_all(const struct plan_op *op)
+static long read_all(struct plan_sync *s, const struct plan_op *op)
 {
 	uint64_t done = 0;
 
 	while (done < op->arg[2]) {
-		long r = sys(__NR_pread64, op->arg[0], op->arg[1] + done, op->arg[2] - done, op->arg[3] + done, 0, 0);
+		uint64_t left = op->arg[2] - done, n = left < READ_MOST ? left : READ_MOST;
+		long r = sys(__NR_pread64, op->arg[0], op->arg[1] + done, n, op->arg[3] + done, 0, 0);
 
 		if (r == 0)
 			return -5 /* EIO: the image was cut short since it was checked */;
 		if (r < 0)
 			return r;
 		done += (uint64_t)r;
+		__atomic_fetch_add(&s->read, (uint64_t)r, __ATOMIC_RELAXED);
 	}
 	return 0;
 }
@@ -134,7 +137,7 @@ static void run(struct plan *p, const struct plan_op *ops, uint64_t n)
 			r = sys((long)op->nr, op->arg[0], op->arg[1], op->arg[2], op->arg[3], op->arg[4], op->arg[5]);
 			break;
 		case PLAN_READ:
-			r = read_all(op);
+			r = read_all((struct plan_sync *)p->sync, op);
 			break;
 		case PLAN_COPY:
 			copy(op);

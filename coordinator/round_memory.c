@@ -203,8 +203,6 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 	if (starts(m->path, "anon_inode:") || starts(m->path, "/[aio]"))
 		return refuse(p, m, "the kernel's own object", err);
 	if (starts(m->path, "/SYSV") && m->deleted) {
-		if (a->rec.hugetlb)
-			return refuse(p, m, "System V memory of huge pages", err);
 		a->rec.dev = SYSV_DEV;
 		return shared_object(r, p, a, m, OBJECT_SYSV, m->path + 1, err);
 	}
@@ -228,7 +226,7 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 	if (starts(m->path, "/dev/"))
 		return refuse(p, m, "a device", err);
 	a->rec.kind = AREA_KIND_SHARED;
-	if (stored_want_mapped(&r->set, m->path, a->rec.dev, a->rec.ino, a->rec.vmflags & AREA_VM_MAYWRITE,
+	if (stored_want_mapped(&r->set, a->rec.path, a->rec.dev, a->rec.ino, a->rec.vmflags & AREA_VM_MAYWRITE,
 			       round_who(p), err))
 		return -1;
 	/* What nobody may write through this mapping is kept too: the file may not be there at a restart. */

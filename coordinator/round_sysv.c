@@ -73,7 +73,7 @@ static int check_mappings(struct round *r, const struct rproc *p, const struct r
 				       "in the job's ipc namespace",
 				       round_who(p), (unsigned long long)o->ino);
 		if ((a->offset && (!i || !continues(&p->areas[i - 1].rec, a))) ||
-		    (a->offset + (a->end - a->start) != PAGE_UP(shm->size) &&
+		    (a->offset + (a->end - a->start) != sysv_mapped_size(shm->size, a->hugetlb) &&
 		     (!next || !continues(a, next))))
 			return err_set(err, E_UNSUPPORTED_MEMORY, 0,
 				       "%s has only a part of System V shared memory %u (key "
@@ -215,8 +215,10 @@ static int save_shm(struct round *r, const struct round_sysv *s, const struct re
 	struct rec_sysv_shm shm = *found;
 
 	for (const struct object *o = r->set.objects; o; o = o->next)
-		if (o->kind == OBJECT_SYSV && o->ino == shm.id)
+		if (o->kind == OBJECT_SYSV && o->ino == shm.id) {
 			shm.object = o->id;
+			shm.hugetlb = o->hugetlb;
+		}
 	if (shm.content && shm.content <= s->nfds) {
 		int fd = s->fds[shm.content - 1];
 

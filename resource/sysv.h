@@ -51,6 +51,9 @@ struct sysv_job {
 int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds, size_t *ret_nfds,
 		 struct err *err);
 
+/* sysv_mapped_size() - of how many bytes an attachment of @size bytes is; @hugetlb: log2 of its pages' size, 0 the usual. */
+uint64_t sysv_mapped_size(uint64_t size, uint32_t hugetlb);
+
 /* sysv_any() - 0: there is nothing at all in this namespace. */
 int sysv_any(void);
 

@@ -19,8 +19,22 @@
 #define SHM_LOCKED	02000
 #endif
 
+#ifndef SHM_HUGETLB
+#define SHM_HUGETLB	04000
+#endif
+#ifndef SHM_HUGE_SHIFT
+#define SHM_HUGE_SHIFT	26
+#endif
+
 #define PERM_BITS	0777
 #define COPY_CHUNK	(1UL << 20)
+
+uint64_t sysv_mapped_size(uint64_t size, uint32_t hugetlb)
+{
+	uint64_t page = hugetlb && hugetlb < 40 ? 1ULL << hugetlb : PAGE_SIZE;
+
+	return (size + page - 1) & ~(page - 1);
+}
 
 /* ---- saving ---- */
 
@@ -145,6 +159,8 @@ static int make(const void *rec, int key, int flags)
 {
 	const struct rec_sysv_shm *s = rec;
 
+	if (s->hugetlb)
+		flags |= SHM_HUGETLB | (int)(s->hugetlb << SHM_HUGE_SHIFT);
 	/*
 	 * Until all have attached it, with all rights. One that is marked for removal has lost its
 	 * key.
@@ -211,7 +227,7 @@ static int load_mapped(const struct image *img, const struct rec_sysv_shm *s, ch
 			const struct image_extent *e = image_extents(x->table, &n);
 
 			for (size_t i = 0; i < n; i++)
-				if (load_run(img, &e[i], a, mem, PAGE_UP(s->size), err))
+				if (load_run(img, &e[i], a, mem, sysv_mapped_size(s->size, s->hugetlb), err))
 					return -1;
 		}
 	}

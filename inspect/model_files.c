@@ -29,6 +29,7 @@ static const char *const kinds[] = {
 	[RES_PROC] = "proc",
 	[RES_MQUEUE] = "mqueue",
 	[RES_NETLINK] = "netlink",
+	[RES_PACKET] = "packet",
 };
 
 static void put_str(json_t *o, const char *key, const char *s)

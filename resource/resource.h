@@ -117,6 +117,11 @@ struct rset {
 	int (*object_fd)(struct rset *, uint64_t object, struct err *); /* shared memory object, opened O_RDWR */
 	void *objects;
 	struct stored_restart *stored;	/* stored_restore.c */
+	/*
+	 * What a finish() has put off until all processes of the job exist; NULL: nothing. Until then all
+	 * descriptors must stay open in the process that opened them.
+	 */
+	int (*late)(struct rset *, struct err *);
 	int (*path)(struct rset *, const char *saved, char *ret, size_t len); /* --bind and the like: where a saved path is now */
 	/* is_replaced() - did the user name another file for the one with that saved path? May be NULL. */
 	int (*is_replaced)(struct rset *, const char *saved);

@@ -31,6 +31,7 @@ int rset_init(struct rset *set, const struct image *manifest, struct err *err)
 	set->ndescs = 0;
 	set->objects = NULL;
 	set->stored = NULL;
+	set->late = NULL;
 	set->object_fd = object_restore_fd;
 	if (!set->path)
 		set->path = same_path;

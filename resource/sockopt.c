@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/if_packet.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -90,6 +93,20 @@ static const struct option { int level, name, flags; } options[] = {
 	{ IPPROTO_IP, IP_FREEBIND, HINT },
 	{ IPPROTO_IP, IP_TRANSPARENT, HINT },
 	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HINT },
+	{ IPPROTO_IP, IP_HDRINCL, HINT },
+	{ SOL_RAW, ICMP_FILTER, HINT },
+	{ SOL_RAW, IPV6_CHECKSUM, HINT },
+	{ IPPROTO_ICMPV6, ICMPV6_FILTER, HINT },
+	{ SOL_PACKET, PACKET_AUXDATA, 0 },
+	{ SOL_PACKET, PACKET_ORIGDEV, 0 },
+	{ SOL_PACKET, PACKET_VERSION, 0 },
+	{ SOL_PACKET, PACKET_VNET_HDR, 0 },
+	{ SOL_PACKET, PACKET_RESERVE, 0 },
+	{ SOL_PACKET, PACKET_LOSS, 0 },
+	{ SOL_PACKET, PACKET_TIMESTAMP, 0 },
+	{ SOL_PACKET, PACKET_TX_HAS_OFF, 0 },
+	{ SOL_PACKET, PACKET_QDISC_BYPASS, 0 },
+	{ SOL_PACKET, PACKET_IGNORE_OUTGOING, 0 },
 	{ SOL_NETLINK, NETLINK_PKTINFO, 0 },
 	{ SOL_NETLINK, NETLINK_BROADCAST_ERROR, 0 },
 	{ SOL_NETLINK, NETLINK_NO_ENOBUFS, 0 },
@@ -151,6 +168,9 @@ static int has_level(int domain, int protocol, int level)
 	case IPPROTO_IP: return inet;
 	case IPPROTO_TCP: return inet && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 	case IPPROTO_UDP: return inet && protocol == IPPROTO_UDP;
+	case SOL_RAW: return inet;
+	case IPPROTO_ICMPV6: return domain == AF_INET6 && protocol == IPPROTO_ICMPV6;
+	case SOL_PACKET: return domain == AF_PACKET;
 	case SOL_NETLINK: return domain == AF_NETLINK;
 	default: return 1;
 	}

@@ -5,7 +5,7 @@
 #include <string.h>
 
 extern const struct res_ops res_file, res_directory, res_device, res_memfd, res_pipe, res_eventfd,
-	res_timerfd, res_signalfd, res_tty, res_unix, res_inet, res_netlink, res_inotify, res_pidfd, res_proc, res_mqueue,
+	res_timerfd, res_signalfd, res_tty, res_unix, res_inet, res_netlink, res_packet, res_inotify, res_pidfd, res_proc, res_mqueue,
 	res_epoll;
 
 /*
@@ -28,6 +28,7 @@ const struct res_ops *const res_table[] = {
 	&res_unix,
 	&res_inet,
 	&res_netlink,
+	&res_packet,
 	&res_inotify,
 	&res_epoll,
 	NULL

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/log.h"
 #include "sockopt.h"
 
 #define ROOM		(8 << 20)
@@ -38,6 +39,16 @@ static void set_room(int fd, int old)
 	old /= 2;
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &old, sizeof(old)) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &old, sizeof(old));
+}
+
+/* Who has sent @s, 0: nobody in particular. */
+static uint32_t pid_of(const struct rec_socket_data *s)
+{
+	struct ucred cred = { .pid = 0 };
+
+	if (s->creds.len == sizeof(cred))
+		memcpy(&cred, s->creds.data, sizeof(cred));
+	return (uint32_t)cred.pid;
 }
 
 static int put_control(struct rset *set, const struct rec_socket_data *s, int creds, char *room, size_t size,
@@ -97,6 +108,9 @@ static int send_one(struct rset *set, int fd, const struct rec_socket_data *s, c
 		 * credentials and is read with them, see unix(7).
 		 */
 		if (n < 0 && pos == 0 && s->creds.len && (errno == EPERM || errno == ESRCH || errno == EINVAL)) {
+			if (pid_of(s))
+				log_warn("what process %u has sent through a unix socket arrives without its "
+					 "credentials: %s", pid_of(s), strerror(errno));
 			put_control(set, s, 0, room, sizeof(room), &m, err);
 			n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 		}
@@ -268,15 +282,35 @@ static int each(struct rset *set, int (*fn)(struct rset *, struct rdesc *, struc
 	return 0;
 }
 
+/* Nobody can speak for a process that does not exist yet. */
+static int needs_processes(struct rset *set)
+{
+	const struct rec_socket_data *s;
+	size_t pos = 0;
+
+	while ((s = rec_next_socket_data(&set->manifest->recs, &pos)))
+		if (pid_of(s) && set->image_of && set->image_of(set, pid_of(s)))
+			return 1;
+	return 0;
+}
+
+static int fill_all(struct rset *set, struct err *err)
+{
+	if (each(set, fill_stream, 0, 0, err) < 0 || each(set, fill_dgram, 1, -1, err) < 0)
+		return -1;
+	if (each(set, connect_dgram, 1, -1, err) < 0 || each(set, queue_clients, 0, 1, err) < 0)
+		return -1;
+	return each(set, last, -1, -1, err);
+}
+
 /* All at once, with the first. */
 int unix_finish(struct rset *set, struct rdesc *d UNUSED, struct err *err)
 {
 	if (set->kind[RES_UNIX])
 		return 0;
 	set->kind[RES_UNIX] = xcalloc(1, 1);
-	if (each(set, fill_stream, 0, 0, err) < 0 || each(set, fill_dgram, 1, -1, err) < 0)
-		return -1;
-	if (each(set, connect_dgram, 1, -1, err) < 0 || each(set, queue_clients, 0, 1, err) < 0)
-		return -1;
-	return each(set, last, -1, -1, err);
+	if (!needs_processes(set))
+		return fill_all(set, err);
+	set->late = fill_all;
+	return 0;
 }

@@ -39,6 +39,26 @@ static int open_all(struct restart *r, struct err *err)
 	return rset_open(&r->rset, err) || sysv_restore(&r->rset, err) ? -1 : 0;
 }
 
+/* No pipe of the program's may be held open by us; and libraries do not like closed standard streams. */
+static void close_others(const struct restart *r, int owner_fd)
+{
+	const size_t max = r->rset.ndescs + 2;
+	cleanup_free int *keep = xcalloc(max, sizeof(*keep));
+	size_t n = 0;
+
+	for (int fd = 0; fd < 3; fd++)
+		if (fds_null(fd))
+			close(fd);
+	if (getpid() == r->init && r->rset.late)	/* not yet: watch() does */
+		return;
+	keep[n++] = r->tell;
+	if (owner_fd >= 0)
+		keep[n++] = owner_fd;
+	if (getpid() == r->init)
+		n += inet_keep_fds(&r->rset, keep + n, max - n);
+	fds_close_from(3, keep, n);
+}
+
 /* Has a process that is being restored come to its end? */
 static int look_for_dead(const struct restart *r, struct err *err)
 {
@@ -68,8 +88,8 @@ static int front_is_gone(const struct restart *r, struct err *err)
 	return 1;
 }
 
-/* Until all processes are in the stub, and then until they are released. */
-static int watch(struct restart *r, struct err *err)
+/* Until all processes are in the stub, and then until they are released. @owner_fd: to be kept, -1 none. */
+static int watch(struct restart *r, int owner_fd, struct err *err)
 {
 	int state;
 
@@ -87,6 +107,12 @@ static int watch(struct restart *r, struct err *err)
 	}
 	if (state > 0 && sysv_finish(&r->rset, err))
 		return -1;
+	if (state > 0 && r->rset.late) {
+		if (r->rset.late(&r->rset, err))
+			return -1;
+		r->rset.late = NULL;
+		close_others(r, owner_fd);
+	}
 	if (state > 0) {
 		inet_keep_go(&r->rset);
 		keeper_tell(r->tell, (enum keeper_event)INIT_READY, 0);
@@ -164,24 +190,6 @@ static void NORETURN failed(struct restart *r, const struct err *err)
 	clear_away(r);
 }
 
-/* No pipe of the program's may be held open by us; and libraries do not like closed standard streams. */
-static void close_others(const struct restart *r, int owner_fd)
-{
-	const size_t max = r->rset.ndescs + 2;
-	cleanup_free int *keep = xcalloc(max, sizeof(*keep));
-	size_t n = 0;
-
-	for (int fd = 0; fd < 3; fd++)
-		if (fds_null(fd))
-			close(fd);
-	keep[n++] = r->tell;
-	if (owner_fd >= 0)
-		keep[n++] = owner_fd;
-	if (getpid() == r->init)
-		n += inet_keep_fds(&r->rset, keep + n, max - n);
-	fds_close_from(3, keep, n);
-}
-
 static void NORETURN be_keeper(struct restart *r)
 {
 	struct err err;
@@ -189,7 +197,7 @@ static void NORETURN be_keeper(struct restart *r)
 	prctl(PR_SET_NAME, KEEPER_COMM);
 	close_others(r, r->run.owner_fd);
 	keeper_tell(r->tell, KEEPER_STARTED, (int)r->job->root_pid);
-	if (getpid() == r->init && watch(r, &err))
+	if (getpid() == r->init && watch(r, r->run.owner_fd, &err))
 		failed(r, &err);
 	keeper_loop((pid_t)r->job->root_pid, r->tell);
 	_exit(0);
@@ -213,7 +221,7 @@ static void NORETURN run(struct restart *r)
 	if (fault(FAULT_tree, &err) || tree_make_all(r, &hooks, &err) < 0)
 		failed(r, &err);
 	close_others(r, -1);
-	if (watch(r, &err))
+	if (watch(r, -1, &err))
 		failed(r, &err);
 	serve(r);
 }

@@ -110,7 +110,7 @@ int round_read_status(struct rproc *p);
 int round_refuse_ended(const struct round *r, struct err *err);
 
 /* round_apart.c */
-/* round_static.c: refuse a statically linked program, before it is signalled. */
+/* round_static.c: refuse a statically linked program, or one of another libc, before it is signalled. */
 int round_static(const struct rproc *p, struct err *err);
 
 /* round_apart() - refuse what @p has for itself, before anything is done to it. @st: its status. */

@@ -195,6 +195,13 @@ if $cc -static -o static s.c 2>/dev/null; then
 	ck 1 'E-NOT-PRELOADED'
 	unharmed "a static child"
 fi
+# musl loads the library, and knows nothing of what that relies on.
+if echo 'int main(void) { for (;;) __builtin_ia32_pause(); }' >m.c && musl-gcc -o static m.c 2>/dev/null; then
+	expect 126 'E-FOREIGN-ELF' "$bin/ckpt_launch" "$dir/static"
+	begin 1 0 static
+	ck 1 'another libc.*E-NOT-PRELOADED'
+	unharmed "a child of another libc"
+fi
 
 # Damaged images. Data files that are not there.
 begin 3 1 file

@@ -183,9 +183,23 @@ what_of() {	# ENGINE USER WHAT
 	esac
 }
 
+# contained ENGINE USER: ckpt_launch --container in a container works, or is refused with the reason and runs nothing
+contained() {
+	local engine=$1 name="$1 $2 --container" t
+	${engine}_start "$2" plain ckpt_launch --container sh -c 'echo inside $$'
+	t=$(${engine}_status)
+	case $t in
+	0) until_line '^inside 2$' ;;
+	125) until_line 'container.*E-KERNEL-FEATURE' && ! ${engine}_output | grep -q inside ;;
+	*) false ;;
+	esac && echo "ok   $name: $t" || fail "$name: ended with $t: $(${engine}_output)"
+	${engine}_drop
+}
+
 cases_of() {	# ENGINE USER
 	local to what whats cell
 	whats=${1}_what
+	[ "$1" = host ] || contained "$1" "$2"
 	if save "$1" "$2" plain; then
 		for to in $have; do
 			cell=$1/$2/to/$to

@@ -136,9 +136,12 @@ static int make_shm_dir(struct rset *set, const struct rec_object *o, int *ret_o
 {
 	char path[PATH_MAX];
 
-	if (rset_path(set, o->name, path, sizeof(path)) < 0 || paths_mkdirs(path, NULL) < 0)
+	if (rset_path(set, o->name, path, sizeof(path)) < 0)
 		return -1;
-	*ret_old = !set->own_shm;
+	/* One that we have to make is the job's, even where /dev/shm is not. */
+	*ret_old = !set->own_shm && access(path, F_OK) == 0;
+	if (paths_mkdirs(path, NULL) < 0)
+		return -1;
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 }
 

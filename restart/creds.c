@@ -118,6 +118,7 @@ void build_creds(struct build *b, struct build_ops *ops)
 	};
 	uint64_t ambient = p->cap_amb & limit_caps(data);
 	struct build_op *op;
+	uint32_t differs;
 
 	for (int cap = 0; cap <= LAST_CAP; cap++)
 		if (!(p->cap_bnd &
@@ -125,7 +126,11 @@ void build_creds(struct build *b, struct build_ops *ops)
 			build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_CAPBSET_DROP, cap);
 	set_ids(b, ops);
 	raise_all(b, ops);
-	if (p->securebits != (uint32_t)prctl(PR_GET_SECUREBITS))
+	/* One of them anybody may set, by itself. */
+	differs = p->securebits ^ (uint32_t)prctl(PR_GET_SECUREBITS);
+	if (differs == SECBIT_KEEP_CAPS)
+		build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, !!(p->securebits & SECBIT_KEEP_CAPS));
+	else if (differs)
 		build_sys(ops, 0, SYS_prctl, PR_SET_SECUREBITS, p->securebits);
 	op = build_sys(ops, 0, SYS_capset, 0, 0);
 	build_ptr(b, op, 0, &head, sizeof(head));

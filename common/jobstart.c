@@ -307,6 +307,8 @@ int job_register(const struct job *j, pid_t keeper, const char *command, const i
 	msg = json_pack("{s:s, s:i, s:o, s:[o, o, o], s:o, s:s, s:o}", "request", "register", "keeper", (int)keeper,
 			"command", control_text(command), "std", describe_std(std_fds[0]), describe_std(std_fds[1]),
 			describe_std(std_fds[2]), "inherited", describe_inherited(), "state", state, "last", last ? control_text(last) : json_null());
+	if (j->checkpoint_on)
+		json_object_set_new(msg, "checkpoint_on", json_integer((json_int_t)j->checkpoint_on));
 	r = control_send(j->owner_fd, msg, err);
 	json_decref(msg);
 	return r;

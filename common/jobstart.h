@@ -29,6 +29,7 @@ struct job {
 	char *name, *run_dir;
 	int owner_fd;			/* CLOEXEC; the coordinator lives while some process holds this open */
 	pid_t coordinator;		/* our child, in a session of its own; it may outlive us */
+	uint64_t checkpoint_on;		/* signals that ask us for a checkpoint, bit N-1 for signal N: told by job_register() */
 };
 
 /* job_start() - errors: E_EXISTS (a running job has the name), E_ACCESS, E_FAILED. */

@@ -116,7 +116,7 @@ void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const 
 		.interval_ns = c->interval_ns, .keep = c->keep, .periodic = cp->periodic,
 		.directory = c->directory, .tcp = r->tcp,
 		.save_files = r->save_files ? r->save_files : c->save_files,
-		.save_files_job = c->save_files, .progress = report, .progress_arg = &reporter,
+		.save_files_job = c->save_files, .checkpoint_on = c->checkpoint_on, .progress = report, .progress_arg = &reporter,
 	};
 	struct round_result result = { 0 };
 	struct err err = { 0 };

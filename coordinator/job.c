@@ -64,6 +64,7 @@ int job_register_msg(struct coordinator *c, const json_t *msg, struct err *err)
 	c->keeper = (pid_t)keeper;
 	memcpy(c->std, std, sizeof(c->std));
 	read_inherited(c, json_object_get(msg, "inherited"));
+	c->checkpoint_on = (uint64_t)json_integer_value(json_object_get(msg, "checkpoint_on"));
 	free(c->command);
 	c->command = xstrdup(command ? command : "");
 	c->state = state && strcmp(state, "restoring") == 0 ? JOB_RESTORING : JOB_RUNNING;

@@ -32,6 +32,7 @@ struct round_params {
 	enum tcp_policy tcp;		/* recorded: what becomes of connections that lead out of the job */
 	enum save_files save_files;	/* which data files are stored */
 	enum save_files save_files_job;	/* recorded: what the job wants, so that a restart goes on with it */
+	uint64_t checkpoint_on;		/* recorded: likewise */
 	/* called now and then; phase is a word for --status and the progress bar */
 	void (*progress)(void *arg, const char *phase, uint64_t done, uint64_t total,
 			 uint32_t nprocs);

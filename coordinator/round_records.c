@@ -424,6 +424,7 @@ void round_manifest_job(struct round *r)
 	job.tcp = tcp_policy_name(r->p->tcp);
 	job.own_net = has_own_net(r->p->keeper);
 	job.save_files = save_files_name(r->p->save_files_job);
+	job.checkpoint_on = r->p->checkpoint_on;
 	rec_put_job(&r->manifest, &job);
 	for (size_t i = 0; i < r->ntasks; i++)
 		rec_put_task(&r->manifest, &r->tasks[i]);

@@ -57,6 +57,7 @@ struct coordinator {
 	const char *compression;
 	enum save_files save_files;
 	int keep;
+	uint64_t checkpoint_on;		/* of the launcher, recorded only */
 	int by_hand;			/* 1: lives on without a job, until SIGTERM */
 	int signal_fd;			/* signalfd of what ends us; -1 none */
 	int listen_fds[8];

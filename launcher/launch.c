@@ -27,6 +27,8 @@
 #define PACKAGE_VERSION	"unknown"
 #endif
 
+#define SIGNALS	64
+
 extern char **environ;
 
 static int fail(const struct err *err)
@@ -168,6 +170,9 @@ static int run(const struct options *o, struct spawn *spawn, const char *library
 	close(pair[1]);
 	if (front.keeper < 0)
 		return -1;
+	for (i = 1; i <= SIGNALS; i++)
+		if (sigismember(&o->checkpoint_on, i) == 1)
+			j->checkpoint_on |= 1ULL << (i - 1);
 	if (job_register(j, front.keeper, command, std, "running", NULL, err) < 0 && o->coordinator)
 		return -1;
 	if (o->coordinator && (join_register(j, err) < 0 || keeper_tell(front.fd, KEEPER_RESUMED, 0) < 0))

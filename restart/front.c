@@ -190,6 +190,10 @@ static void take_signal(struct front *f, const struct signalfd_siginfo *si)
 	default:
 		break;
 	}
+	if (si->ssi_signo <= 64 && f->r->run.checkpoint_on & 1ULL << (si->ssi_signo - 1)) {
+		ask_checkpoint(&f->ask);
+		return;
+	}
 	msg.info.si_signo = (int)si->ssi_signo;
 	msg.info.si_code = si->ssi_code;
 	msg.info.si_pid = (pid_t)si->ssi_pid;
@@ -266,6 +270,12 @@ static void let_go(struct front *f)
 	(void)!chdir("/");
 }
 
+/* Of two times to wait, -1 for ever. */
+static int sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 int front_run(struct restart *r, int sock, pid_t init)
 {
 	static struct front f;
@@ -281,7 +291,7 @@ int front_run(struct restart *r, int sock, pid_t init)
 		p[1] = (struct pollfd){ .fd = f.sock, .events = POLLIN };
 		ask_poll(&f.ask, &p[2], &p[3]);
 		relay_poll(&f.relay, &p[4], &p[5]);
-		if (poll(p, ARRAY_SIZE(p), relay_timeout(&f.relay)) < 0 && errno != EINTR)
+		if (poll(p, ARRAY_SIZE(p), sooner(relay_timeout(&f.relay), ask_timeout(&f.ask))) < 0 && errno != EINTR)
 			break;
 		relay_step(&f.relay, p[4].revents, p[5].revents);
 		if (p[0].revents)
@@ -318,5 +328,7 @@ int front_run(struct restart *r, int sock, pid_t init)
 	if (f.ask.directory && (getpid() == 1 || getppid() == 1))
 		nanosleep(&(const struct timespec){ 0, FAREWELL_NS }, NULL);
 	/* Its signal was not the program's fault: no "Killed" from the shell. */
-	return f.ask.directory ? (128 + SIGKILL) << 8 : f.status;
+	if (f.ask.directory)
+		return (f.ask.done ? RESTART_EXIT_CHECKPOINTED : 128 + SIGKILL) << 8;
+	return f.status;
 }

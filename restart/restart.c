@@ -128,8 +128,10 @@ static int start_job(struct restart *r, struct err *err)
 		return -1;
 	if (fault(FAULT_job, err))
 		return -1;
-	if (job_start(&o, &r->run, err) == 0)
+	if (job_start(&o, &r->run, err) == 0) {
+		r->run.checkpoint_on = r->job->checkpoint_on;
 		return 0;
+	}
 	if (err->code == E_EXISTS && !r->o.name)
 		err_set(err, E_EXISTS, 0,
 			"job %s is running; give the restored one another name with --name=JOB",

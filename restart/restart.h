@@ -21,6 +21,8 @@
 #include "../resource/resource.h"
 #include "plan.h"
 
+/* A signal of the job's --checkpoint-on came, and it was checkpointed: as ckpt_launch ends then. */
+enum { RESTART_EXIT_CHECKPOINTED = 85 };
 enum { RESTART_EXIT_FAILED = 125 };	/* ckpt_restart itself failed; else the program's own status */
 
 struct restart_bind { char *src, *dst; };

@@ -5,8 +5,8 @@
 # by a signal of --checkpoint-on; and that the program runs on when a checkpoint is refused.
 set -u
 builddir=$(cd "${builddir:-.}" && pwd)
-launch=$builddir/ckpt_launch command=$builddir/ckpt_command
-for f in "$launch" "$command" "$builddir/ckpt_coordinator" "$builddir/libckpt.so"; do
+launch=$builddir/ckpt_launch command=$builddir/ckpt_command restart=$builddir/ckpt_restart
+for f in "$launch" "$command" "$restart" "$builddir/ckpt_coordinator" "$builddir/libckpt.so"; do
 	[ -x "$f" ] || { echo "there is no $f"; exit 77; }
 done
 # A pipe that leads out of the job could not be saved.
@@ -64,11 +64,21 @@ for sig in USR1 TERM; do
 	check "--checkpoint-on, $sig: a line" grep -q "$note" err
 	: >out
 done
+# The restored job does the same, with the same signals, and again.
+for sig in TERM USR1; do
+	: >err
+	"$restart" "$job" >out 2>>err </dev/null & pid=$!
+	for _ in $(seq 200); do "$command" --status "$job" 2>/dev/null | grep -q ' running ' && break; sleep 0.05; done
+	kill -$sig $pid
+	wait $pid; check "--checkpoint-on, restored, $sig: status 85" [ $? = 85 ]
+	check "--checkpoint-on, restored, $sig: a line" grep -q "$note" err
+done
+: >out
 # Sent to the whole group it does not end the program before it is saved.
 : >err
 timeout -s USR1 1 "$launch" -n "$job" --checkpoint-on=USR1 sh -c "$program" >out 2>>err </dev/null
 check "--checkpoint-on, sent to the group" grep -q "$note" err
-check "every checkpoint is complete" [ "$("$command" --ls "$job" | grep -c ' yes ')" = 7 ]
+check "every checkpoint is complete" [ "$("$command" --ls "$job" | grep -c ' yes ')" = 9 ]
 : >out
 
 # A pipe to the outside: refused, with the reason, and the program ends as it will.

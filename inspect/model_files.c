@@ -134,6 +134,17 @@ static void put_socket(json_t *o, const struct ckpt *c, const struct rec_socket 
 	put_int(o, "unread_bytes", socket_unread(c, r->ino));
 }
 
+/* Are its contents in the checkpoint (--save-files)? */
+static int is_stored(const struct ckpt *c, const char *path)
+{
+	const struct rec_stored_file *r;
+
+	for (size_t pos = 0; (r = rec_next_stored_file(&c->manifest.recs, &pos));)
+		if (strcmp(r->path, path) == 0)
+			return 1;
+	return 0;
+}
+
 /* What the record of its kind adds. */
 static void put_kind(json_t *o, const struct ckpt *c, uint32_t id)
 {
@@ -152,6 +163,7 @@ static void put_kind(json_t *o, const struct ckpt *c, uint32_t id)
 			put_str(o, "path", f->path);
 			put_int(o, "size", f->size);
 			json_object_set_new(o, "deleted", json_boolean(f->deleted));
+			json_object_set_new(o, "stored", json_boolean(is_stored(c, f->path)));
 		} else if (r->tag == REC_TAG_pipe && p->desc == id) {
 			put_int(o, "pipe", p->pipe);
 			put_int(o, "unread_bytes", pipe_unread(c, p->pipe));

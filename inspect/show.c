@@ -294,8 +294,9 @@ static char *detail(const json_t *d)
 		return xasprintf("deleted, %" PRId64 " bytes, at %" PRId64, text_int(d, "size"),
 				 text_int(d, "pos"));
 	if (strcmp(kind, "file") == 0)
-		return xasprintf("%" PRId64 " bytes, at %" PRId64, text_int(d, "size"),
-				 text_int(d, "pos"));
+		return xasprintf("%s%" PRId64 " bytes, at %" PRId64,
+				 json_is_true(json_object_get(d, "stored")) ? "stored, " : "",
+				 text_int(d, "size"), text_int(d, "pos"));
 	return xstrdup("");
 }
 

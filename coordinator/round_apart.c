@@ -125,6 +125,16 @@ static int same_filters(const struct proc_status *a, const struct proc_status *b
 	return a->seccomp == b->seccomp && a->seccomp_filters == b->seccomp_filters;
 }
 
+/* Before exec our wrappers block it, for a moment; others have gone past libc to do so, and it would not come. */
+static int blocks_signal(const struct rproc *p, pid_t tid, const struct proc_status *st, struct err *err)
+{
+	if (!(st->sig_blk & 1ULL << (AGENT_SIGNAL - 1)))
+		return 0;
+	err_set(err, E_NO_ANSWER, 0, "thread %d of %s blocks signal %d by a direct system call", (int)tid,
+		round_who(p), AGENT_SIGNAL);
+	return 1;
+}
+
 static int check_thread(const struct round *r, const struct rproc *p, const struct proc_status *all,
 			pid_t tid, struct err *err)
 {
@@ -156,7 +166,7 @@ static int check_thread(const struct round *r, const struct rproc *p, const stru
 		if (*job && *here && strcmp(job, here))
 			return refuse(p, "has a thread that ", namespaces[i].what, err);
 	}
-	return 0;
+	return blocks_signal(p, tid, &own, err);
 }
 
 static int check_threads(const struct round *r, const struct rproc *p, const struct proc_status *st,
@@ -192,6 +202,8 @@ int round_apart(const struct round *r, const struct rproc *p, const struct proc_
 		return refuse(p, "shares its descriptors with its parent", " (clone(CLONE_FILES))", err);
 	if (is_shared(p->look, parent_of(r, p), KCMP_FS))
 		return refuse(p, "shares its working directory with its parent", " (clone(CLONE_FS))", err);
+	if (blocks_signal(p, p->look, &living, err))
+		return 1;
 	return check_threads(r, p, &living, err);
 }
 

@@ -113,7 +113,10 @@ int round_refuse_ended(const struct round *r, struct err *err);
 /* round_static.c: refuse a statically linked program, or one of another libc, before it is signalled. */
 int round_static(const struct rproc *p, struct err *err);
 
-/* round_apart() - refuse what @p has for itself, before anything is done to it. @st: its status. */
+/*
+ * round_apart() - refuse what @p has for itself, before anything is done to it. @st: its status.
+ * 0 it can be signalled, 1 not now (and why not for ever), -1 never.
+ */
 int round_apart(const struct round *r, const struct rproc *p, const struct proc_status *st,
 		struct err *err);
 /* round_shares_memory() - with its parent: a child of vfork(), or of clone(CLONE_VM). */

@@ -25,6 +25,7 @@
 
 #define ANSWER_LIMIT_NS		15000000000LL	/* longer than the scout's own limit */
 #define PRELOAD_LIMIT_NS	2000000000LL	/* from exec to the library's constructor */
+#define BLOCKED_LIMIT_NS	5000000000LL	/* the signal, on the way to an exec */
 #define REPEAT_NS		200000000LL
 #define PROC_WAIT_US		100000		/* who connects has something to say */
 
@@ -273,8 +274,13 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 		return 0;
 	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
 		if (st.sig_cgt & (1ULL << (AGENT_SIGNAL - 1))) {
-			if (!p->signalled_ns && (round_static(p, err) || round_apart(r, p, &st, err)))
+			int not_now = 0;
+
+			if (!p->signalled_ns &&
+			    (round_static(p, err) || (not_now = round_apart(r, p, &st, err)) < 0))
 				return -1;
+			if (not_now)
+				return now - p->seen_ns > BLOCKED_LIMIT_NS ? -1 : 1;
 			/* It will soon have memory of its own, or end; there is nothing to be stopped in. */
 			if (round_shares_memory(r, p))
 				return now - p->seen_ns > ANSWER_LIMIT_NS ? no_answer(r, p, &st, err) : 1;

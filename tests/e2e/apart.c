@@ -36,6 +36,12 @@ static void filter(void)
 	scn_sys(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
 
+/* All signals, past libc, which leaves out two. */
+static void block_all(void)
+{
+	scn_sys(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &(uint64_t){ ~0ULL }, NULL, 8));
+}
+
 /* Only read, write and to end are allowed: whoever makes us do more ends us. */
 static void strict(void)
 {
@@ -67,6 +73,8 @@ static void *thread(void *arg)
 		scn_sys(unshare(CLONE_NEWNET));
 	if (!strcmp(kind, "thread-ids"))
 		scn_sys(syscall(SYS_setresgid, 12345, -1, -1));
+	if (!strcmp(kind, "thread-blocks"))
+		block_all();
 	if (!strcmp(kind, "thread-seccomp"))
 		filter();
 	ready();
@@ -156,6 +164,8 @@ int main(int argc, char **argv)
 			scn_skip("unshare: %s", strerror(errno));
 	if (!strcmp(kind, "strict"))
 		strict();
+	if (!strcmp(kind, "blocks"))
+		block_all();
 	if (!strcmp(kind, "seccomp"))
 		filter();
 	if (!strcmp(kind, "keyring") &&

@@ -145,7 +145,8 @@ int core_write(struct ckpt *c, struct proc *p, const char *path, struct err *err
 	if (!notes)
 		return -1;
 	k.fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (k.fd < 0)
+	/* One that was there may be open to others. */
+	if (k.fd < 0 || fchmod(k.fd, 0600) < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot create %s", path);
 	layout(&k, p, len);
 	r = ftruncate(k.fd, k.end) < 0 ?

@@ -72,8 +72,7 @@ END
 "$launch" -n "$job" sh program >out.err 2>&1 </dev/null & front=$!
 check "a job that asks for its own checkpoint goes on" there one
 check "and is told where it is" grep -qx "$CKPT_DIR/$job/self" self.out
-"$command" --kill "$job" 2>kill.err
-{ wait $front; } 2>/dev/null
+{ "$command" --kill "$job" && wait $front; } 2>/dev/null
 front=
 : >go2
 timeout 60 "$bin/ckpt_restart" "$job/self" >restart.err 2>&1 </dev/null
@@ -89,8 +88,7 @@ check "a job that looks at itself all the time" there one
 for n in 1 2 3 4 5 6 7 8; do
 	check "is saved $n" quiet timeout 60 "$command" --checkpoint --leave-running --id="look$n" "$job" 2>cp.err
 done
-"$command" --kill "$job" 2>kill.err
-{ wait $front; } 2>/dev/null
+{ "$command" --kill "$job" && wait $front; } 2>/dev/null
 front=
 : >go3
 for n in 1 2 3 4 5 6 7 8; do

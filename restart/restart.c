@@ -4,7 +4,7 @@
  *
  *	load		load.c		all images opened and verified
  *	streams		tty.c		the standard streams and the terminal of the new job
- *	check		check.c		everything that speaks against it, at once
+ *	check		check.c		everything that speaks against it, at once; trial.c with --check
  *	job		jobstart.h	a name, a coordinator
  *	container	container.c	namespaces; init.c is process 1 of it, and there:
  *	  open		resource/	every description once

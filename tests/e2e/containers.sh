@@ -91,6 +91,23 @@ save() {
 	${engine}_drop
 }
 
+# save_by_stop ENGINE USER: saved because the engine asks it to stop, and so is what was restored from that
+save_by_stop() {
+	local engine=$1 n cmd=(ckpt_launch --name "$job" --checkpoint-dir /c --checkpoint-on=TERM python3 -c "$alone")
+	c=$dir/c-$BASHPID last='-1 x'
+	rm -rf "$c"; mkdir -m 777 "$c"
+	for n in 1 2; do
+		${engine}_start "$2" plain "${cmd[@]}"
+		until_line "^$((${last% *} + 3)) " || { fail "$1 $2 stop $n: $(${engine}_output)"; ${engine}_drop; return 1; }
+		${engine}_stop
+		[ "$(${engine}_status)" = 85 ] && [ -e "$c/$n/checkpoint.img" ] || fail "$1 $2 stop $n: $(${engine}_output | tail -n 3)"
+		echo "ok   $1/$2 saved by its stop"
+		last=$(${engine}_output | grep -E '^[0-9]+ [0-9]+$' | tail -n 1)
+		${engine}_drop
+		cmd=(ckpt_restart --checkpoint-dir=/c "$job")
+	done
+}
+
 # resume ENGINE USER WHAT: in a new container it goes on, with the same pid; stop ends it with its own status
 resume() {
 	local name="$1 $2 $3" first t engine=$1 problems=$bad
@@ -208,9 +225,10 @@ cases_of() {	# ENGINE USER
 			[ "$1" != "$to" ] || [ "$1" != host ] || continue
 			in_part "$cell" && has "$to" && { resume "$to" "$2" plain; result "$cell"; }
 		done
+		[ "$1" != host ] && in_part "$1/$2/three" && { three "$1" "$2"; result "$1/$2/three"; }
 		# The same user to the host, but root to itself.
 		[ "$1/$2" = rootless/root ] && has docker && refuse docker user E-ACCESS
-		[ "$1" != host ] && in_part "$1/$2/three" && { three "$1" "$2"; result "$1/$2/three"; }
+		[ "$1/$2" = docker/root ] && refuse docker user 'that user 1000 may read' && save_by_stop docker root
 	elif [ "$1" != host ]; then
 		false; result "$1/$2/plain"
 	fi

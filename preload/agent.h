@@ -135,6 +135,16 @@ HIDDEN int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t
 /* scout.c: stop all other threads. LEADER. Return 0, or the tid that would not stop. */
 HIDDEN uint32_t scout_stop_threads(struct park *leader, struct arena *arena);
 
+/*
+ * describe.c: pending_again() - is the signal that was just taken out, @out[n], the next expiry of a timer that is
+ * in @out already? Time goes on while all are parked: one that is quick enough is there again whenever it
+ * was taken out. Then it is counted as an overrun. When nothing else has come for PENDING_AGAIN(n) times, all
+ * that was queued before we stopped has been taken out (and what was queued again by us, one for each
+ * timer): the signal is to be left alone. HANDLER.
+ */
+#define PENDING_AGAIN(n) ((n) + 16)
+HIDDEN int pending_again(struct agent_pending *out, uint32_t n);
+
 /* leader.c: the conversation with the round. LEADER. */
 HIDDEN void leader_run(struct park *leader);
 

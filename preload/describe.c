@@ -136,20 +136,41 @@ static unsigned long pending_of(struct leader *l, uint32_t tid, int own)
 
 #define PENDING_MAX (AGENT_BODY_MAX / sizeof(struct agent_pending))
 
+int pending_again(struct agent_pending *out, uint32_t n)
+{
+	const siginfo_t *again = (siginfo_t *)out[n].siginfo;
+
+	for (uint32_t i = 0; again->si_code == SI_TIMER && i < n; i++) {
+		siginfo_t *first = (siginfo_t *)out[i].siginfo;
+
+		if (first->si_code == SI_TIMER && first->si_signo == again->si_signo &&
+		    first->si_timerid == again->si_timerid) {
+			first->si_overrun += again->si_overrun + 1;
+			return 1;
+		}
+	}
+	return 0;
+}
+
 /* Take out, note and queue again what is pending for the leader (@tid) or the process (0). */
 static uint32_t dequeue(struct leader *l, struct agent_pending *out, uint32_t room, uint32_t tid)
 {
 	struct __kernel_timespec zero = { 0, 0 };
 	uint32_t n = 0, pid = (uint32_t)SYS0(getpid), me = l->park->pub.tid;
+	unsigned long quick = 0;
+	uint32_t again = 0;
 
 	while (n < room) {
-		unsigned long set = pending_of(l, me, tid != 0);
+		unsigned long set = pending_of(l, me, tid != 0) & ~quick;
 
 		memset(&out[n], 0, sizeof(out[n]));
 		out[n].tid = tid;
 		if (!set || SYS(rt_sigtimedwait, &set, out[n].siginfo, &zero, sizeof(set)) <= 0)
 			break;
-		n++;
+		if (!pending_again(out, n))
+			n++, again = 0;
+		else if (++again > PENDING_AGAIN(n))
+			quick |= 1UL << (((siginfo_t *)out[n].siginfo)->si_signo - 1);
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		int sig = ((siginfo_t *)out[i].siginfo)->si_signo;

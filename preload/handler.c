@@ -124,6 +124,8 @@ static void dequeue_pending(struct park *p)
 {
 	struct __kernel_timespec zero = { 0, 0 };
 	uint32_t room = p->npending, pid = (uint32_t)SYS0(getpid);
+	unsigned long quick = 0;
+	uint32_t again = 0;
 
 	p->npending = 0;
 	while (p->npending < room) {
@@ -136,14 +138,17 @@ static void dequeue_pending(struct park *p)
 			break;
 		for (; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
 			set = set * 16 + (unsigned long)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
-		set &= ~(1UL << (AGENT_SIGNAL - 1));
+		set &= ~(1UL << (AGENT_SIGNAL - 1)) & ~quick;
 		if (!set)
 			break;
 		memset(out, 0, sizeof(*out));
 		out->tid = p->pub.tid;
 		if (SYS(rt_sigtimedwait, &set, out->siginfo, &zero, sizeof(set)) <= 0)
 			break;
-		p->npending++;
+		if (!pending_again(p->pending, p->npending))
+			p->npending++, again = 0;
+		else if (++again > PENDING_AGAIN(p->npending))
+			quick |= 1UL << (((siginfo_t *)out->siginfo)->si_signo - 1);
 	}
 	for (uint32_t i = 0; i < p->npending; i++)
 		SYS(rt_tgsigqueueinfo, pid, p->pub.tid,

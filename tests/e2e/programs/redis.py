@@ -72,6 +72,10 @@ while not os.path.exists("stop"):
     got = c.call("INCR", "n"); assert got == n, (got, n)
     c.call("SET", f"k{n}", n)
     got = c.call("GET", f"k{n}"); assert got == b"%d" % n, (got, n)
+    if n % 500 == 0:        # a forked child writes all of it, while the clients go on
+        c.send(("BGREWRITEAOF",)); c.f.readline()
+    if n % 700 == 0:
+        c.send(("BGSAVE", "SCHEDULE")); c.f.readline()
 _, status = os.waitpid(pipelined, 0)
 assert status == 0, status
 for k in range(1, n + 1):

@@ -33,6 +33,13 @@ static const struct { const char *file, *what; } namespaces[] = {
 	{ "time_for_children", "has a time namespace for its children" },
 };
 
+/* Of the keeper. */
+struct job_has {
+	pid_t keeper;			/* 0: not yet looked at */
+	struct proc_status status;
+	char ns[ARRAY_SIZE(namespaces)][NS_TEXT];
+};
+
 static int refuse(const struct rproc *p, const char *what, const char *remedy, struct err *err)
 {
 	return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s %s%s", round_who(p), what, remedy);
@@ -49,17 +56,29 @@ static void read_ns(pid_t pid, const char *file, char text[NS_TEXT])
 	text[MAX(n, 0)] = 0;
 }
 
-static int check_namespaces(const struct round *r, const struct rproc *p, struct err *err)
+/* What the job has as a whole is asked for once in a round: all may be waiting for the last one to be looked at. */
+static const struct job_has *job_of(const struct round *r)
+{
+	static struct job_has job;
+
+	if (job.keeper != r->p->keeper && !proc_status(r->p->keeper, 0, &job.status)) {
+		for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++)
+			read_ns(r->p->keeper, namespaces[i].file, job.ns[i]);
+		job.keeper = r->p->keeper;
+	}
+	return &job;
+}
+
+static int check_namespaces(const struct job_has *job, const struct rproc *p, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++) {
-		char job[NS_TEXT], own[NS_TEXT];
+		char own[NS_TEXT];
 
-		read_ns(r->p->keeper, namespaces[i].file, job);
 		read_ns(p->look, namespaces[i].file, own);
 		/* A pid namespace that nobody is in yet cannot be read: then the process itself can. */
 		if (!*own && !strcmp(namespaces[i].file, "pid_for_children"))
 			read_ns(p->look, "uts", own);
-		if (*job && *own && strcmp(job, own))
+		if (*job->ns[i] && *own && strcmp(job->ns[i], own))
 			return refuse(p, namespaces[i].what,
 				      " (unshare, setns), which cannot be made again; start ckpt_launch "
 				      "inside of it", err);
@@ -135,11 +154,11 @@ static int blocks_signal(const struct rproc *p, pid_t tid, const struct proc_sta
 	return 1;
 }
 
-static int check_thread(const struct round *r, const struct rproc *p, const struct proc_status *all,
+static int check_thread(const struct job_has *job, const struct rproc *p, const struct proc_status *all,
 			pid_t tid, struct err *err)
 {
 	struct proc_status own;
-	char job[NS_TEXT], here[NS_TEXT];
+	char here[NS_TEXT];
 
 	if (proc_status(p->host_pid, tid, &own))	/* it has ended */
 		return 0;
@@ -161,15 +180,14 @@ static int check_thread(const struct round *r, const struct rproc *p, const stru
 		return refuse(p, "has a thread with a working directory of its own",
 			      " (unshare(CLONE_FS))", err);
 	for (size_t i = 0; i < THREAD_NAMESPACES; i++) {
-		read_ns(r->p->keeper, namespaces[i].file, job);
 		read_ns(tid, namespaces[i].file, here);
-		if (*job && *here && strcmp(job, here))
+		if (*job->ns[i] && *here && strcmp(job->ns[i], here))
 			return refuse(p, "has a thread that ", namespaces[i].what, err);
 	}
 	return blocks_signal(p, tid, &own, err);
 }
 
-static int check_threads(const struct round *r, const struct rproc *p, const struct proc_status *st,
+static int check_threads(const struct job_has *job, const struct rproc *p, const struct proc_status *st,
 			 struct err *err)
 {
 	pid_t *tids = NULL;
@@ -178,7 +196,7 @@ static int check_threads(const struct round *r, const struct rproc *p, const str
 
 	for (ssize_t i = 0; i < n && !ret; i++)
 		if (tids[i] != p->host_pid && tids[i] != p->look)
-			ret = check_thread(r, p, st, tids[i], err);
+			ret = check_thread(job, p, st, tids[i], err);
 	free(tids);
 	return ret;
 }
@@ -186,7 +204,8 @@ static int check_threads(const struct round *r, const struct rproc *p, const str
 int round_apart(const struct round *r, const struct rproc *p, const struct proc_status *st,
 		struct err *err)
 {
-	struct proc_status keeper, living = *st;
+	const struct job_has *job = job_of(r);
+	struct proc_status living = *st;
 
 	if (p->look != p->host_pid && proc_status(p->look, 0, &living))
 		return 0;
@@ -194,9 +213,9 @@ int round_apart(const struct round *r, const struct rproc *p, const struct proc_
 		return refuse(p, "is traced by another process of the job (a debugger?)",
 			      "; end that first, or let it detach", err);
 	/* Those of the container that the job was launched in are the container's business. */
-	if (!proc_status(r->p->keeper, 0, &keeper) && !same_filters(&keeper, &living))
+	if (job->keeper && !same_filters(&job->status, &living))
 		return refuse(p, "has seccomp filters,", " which cannot be read back", err);
-	if (check_namespaces(r, p, err))
+	if (check_namespaces(job, p, err))
 		return -1;
 	if (is_shared(p->look, parent_of(r, p), KCMP_FILES))
 		return refuse(p, "shares its descriptors with its parent", " (clone(CLONE_FILES))", err);
@@ -204,7 +223,7 @@ int round_apart(const struct round *r, const struct rproc *p, const struct proc_
 		return refuse(p, "shares its working directory with its parent", " (clone(CLONE_FS))", err);
 	if (blocks_signal(p, p->look, &living, err))
 		return 1;
-	return check_threads(r, p, &living, err);
+	return check_threads(job, p, &living, err);
 }
 
 int round_shares_memory(const struct round *r, const struct rproc *p)

@@ -13,6 +13,7 @@
 #include <time.h>
 #include "../common/io.h"
 #include "../resource/object.h"
+#include "../resource/sysv.h"
 #include "round_sysv.h"
 
 #define SETTLE_NS	1000000000LL /* for the writers of the last checkpoint to be gone */

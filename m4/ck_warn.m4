@@ -5,7 +5,9 @@ AC_DEFUN([CK_WARN], [
 		[enable_werror=no])
 	WARN_CFLAGS=
 	for ck_flag in -Wall -Wextra -Wshadow -Wstrict-prototypes -Wold-style-definition \
-		-Wpointer-arith -Wvla -Wimplicit-fallthrough; do
+		-Wpointer-arith -Wvla -Wimplicit-fallthrough \
+		-Werror=implicit-function-declaration -Werror=int-conversion \
+		-Werror=incompatible-pointer-types; do
 		ck_saved=$CFLAGS
 		CFLAGS="$CFLAGS -Werror $ck_flag"
 		AC_MSG_CHECKING([for $ck_flag])

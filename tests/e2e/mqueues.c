@@ -108,7 +108,8 @@ int main(int argc, char **argv)
 	pthread_join(sender, NULL);
 	receive(full, 1, 2);
 	scn_check(scn_sys(mq_receive(full, text, sizeof(text), NULL)) == 4, "what waited for room");
-	scn_sys(mq_close(scn_sys(mq_open(name, O_RDWR))));
+	full = scn_sys(mq_open(name, O_RDWR));
+	scn_sys(mq_close(full));
 	scn_sys(mq_unlink(name));
 	scn_sys(mq_unlink(full_name));
 	scn_sys(mq_unlink(gone_name));

@@ -9,7 +9,9 @@ const char *scn_doc = "pipes keep content, size, packets, flags and ends, and en
 
 static void nonblock(int fd)
 {
-	scn_sys(fcntl(fd, F_SETFL, scn_sys(fcntl(fd, F_GETFL)) | O_NONBLOCK));
+	int flags = scn_sys(fcntl(fd, F_GETFL));
+
+	scn_sys(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
 
 static int available(int fd)

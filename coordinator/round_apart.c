@@ -144,10 +144,13 @@ static int same_filters(const struct proc_status *a, const struct proc_status *b
 	return a->seccomp == b->seccomp && a->seccomp_filters == b->seccomp_filters;
 }
 
-/* Before exec our wrappers block it, for a moment; others have gone past libc to do so, and it would not come. */
+/*
+ * Before exec our wrappers block it, for a moment; others have gone past libc to do so, and it would not come.
+ * One that is stopped may be so at the end of our own handler, which it leaves when it is let continue.
+ */
 static int blocks_signal(const struct rproc *p, pid_t tid, const struct proc_status *st, struct err *err)
 {
-	if (!(st->sig_blk & 1ULL << (AGENT_SIGNAL - 1)))
+	if (p->stat.state == 'T' || !(st->sig_blk & 1ULL << (AGENT_SIGNAL - 1)))
 		return 0;
 	err_set(err, E_NO_ANSWER, 0, "thread %d of %s blocks signal %d by a direct system call", (int)tid,
 		round_who(p), AGENT_SIGNAL);

@@ -29,7 +29,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		5
+#define AGENT_VERSION		6
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -53,6 +53,9 @@ struct agent_self {
 	uint64_t stub_start, stub_end;	/* set by a restart: to be unmapped by the last to leave it */
 	int64_t clock_delta;		/* CLOCK_MONOTONIC now minus what the program should see, ns */
 	char env[2048];			/* --env of the last restart: NAME=VALUE, each with a NUL, then a NUL */
+	uint64_t frames_start, frames_end; /* set by a restart: moved parts of signal frames; unmapped by the next
+					 * checkpoint, when all threads have returned through them */
+	uint64_t stack_start;		/* where argc stands, behind it argv, the environment and auxv */
 };
 
 #define AGENT_SPECULATION 3		/* PR_SPEC_STORE_BYPASS, _INDIRECT_BRANCH, _L1D_FLUSH */
@@ -98,6 +101,8 @@ struct agent_process {
 	uint32_t mdwe, memory_merge;
 	uint32_t pkeys;			/* bit n: memory protection key n is allocated */
 	uint32_t keyrings;		/* 1: it has one for the process, 2: the leader has one */
+	uint32_t umask;
+	uint32_t hidden_timers;		/* POSIX timers that the kernel's files do not show */
 	uint64_t xcomp_perm;		/* ARCH_GET_XCOMP_PERM; 0 not supported */
 	uint64_t shadow_stack;		/* ARCH_SHSTK_STATUS */
 	struct { int64_t interval_us, value_us; } itimer[3];
@@ -170,11 +175,13 @@ struct agent_hello {
 
 struct agent_snapshot {
 	uint32_t ntimers;		/* timer ids follow the struct */
-	uint32_t pad;
+	uint32_t flags;			/* AGENT_SNAPSHOT_* */
 	int64_t leader_syscall[9];	/* number, arguments, sp and pc of the call the leader was blocked in,
 					 * number -2 when the round could not read it */
 	int64_t leader_since_ns;	/* CLOCK_MONOTONIC when it began to wait; 0 not known */
 };
+
+#define AGENT_SNAPSHOT_HIDDEN 0x1	/* /proc has neither umask nor timers here: find out */
 
 struct agent_fd {
 	int32_t fd;

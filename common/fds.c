@@ -54,7 +54,7 @@ static void close_each(unsigned first, unsigned last)
 
 static void close_between(unsigned first, unsigned last)
 {
-	if (first <= last && syscall(SYS_close_range, first, last, 0) < 0 && errno != EBADF)
+	if (first <= last && syscall(SYS_close_range, first, MIN(last, (unsigned)INT_MAX), 0) < 0 && errno != EBADF)
 		close_each(first, last);
 }
 

@@ -204,12 +204,15 @@ int paths_remove_tree(const char *path, struct err *err)
 
 static char *exe_dir(void)
 {
+	const char *real = getenv(PATHS_ENV_EXE);
 	char buf[4096], *slash;
 	ssize_t n = readlink("/proc/self/exe", buf, sizeof(buf) - 1);
 
 	if (n <= 0)
 		return NULL;
 	buf[n] = 0;
+	if (!strncmp(buf, "/memfd:", 7) && real && strlen(real) < sizeof(buf))
+		strcpy(buf, real);
 	slash = strrchr(buf, '/');
 	if (!slash)
 		return NULL;

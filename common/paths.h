@@ -36,6 +36,8 @@ int paths_remove_tree(const char *path, struct err *err);
  * (libckpt.so in the executable's directory), else the installed one.
  * paths_program() - the same for one of our programs, e.g. "ckpt_coordinator". malloc'ed, absolute.
  */
+/* Environment: where ckpt_restart comes from when it has executed a copy of itself (restart/low.h). */
+#define PATHS_ENV_EXE	"CKPT_EXE"
 char *paths_library(struct err *err);
 char *paths_program(const char *name, struct err *err);
 

@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "io.h"
 #include "proc_owner.h"
@@ -262,6 +266,19 @@ static int list_u32(const char *text, const char *name, uint32_t *ret, int max)
 	return count;
 }
 
+/* A kernel that does not tell of namespaces (gVisor): then as if there were one. */
+static void single_namespace(pid_t pid, pid_t tid, const char *text, struct proc_status *ret)
+{
+	struct proc_stat st;
+
+	ret->nspid[0] = (uint32_t)field_or_0(text, "Pid", 10);
+	ret->ns_depth = 1;
+	if (proc_stat(pid, tid, &st) == 0) {
+		ret->nspgid[0] = (uint32_t)st.pgrp;
+		ret->nssid[0] = (uint32_t)st.session;
+	}
+}
+
 int proc_status(pid_t pid, pid_t tid, struct proc_status *ret)
 {
 	cleanup_free char *text = read_task(pid, tid, "status");
@@ -295,10 +312,10 @@ int proc_status(pid_t pid, pid_t tid, struct proc_status *ret)
 	ret->ns_depth = list_u32(text, "NSpid", ret->nspid, ARRAY_SIZE(ret->nspid));
 	list_u32(text, "NSpgid", ret->nspgid, ARRAY_SIZE(ret->nspgid));
 	list_u32(text, "NSsid", ret->nssid, ARRAY_SIZE(ret->nssid));
-	if (ret->ns_depth == 0) {		/* a kernel that does not tell: then as if there were one */
-		ret->nspid[0] = (uint32_t)field_or_0(text, "Pid", 10);
-		ret->ns_depth = 1;
-	}
+	ret->tells_signals = line_value(text, "SigCgt") != NULL;
+	ret->tells_umask = line_value(text, "Umask") != NULL;
+	if (ret->ns_depth == 0)
+		single_namespace(pid, tid, text, ret);
 	ret->ngroups = list_u32(text, "Groups", ret->groups, ARRAY_SIZE(ret->groups));
 	/* Half a list would be restored as if it were all: better to fail here. */
 	if (ret->ngroups > (int)ARRAY_SIZE(ret->groups) || ret->ns_depth > (int)ARRAY_SIZE(ret->nspid)) {
@@ -352,4 +369,27 @@ ssize_t proc_list(pid_t pid, const char *dir, pid_t **ret)
 	qsort(list, count, sizeof(*list), compare_pids);
 	*ret = list;
 	return (ssize_t)count;
+}
+
+int proc_open(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int proc_ended(pid_t pid)
+{
+	struct proc_stat st;
+
+	return proc_stat(pid, 0, &st) ? kill(pid, 0) && errno == ESRCH : st.state == 'Z' || st.state == 'X';
+}
+
+void proc_await_end(pid_t pid, int fd)
+{
+	const struct timespec nap = { 0, 20000000L };
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	while (fd >= 0 && poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
+	while (fd < 0 && !proc_ended(pid))
+		nanosleep(&nap, NULL);
 }

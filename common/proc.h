@@ -41,6 +41,8 @@ struct proc_status {			/* proc_pid_status(5) */
 	uint32_t umask, no_new_privs, seccomp, seccomp_filters, tracer_pid, threads;
 	uint32_t nspid[8], nspgid[8], nssid[8];	/* outermost (our) namespace first */
 	int ns_depth;			/* entries in the three above */
+	int tells_signals;		/* 0: no such lines in this kernel's file; the sets above are empty */
+	int tells_umask;
 	uint32_t groups[256];
 	int ngroups;
 };
@@ -56,11 +58,19 @@ struct proc_map {			/* one line of maps, with what smaps adds */
 	int pkey;
 	uint64_t swap;			/* bytes in swap space; with smaps only */
 	uint64_t page_size;		/* KernelPageSize in bytes; with smaps only */
+	uint64_t rss;			/* bytes in memory; with smaps only */
+	int has_rss;
 };
 struct proc_maps { struct proc_map *maps; size_t count; char *text; };
 /* proc_maps() - @smaps: also VmFlags and ProtectionKey (slower). Return 0, or -1 + errno. */
 int proc_maps(pid_t pid, int smaps, struct proc_maps *ret);
 void proc_maps_free(struct proc_maps *m);
+
+/* proc_open() - a descriptor that can be read when the process has ended. -1 + errno: ENOSYS in gVisor. */
+int proc_open(pid_t pid);
+/* proc_ended() - is it gone, or a zombie? proc_await_end() - until it has; @fd: of proc_open(), or -1. */
+int proc_ended(pid_t pid);
+void proc_await_end(pid_t pid, int fd);
 
 /* proc_list() - numbers in /proc/PID/task or /proc/PID/fd or (pid 0) /proc, ascending, malloc'ed. Count, or -1 + errno. */
 ssize_t proc_list(pid_t pid, const char *dir, pid_t **ret);

@@ -91,9 +91,26 @@ static void parse_attribute(const char *line, struct proc_map *m)
 		m->swap = strtoull(line + 5, NULL, 10) << 10;
 	} else if (!strncmp(line, "KernelPageSize:", 15)) {
 		m->page_size = strtoull(line + 15, NULL, 10) << 10;
+	} else if (!strncmp(line, "Rss:", 4)) {
+		m->rss = strtoull(line + 4, NULL, 10) << 10;
+		m->has_rss = 1;
 	} else if (!strncmp(line, "ProtectionKey:", 14)) {
 		m->pkey = atoi(line + 14);
 	}
+}
+
+/* gVisor gives its data a name, and not the code right behind them. */
+static void name_vdso(struct proc_maps *m)
+{
+	static char name[] = "[vdso]";
+
+	for (size_t i = 1; i < m->count; i++)
+		if (!strcmp(m->maps[i].path, name))
+			return;
+	for (size_t i = 1; i < m->count; i++)
+		if (!strcmp(m->maps[i - 1].path, "[vvar]") && !*m->maps[i].path &&
+		    m->maps[i - 1].end == m->maps[i].start && m->maps[i].prot == (PROT_READ | PROT_EXEC))
+			m->maps[i].path = name;
 }
 
 int proc_maps(pid_t pid, int smaps, struct proc_maps *ret)
@@ -125,6 +142,7 @@ int proc_maps(pid_t pid, int smaps, struct proc_maps *ret)
 		}
 		m.count++;
 	}
+	name_vdso(&m);
 	*ret = m;
 	return 0;
 }

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <limits.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -74,7 +75,7 @@ int checkpoint_clean_main(char **argv)
 
 	if (!argv[0] || !argv[1] || !argv[2])
 		return 2;
-	syscall(SYS_close_range, 3u, ~0u, 0u);
+	syscall(SYS_close_range, 3u, (unsigned)INT_MAX, 0u);
 	paths_remove_tree(argv[0], NULL);
 	parent = xstrdup(argv[1]);
 	slash = strrchr(parent, '/');

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -182,7 +183,7 @@ static void leave_launcher(const struct arguments *a)
 		syscall(SYS_close_range, 3u, (unsigned)low - 1, 0u);
 	if (high > low + 1)
 		syscall(SYS_close_range, (unsigned)low + 1, (unsigned)high - 1, 0u);
-	syscall(SYS_close_range, (unsigned)high + 1, ~0u, 0u);
+	syscall(SYS_close_range, (unsigned)high + 1, (unsigned)INT_MAX, 0u);
 	setsid();
 }
 

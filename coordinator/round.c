@@ -10,6 +10,7 @@
 #include "../common/io.h"
 #include "../common/loading.h"
 #include "../common/tree.h"
+#include "orphans.h"
 #include "round_internal.h"
 
 #define LOADING_LOOK_US	10000
@@ -65,7 +66,7 @@ static int refuse(struct round *r, struct err *err)
 	r->set.dirs = dirs;
 	snprintf(r->root, sizeof(r->root), "/proc/%d/root", (int)r->p->keeper);
 	r->set.root = r->root;
-	if (res_set_check(&r->set, err))
+	if (orphans_check(r, err) || res_set_check(&r->set, err))
 		goto out;
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie && round_memory(r, r->procs[i], err))
@@ -134,6 +135,7 @@ static void round_free(struct round *r)
 		for (size_t k = 0; k < p->nareas; k++)
 			free(p->areas[k].name);
 		free(p->areas);
+		free(p->auxv);
 		free(p->extents);
 		free(p->comm);
 		free(p->exe);

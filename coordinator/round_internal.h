@@ -47,6 +47,7 @@ struct rproc {
 	size_t ntimers, ntimers_heard;
 	struct agent_undo *undo;	/* what it owes to semaphores */
 	size_t nundo;
+	int hides_timers;		/* there is no /proc/PID/timers */
 	struct rec_timer *timer_recs;	/* kinds, from /proc/PID/timers */
 
 	struct proc_maps maps;
@@ -55,6 +56,8 @@ struct rproc {
 	int pagemap_fd;			/* while the mappings are classified */
 	uint64_t vdso, vdso_len, vvar, vvar_len;
 	uint32_t lock_new;		/* what it maps from now on is locked: 1, by MCL_FUTURE; 3 on fault */
+	char *auxv;
+	size_t auxv_len;
 
 	char image_name[32];
 	int image_fd;
@@ -93,6 +96,8 @@ struct round {
 
 /* round_listen.c: r->listener and r->nameless, before anybody is told to stop. */
 int round_listen(struct round *r, struct err *err);
+/* round_stack.c: fills p->auxv, and what the kernel left out of p->stat. 0, or -1. */
+int round_stack(struct rproc *p, struct err *err);
 
 /* round_stop.c */
 int round_stop(struct round *r, struct err *err);

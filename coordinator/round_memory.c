@@ -111,11 +111,14 @@ static struct rarea *add_area(struct rproc *p, const struct proc_map *m, uint64_
 	return a;
 }
 
-static void private_anonymous(struct rarea *a)
+static void private_anonymous(const struct rproc *p, struct rarea *a, const struct proc_map *m)
 {
 	a->rec.kind = AREA_KIND_ANON;
 	a->rec.offset = 0;
 	a->write = a->scan = 1;
+	/* Without a pagemap: to look for what is not zero in memory that was never touched is to touch it. */
+	if (p->pagemap_fd < 0 && m->has_rss && !m->rss && !m->swap)
+		a->write = 0;
 	if (starts(a->rec.path, "[anon:")) {
 		a->rec.name = a->rec.path;
 		a->rec.path = "";
@@ -263,7 +266,7 @@ static int classify(struct round *r, struct rproc *p, const struct proc_map *m, 
 		return 0;
 	}
 	if (!m->ino || starts(m->path, "/dev/zero"))
-		private_anonymous(a);
+		private_anonymous(p, a, m);
 	else
 		private_file(r, p, a);
 	return 0;

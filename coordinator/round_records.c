@@ -2,6 +2,7 @@
 /* round_records.c - what is known of a process and of the job, put down as records. */
 #include <cpuid.h>
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 #include "../common/check_here.h"
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../resource/lock.h"
 #include "round_internal.h"
 
@@ -63,7 +65,7 @@ static void put_process(struct rproc *p)
 		.cwd = p->cwd,
 		.cwd_deleted = (uint32_t)deleted,
 		.root = p->root,
-		.umask = st->umask,
+		.umask = st->tells_umask ? st->umask : a->umask,
 		.ruid = st->ruid,
 		.euid = st->euid,
 		.suid = st->suid,
@@ -134,6 +136,22 @@ static uint32_t inside_tid(const struct rproc *p, uint32_t host)
 	return host;
 }
 
+/* gVisor has only the older calls. */
+static int get_scheduling(pid_t tid, struct sched_attr_ *ret)
+{
+	struct sched_param param = { 0 };
+
+	if (syscall(SYS_sched_getattr, tid, ret, sizeof(*ret), 0) == 0)
+		return 0;
+	if (errno != ENOSYS)
+		return -1;
+	ret->policy = (uint32_t)MAX(0, sched_getscheduler(tid));
+	ret->nice = getpriority(PRIO_PROCESS, (id_t)tid);
+	if (sched_getparam(tid, &param) == 0)
+		ret->priority = (uint32_t)param.sched_priority;
+	return 0;
+}
+
 static void put_threads(struct rproc *p)
 {
 	pid_t *tids = NULL;
@@ -176,7 +194,7 @@ static void put_threads(struct rproc *p)
 		};
 
 		rec.comm = proc_stat(p->host_pid, tid, &st) ? p->comm : st.comm;
-		if (syscall(SYS_sched_getattr, tid, &attr, sizeof(attr), 0) == 0) {
+		if (get_scheduling(tid, &attr) == 0) {
 			rec.policy = attr.policy;
 			rec.sched_flags = (uint32_t)attr.flags;
 			rec.nice = attr.nice;
@@ -265,8 +283,6 @@ static void put_fds(struct round *r, struct rproc *p)
 
 static void put_memory(struct rproc *p)
 {
-	size_t auxv_len = 0;
-	char *auxv = proc_read(p->look, "auxv", &auxv_len);
 	const struct proc_stat *s = &p->stat;
 	struct rec_mm mm = {
 		.start_code = s->start_code,
@@ -280,7 +296,7 @@ static void put_memory(struct rproc *p)
 		.arg_end = s->arg_end,
 		.env_start = s->env_start,
 		.env_end = s->env_end,
-		.auxv = {auxv, auxv_len},
+		.auxv = {p->auxv, p->auxv_len},
 		.vdso = p->vdso,
 		.vdso_len = p->vdso_len,
 		.vvar = p->vvar,
@@ -289,7 +305,6 @@ static void put_memory(struct rproc *p)
 	};
 
 	rec_put_mm(&p->recs, &mm);
-	free(auxv);
 	for (size_t i = 0; i < p->nareas; i++) {
 		if (p->areas[i].image[0])
 			p->areas[i].rec.image = p->areas[i].image;
@@ -374,7 +389,7 @@ static uint32_t has_own_net(pid_t keeper)
 {
 	cleanup_free char *ours = proc_link(getpid(), "ns/net"), *theirs = proc_link(keeper, "ns/net");
 
-	return ours && theirs && strcmp(ours, theirs);
+	return ours && theirs && strcmp(ours, theirs) && kernel_tells_namespaces();
 }
 
 void round_manifest_job(struct round *r)

@@ -25,6 +25,7 @@ static void read_timers(struct rproc *p)
 	int sig, clock;
 	char how[16];
 
+	p->hides_timers = !text && errno == ENOENT;
 	while (at && (at = strstr(at, "ID: ")) != NULL) {
 		struct rec_timer t = { 0 };
 
@@ -68,6 +69,8 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 	s->ntimers = (uint32_t)p->ntimers;
 	for (size_t i = 0; i < p->ntimers; i++)
 		ids[i] = (int32_t)p->timer_recs[i].id;
+	if (!p->status.tells_umask || p->hides_timers)
+		s->flags = AGENT_SNAPSHOT_HIDDEN;
 	s->leader_syscall[0] = -2;
 	if (p->hello.leader_tid == tid_looked_at(p)) {
 		memcpy(s->leader_syscall, p->leader_call, sizeof(s->leader_syscall));
@@ -276,11 +279,13 @@ static int read_proc(struct rproc *p, struct err *err)
 	if (p->process->dumpable != 1)
 		round_read_status(p);
 	errno = EACCES;
-	if (p->stat.start_code <= PROC_HIDDEN || proc_maps(p->look, 1, &p->maps))
+	if (p->stat.start_code == PROC_HIDDEN || proc_maps(p->look, 1, &p->maps))
 		return err_set(err, err_code_of_errno(errno), errno,
 			       "cannot read the memory map of %s%s", round_who(p),
 			       errno == EACCES || errno == EPERM ?
 				       " (it is another user's; CAP_SYS_PTRACE is missing)" : "");
+	if (round_stack(p, err))
+		return -1;
 	p->exe = proc_link(p->look, "exe");
 	p->cwd = proc_link(p->look, "cwd");
 	p->root = proc_link(p->look, "root");
@@ -311,6 +316,10 @@ static int refuse_process(const struct rproc *p, const struct proc_status *keepe
 	if (p->process->shadow_stack)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s uses a shadow stack",
 			       round_who(p));
+	if (p->process->hidden_timers)
+		return err_set(err, E_KERNEL_FEATURE, 0,
+			       "%s has %u POSIX timers (timer_create), which this kernel does not show (there is no "
+			       "/proc/PID/timers)", round_who(p), p->process->hidden_timers);
 	if (p->npending >= AGENT_BODY_MAX / sizeof(struct agent_pending))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 			       "%s has more pending signals than can be saved", round_who(p));

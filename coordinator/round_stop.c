@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "children.h"
+#include "ready.h"
 #include "round_internal.h"
 
 #define ANSWER_LIMIT_NS		15000000000LL	/* longer than the scout's own limit */
@@ -219,7 +220,7 @@ static int no_answer(const struct round *r, const struct rproc *p, const struct 
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 			       "%s is stopped (%s); let it continue first, then checkpoint",
 			       round_who(p), st->tracer_pid ? "by a debugger" : "SIGSTOP or ^Z");
-	if (!(st->sig_cgt & bit))
+	if (!ready_now(p->host_pid, st))
 		return err_set(err, E_NOT_PRELOADED, 0,
 			       "%s runs without the ckpt library: it is static, set-user-ID, for "
 			       "another libc, or was "
@@ -273,7 +274,7 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 	if (proc_status(p->host_pid, 0, &st))
 		return 0;
 	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
-		if (st.sig_cgt & (1ULL << (AGENT_SIGNAL - 1))) {
+		if (ready_now(p->host_pid, &st)) {
 			int not_now = 0;
 
 			if (!p->signalled_ns &&
@@ -421,59 +422,71 @@ static int give_proc(struct round *r, int sock, pid_t pid)
 	return 1;
 }
 
-/* A leader has connected: who is it? Strangers are turned away. */
-static int accept_leader(struct round *r, int listener, struct err *err)
+/*
+ * Whose pid it is. gVisor gives our own for every peer: then what it says of itself is believed, if only
+ * those can reach the socket who may enter the job's directory.
+ */
+static pid_t pid_of_peer(const struct round *r, const struct ucred *cred, int listener, const struct agent_hello *h)
 {
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-	struct agent_msg m;
-	struct rproc *p;
-	void *body;
-	int sock, fds[AGENT_FDS_MAX], ret = 0;
-	size_t nfds;
+	if (cred->pid != getpid())
+		return cred->pid;
+	return listener == r->nameless || !find(r, (pid_t)h->pid) ? 0 : (pid_t)h->pid;
+}
 
-	sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	if (sock < 0)
-		return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? 0 :
-			err_set(err, E_FAILED, errno, "cannot accept on %s", r->socket_path);
-	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
-		close(sock);
-		return 0;
-	}
-	if (give_proc(r, sock, cred.pid)) {
-		close(sock);
-		return 0;
-	}
-	p = find(r, cred.pid);
-	if (!p && listener == r->nameless) {
-		close(sock);
-		return 0;
-	}
-	if (!p) /* forked since the last walk, and signalled by nobody: a late answer to an older round */
-		p = add(r, cred.pid);
+static int take_hello(struct rproc *p, int sock, const struct agent_hello *hello, struct err *err)
+{
 	if (p->sock >= 0)
 		close(p->sock);
 	p->sock = sock;
-	if (round_recv(r, p, &m, &body, fds, &nfds, err)) {
-		close(sock);
-		p->sock = -1;
-		return err && err->code == E_PROCESS_DIED
-			       ? 0
-			       : -1; /* it exec'ed or ended: the walk will tell */
+	p->hello = *hello;
+	if (!hello->stuck_tid)
+		return 0;
+	return err_set(err, E_NO_ANSWER, 0,
+		       "thread %u of %s did not stop: it may block signal %d by a direct system call, or be in "
+		       "an uninterruptible wait", hello->stuck_tid, round_who(p), AGENT_SIGNAL);
+}
+
+/* A leader has connected: who is it? Strangers are turned away. */
+static int accept_leader(struct round *r, int listener, struct err *err)
+{
+	struct rproc peer = { 0 }, *p;
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	struct agent_msg m;
+	void *body = NULL;
+	int fds[AGENT_FDS_MAX], ret = 0;
+	pid_t pid;
+	size_t nfds;
+
+	peer.sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (peer.sock < 0)
+		return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? 0 :
+			err_set(err, E_FAILED, errno, "cannot accept on %s", r->socket_path);
+	if (getsockopt(peer.sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
+	    (listener == r->nameless && !find(r, cred.pid)))
+		goto turn_away;
+	if (give_proc(r, peer.sock, cred.pid))
+		goto turn_away;
+	peer.host_pid = cred.pid;
+	if (round_recv(r, &peer, &m, &body, fds, &nfds, err)) {
+		/* it exec'ed or ended: the walk will tell */
+		ret = err && err->code == E_PROCESS_DIED ? 0 : -1;
+		goto turn_away;
 	}
-	if (m.type != AGENT_HELLO || m.len != sizeof(p->hello)) {
-		close(sock);
-		p->sock = -1;
-	} else {
-		memcpy(&p->hello, body, sizeof(p->hello));
-		if (p->hello.stuck_tid)
-			ret = err_set(err, E_NO_ANSWER, 0,
-				      "thread %u of %s did not stop: it may block signal %d by a "
-				      "direct system call, or be in "
-				      "an uninterruptible wait",
-				      p->hello.stuck_tid, round_who(p), AGENT_SIGNAL);
-	}
+	if (m.type != AGENT_HELLO || m.len != sizeof(p->hello))
+		goto turn_away;
+	pid = pid_of_peer(r, &cred, listener, body);
+	if (!pid)
+		goto turn_away;
+	p = find(r, pid);
+	if (!p) /* forked since the last walk, and signalled by nobody: a late answer to an older round */
+		p = add(r, pid);
+	ret = take_hello(p, peer.sock, body, err);
 	free(body);
+	return ret;
+turn_away:
+	free(body);
+	close(peer.sock);
 	return ret;
 }
 

@@ -191,8 +191,12 @@ int round_sysv_collect(struct round *r, struct round_sysv *s, struct err *err)
 	cleanup_free uint32_t *attached = NULL;
 	struct sysv_job job = { .all = !is_ours(r->p->keeper, "ipc"),
 				.since = job_began(r) };
-	int ret;
+	int ret = sysv_unlisted();
 
+	if (ret)
+		return err_set(err, E_KERNEL_FEATURE, 0,
+			       "there are %d System V objects, and this kernel does not tell whose (no /proc/sysvipc); "
+			       "remove them first (ipcrm)", ret);
 	for (size_t i = 0; i < n; i++) {
 		pids[i] = (uint32_t)r->procs[i]->host_pid;
 		uids[2 * i] = r->procs[i]->status.ruid;

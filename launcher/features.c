@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/kcmp.h>
 #include <linux/sched.h>
 #include <linux/userfaultfd.h>
@@ -16,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../common/compiler.h"
+#include "../common/kernel.h"
+#include "../common/proc.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME	0x00000080
@@ -140,7 +143,39 @@ static int probe_kcmp(void)
 
 static int probe_close_range(void)
 {
-	return syscall(SYS_close_range, 1000000u, ~0u, 0) < 0 ? errno : 0;
+	return syscall(SYS_close_range, 1000000u, (unsigned)INT_MAX, 0) < 0 ? errno : 0;
+}
+
+static int probe_signals(void)
+{
+	struct proc_status st;
+
+	return proc_status(getpid(), 0, &st) ? errno : st.tells_signals ? 0 : ENOENT;
+}
+
+static int probe_timers(void)
+{
+	return access("/proc/self/timers", F_OK) < 0 ? errno : 0;
+}
+
+static int probe_locks(void)
+{
+	return kernel_tells_locks() ? 0 : ENOENT;
+}
+
+static int probe_epoll(void)
+{
+	return kernel_tells_epoll() ? 0 : ENOENT;
+}
+
+static int probe_subreapers(void)
+{
+	return kernel_has_subreapers() ? 0 : EINVAL;
+}
+
+static int probe_wipeonfork(void)
+{
+	return kernel_has_wipeonfork() ? 0 : EINVAL;
 }
 
 /* Faults in system calls, and forks: for the privileged. As restart/lazy.c asks for it, but for /dev/userfaultfd. */
@@ -178,11 +213,23 @@ static const struct {
 	{ "its user mode",	probe_uffd_user,	"restart: memory is read by another process, in half the time",
 	  "by the program's own" },
 	{ "PR_SET_MM_MAP",	probe_mm_map,		"restart: heap, arguments and environment where they were",
-	  "no restart" },
+	  "the heap by brk(2); /proc/PID/cmdline, environ and exe are those of ckpt_restart" },
 	{ "PAGEMAP_SCAN",	probe_pagemap_scan,	"checkpoint: pages in use are listed quickly",
 	  "by reading pagemap" },
 	{ "kcmp",		probe_kcmp,		"checkpoint: shared descriptors are found quickly",
 	  "by changing a flag of one and looking at the other" },
+	{ "SigCgt in status",	probe_signals,		"checkpoint: it is known who is ready for our signal",
+	  "by a mapping that the library makes" },
+	{ "/proc/PID/timers",	probe_timers,		"checkpoint: POSIX timers are saved",
+	  "refused, if there are any" },
+	{ "locks in fdinfo",	probe_locks,		"checkpoint: locks of files are saved",
+	  "refused, if there are any" },
+	{ "epoll in fdinfo",	probe_epoll,		"checkpoint: epoll(7) is saved",
+	  "refused" },
+	{ "subreapers",		probe_subreapers,	"all: a process that loses its parent stays in the job",
+	  "refused, if there is one" },
+	{ "MADV_WIPEONFORK",	probe_wipeonfork,	"checkpoint: a forked child is known as one, whoever made it",
+	  "only those made by fork(3)" },
 	{ "close_range",	probe_close_range,	"all: descriptors are closed at once",
 	  "one by one" },
 };

@@ -64,33 +64,38 @@ _Static_assert(offsetof(struct retry_frame, done) == 96, "park_x86_64.S");
 _Static_assert(offsetof(struct retry_frame, call_regs) == 128, "park_x86_64.S");
 
 /* What a follower is asked to do while it is parked: value of park.word. */
-enum { PARK_WAIT, PARK_DEQUEUE, PARK_GO };
+enum { PARK_WAIT, PARK_LOOK, PARK_DEQUEUE, PARK_GO };
 
 /*
  * A parked thread; lives on its stack, in the frame of agent_handler(). Written by its own thread
- * until it is on the list, then only by the leader (and @pending by the thread on PARK_DEQUEUE).
+ * until it is on the list, then only by the leader (and @pending by the thread on PARK_DEQUEUE,
+ * @pending_set on PARK_LOOK).
  */
 struct park {
 	uint64_t regs[8]; /* rbx rbp r12 r13 r14 r15 rsp rip: park.S knows the order */
 	struct agent_thread pub;
 	struct call call;
 	int64_t stopped_ns;		/* program_clock() when it was interrupted */
+	int64_t stopped_delta;		/* agent_self.clock_delta then */
 	struct retry_frame retry;
 	struct park *next;
 	ucontext_t *uc;
 	uint32_t word;			/* futex */
 	uint32_t npending;
 	struct agent_pending *pending;	/* in the arena */
-	char *text;			/* PARK_TEXT bytes there: stacks are small */
+	char *text;			/* PARK_TEXT + PARK_STACK bytes of the leader's: stacks are small */
+	unsigned long pending_set;
 };
 #define PARK_TEXT 4096
+#define PARK_STACK 8192
+_Static_assert(PARK_TEXT + PARK_STACK <= AGENT_BODY_MAX, "leader.body");
 
 /* State of the round in this process. Reset when the program goes on, and in a forked child. */
 struct round_state {
 	uint32_t leader;		/* tid, 0: nobody */
 	uint32_t parked;		/* futex: followers on the list */
 	uint32_t reentered; /* futex: after a restart, followers that have left the stub */
-	uint32_t dequeued;		/* futex: followers done with PARK_DEQUEUE */
+	uint32_t dequeued;		/* futex: followers done with PARK_LOOK or PARK_DEQUEUE */
 	struct park *list;		/* followers */
 };
 
@@ -136,7 +141,7 @@ HIDDEN int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t
 HIDDEN uint32_t scout_stop_threads(struct park *leader, struct arena *arena);
 
 /*
- * describe.c: pending_again() - is the signal that was just taken out, @out[n], the next expiry of a timer that is
+ * pending.c: pending_again() - is the signal that was just taken out, @out[n], the next expiry of a timer that is
  * in @out already? Time goes on while all are parked: one that is quick enough is there again whenever it
  * was taken out. Then it is counted as an overrun. When nothing else has come for PENDING_AGAIN(n) times, all
  * that was queued before we stopped has been taken out (and what was queued again by us, one for each
@@ -160,6 +165,7 @@ struct leader {
 	int was_limited;
 	int was_subreaper;		/* it is none while everything stands still */
 	int was_undumpable;		/* it is dumpable for as long */
+	int hidden;			/* the kernel's files do not tell all: AGENT_SNAPSHOT_HIDDEN */
 	int stop;			/* the process had been stopped (SIGSTOP, ^Z), and shall be again */
 };
 /* leader_tell() - one message to the round. 0 or -errno. */
@@ -169,6 +175,17 @@ HIDDEN int leader_more_fds(struct leader *l);
 /* describe.c: what only the process can say of itself, and its descriptors. LEADER. 0 or -errno. */
 HIDDEN int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers,
 			uint32_t nthreads);
+
+/*
+ * pending.c: signals that wait. Context: LEADER, or HANDLER with all parked.
+ * pending_tell() - those of the whole process, to the round. 0 or -errno.
+ * pending_take() - those of the parked thread alone, into its ->pending, which has room for ->npending; on a stack
+ *                  behind ->text.
+ * pending_set() - as rt_sigpending(2) has it, without our own.
+ */
+HIDDEN int pending_tell(struct leader *l);
+HIDDEN void pending_take(void *park);
+HIDDEN unsigned long pending_set(void);
 
 /* save.c: write pages. LEADER, or the copy-on-write child. */
 struct save {

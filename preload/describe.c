@@ -50,6 +50,33 @@ static uint32_t allocated_pkeys(void)
 	return ~given & PKEYS_ALL;
 }
 
+/*
+ * Is there a timer that no file lists? Numbers are given out in ascending order, so that of a new one is
+ * above all that there are. Return: how many.
+ */
+static uint32_t hidden_timers(void)
+{
+	struct { uint64_t value; int32_t signo, notify; uint64_t pad[6]; } none = { .notify = 1 /* SIGEV_NONE */ };
+	struct { int64_t is, ins, vs, vns; } it;
+	int32_t id = 0;
+	uint32_t n = 0;
+
+	if (SYS(timer_create, 1 /* CLOCK_MONOTONIC */, &none, &id) < 0)
+		return 0;
+	SYS(timer_delete, id);
+	for (int32_t i = 0; i < id; i++)
+		n += SYS(timer_gettime, i, &it) == 0;
+	return n;
+}
+
+/* What other kernels tell in /proc, and this one does not. */
+static void tell_hidden(struct agent_process *p)
+{
+	p->umask = (uint32_t)SYS(umask, 0);	/* nobody makes a file now */
+	SYS(umask, p->umask);
+	p->hidden_timers = hidden_timers();
+}
+
 static int tell_process(struct leader *l, uint32_t nthreads)
 {
 	struct agent_process *p = (struct agent_process *)l->body;
@@ -66,7 +93,8 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 	r = SYS(prctl, PR_GET_THP_DISABLE);
 	p->thp_disable = r > 0 ? (uint32_t)r : 0;
 	p->tsc_mode = (uint32_t)get_prctl(PR_GET_TSC);
-	p->securebits = (uint32_t)SYS(prctl, PR_GET_SECUREBITS);
+	r = SYS(prctl, PR_GET_SECUREBITS);
+	p->securebits = r > 0 ? (uint32_t)r : 0;
 	r = SYS(prctl, PR_MCE_KILL_GET);
 	p->mce_kill = r > 0 ? (uint32_t)r : 0;
 	r = SYS(prctl, PR_GET_MDWE_);
@@ -93,6 +121,8 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 	}
 	for (int i = 1; i <= 64; i++)
 		SYS(rt_sigaction, i, NULL, &p->sigaction[i - 1], 8);
+	if (l->hidden)
+		tell_hidden(p);
 	return leader_tell(l, AGENT_PROCESS, p, sizeof(*p), 1);
 }
 
@@ -115,99 +145,6 @@ static int tell_threads(struct leader *l)
 		}
 	}
 	return n ? leader_tell(l, AGENT_THREAD, t, n * sizeof(*t), n) : 0;
-}
-
-/* Bits of SigPnd (@own) or ShdPnd of a thread. */
-static unsigned long pending_of(struct leader *l, uint32_t tid, int own)
-{
-	char path[64] = "/proc/self/task/";
-	const char *at;
-	unsigned long set = 0;
-
-	str_cat_u64(path, sizeof(path), tid);
-	str_cat(path, sizeof(path), "/status");
-	if (read_file(path, (char *)l->body, 8192) < 0)
-		return 0;
-	at = str_after((char *)l->body, own ? "\nSigPnd:\t" : "\nShdPnd:\t");
-	for (; at && ((*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f')); at++)
-		set = set * 16 + (unsigned long)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
-	return set & ~(1UL << (AGENT_SIGNAL - 1));
-}
-
-#define PENDING_MAX (AGENT_BODY_MAX / sizeof(struct agent_pending))
-
-int pending_again(struct agent_pending *out, uint32_t n)
-{
-	const siginfo_t *again = (siginfo_t *)out[n].siginfo;
-
-	for (uint32_t i = 0; again->si_code == SI_TIMER && i < n; i++) {
-		siginfo_t *first = (siginfo_t *)out[i].siginfo;
-
-		if (first->si_code == SI_TIMER && first->si_signo == again->si_signo &&
-		    first->si_timerid == again->si_timerid) {
-			first->si_overrun += again->si_overrun + 1;
-			return 1;
-		}
-	}
-	return 0;
-}
-
-/* Take out, note and queue again what is pending for the leader (@tid) or the process (0). */
-static uint32_t dequeue(struct leader *l, struct agent_pending *out, uint32_t room, uint32_t tid)
-{
-	struct __kernel_timespec zero = { 0, 0 };
-	uint32_t n = 0, pid = (uint32_t)SYS0(getpid), me = l->park->pub.tid;
-	unsigned long quick = 0;
-	uint32_t again = 0;
-
-	while (n < room) {
-		unsigned long set = pending_of(l, me, tid != 0) & ~quick;
-
-		memset(&out[n], 0, sizeof(out[n]));
-		out[n].tid = tid;
-		if (!set || SYS(rt_sigtimedwait, &set, out[n].siginfo, &zero, sizeof(set)) <= 0)
-			break;
-		if (!pending_again(out, n))
-			n++, again = 0;
-		else if (++again > PENDING_AGAIN(n))
-			quick |= 1UL << (((siginfo_t *)out[n].siginfo)->si_signo - 1);
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		int sig = ((siginfo_t *)out[i].siginfo)->si_signo;
-
-		if (tid)
-			SYS(rt_tgsigqueueinfo, pid, me, sig, out[i].siginfo);
-		else
-			SYS(rt_sigqueueinfo, pid, sig, out[i].siginfo);
-	}
-	return n;
-}
-
-static int tell_pending(struct leader *l)
-{
-	struct agent_pending *out = arena_get(&l->arena, PENDING_MAX * sizeof(*out));
-	char *text = arena_get(&l->arena, PARK_TEXT);
-	uint32_t n, done;
-
-	if (!out || !text)
-		return -ENOMEM;
-	/* The leader's own first: sigtimedwait prefers them to the process's of the same number. */
-	n = dequeue(l, out, PENDING_MAX, l->park->pub.tid);
-	n += dequeue(l, out + n, PENDING_MAX - n, 0);
-	for (struct park *p = round_state.list; p && n < PENDING_MAX; p = p->next) {
-		if (!pending_of(l, p->pub.tid, 1))
-			continue;
-		done = __atomic_load_n(&round_state.dequeued, __ATOMIC_ACQUIRE);
-		p->pending = out + n;
-		p->text = text;
-		p->npending = PENDING_MAX - n;
-		__atomic_store_n(&p->word, PARK_DEQUEUE, __ATOMIC_RELEASE);
-		futex_wake(&p->word);
-		while (__atomic_load_n(&round_state.dequeued, __ATOMIC_ACQUIRE) == done)
-			futex_wait(&round_state.dequeued, done, 0);
-		n += p->npending;
-	}
-	return n ? leader_tell(l, AGENT_PENDING, out, n * sizeof(*out), n) : 0;
 }
 
 static int tell_timers(struct leader *l, const int32_t *ids, uint32_t n)
@@ -285,7 +222,7 @@ int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers, u
 	int r;
 
 	if ((r = tell_timers(l, timer_ids, ntimers)) != 0 || (r = tell_process(l, nthreads)) != 0 ||
-	    (r = tell_threads(l)) != 0 || (r = tell_pending(l)) != 0)
+	    (r = tell_threads(l)) != 0 || (r = pending_tell(l)) != 0)
 		return r;
 	return tell_fds(l);
 }

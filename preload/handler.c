@@ -72,6 +72,17 @@ long read_file(const char *path, char *buf, size_t size)
 	return n;
 }
 
+/*
+ * Where glibc has the kernel clear a thread's id when it ends, where the kernel does not tell: `tid` in
+ * struct pthread, in front of robust_prev and the list's head. It is believed if it holds our id.
+ */
+static uint64_t usual_tid_address(const struct agent_thread *t)
+{
+	uint64_t at = t->robust_list - 16;
+
+	return t->robust_list && *(uint32_t *)at == t->tid ? at : 0;
+}
+
 /* What only the thread itself can tell. Context: HANDLER. */
 static void describe(struct park *p)
 {
@@ -85,8 +96,9 @@ static void describe(struct park *p)
 	t->enter = (uint64_t)park_enter;
 	SYS(arch_prctl, ARCH_GET_FS, &t->fs_base);
 	SYS(arch_prctl, ARCH_GET_GS, &t->gs_base);
-	SYS(prctl, PR_GET_TID_ADDRESS, &t->tid_address);
 	SYS(get_robust_list, 0, &t->robust_list, &t->robust_len);
+	if (SYS(prctl, PR_GET_TID_ADDRESS, &t->tid_address) < 0)
+		t->tid_address = usual_tid_address(t);
 	if (rseq_length) {
 		t->rseq = t->fs_base + (uint64_t)rseq_offset;
 		t->rseq_len = rseq_length;
@@ -113,46 +125,7 @@ static void describe(struct park *p)
 	t->syscall_nr = -1;
 	p->call.nr = -2;
 	p->stopped_ns = program_clock();
-}
-
-/*
- * Signals pending for this thread alone are taken out, noted, and queued again: there is no other
- * way to see their siginfo from inside. @p->pending has room for p->npending, @p->text for a file of
- * /proc: the stack may be as small as a thread's can be. Context: HANDLER, all parked.
- */
-static void dequeue_pending(struct park *p)
-{
-	struct __kernel_timespec zero = { 0, 0 };
-	uint32_t room = p->npending, pid = (uint32_t)SYS0(getpid);
-	unsigned long quick = 0;
-	uint32_t again = 0;
-
-	p->npending = 0;
-	while (p->npending < room) {
-		struct agent_pending *out = &p->pending[p->npending];
-		const char *at;
-		unsigned long set = 0;
-
-		if (read_file("/proc/thread-self/status", p->text, PARK_TEXT) < 0 ||
-		    !(at = str_after(p->text, "\nSigPnd:\t")))
-			break;
-		for (; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
-			set = set * 16 + (unsigned long)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
-		set &= ~(1UL << (AGENT_SIGNAL - 1)) & ~quick;
-		if (!set)
-			break;
-		memset(out, 0, sizeof(*out));
-		out->tid = p->pub.tid;
-		if (SYS(rt_sigtimedwait, &set, out->siginfo, &zero, sizeof(set)) <= 0)
-			break;
-		if (!pending_again(p->pending, p->npending))
-			p->npending++, again = 0;
-		else if (++again > PENDING_AGAIN(p->npending))
-			quick |= 1UL << (((siginfo_t *)out->siginfo)->si_signo - 1);
-	}
-	for (uint32_t i = 0; i < p->npending; i++)
-		SYS(rt_tgsigqueueinfo, pid, p->pub.tid,
-		    ((siginfo_t *)p->pending[i].siginfo)->si_signo, p->pending[i].siginfo);
+	p->stopped_delta = agent_self.clock_delta;
 }
 
 /* Wait to be told to go on. Returns in the restored process as well. Context: HANDLER. */
@@ -179,8 +152,11 @@ static void follow(struct park *p)
 
 		if (word == PARK_GO)
 			return;
-		if (word == PARK_DEQUEUE) {
-			dequeue_pending(p);
+		if (word == PARK_DEQUEUE || word == PARK_LOOK) {
+			if (word == PARK_LOOK)
+				p->pending_set = pending_set();
+			else
+				call_on(p->text + PARK_TEXT + PARK_STACK, pending_take, p);
 			__atomic_store_n(&p->word, PARK_WAIT, __ATOMIC_RELEASE);
 			__atomic_add_fetch(&round_state.dequeued, 1, __ATOMIC_RELEASE);
 			futex_wake(&round_state.dequeued);
@@ -246,6 +222,8 @@ void agent_handler(int sig, siginfo_t *info, void *uc)
 			chained.handler(sig, info, uc);
 		return;
 	}
+	if (!wiped)	/* we were called in the constructor: the round will call again */
+		return;
 	memset(&park, 0, sizeof(park));
 	park.uc = uc;
 	if (!wiped->pid) {	/* forked since: the state is our parent's */

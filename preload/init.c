@@ -16,6 +16,10 @@ int64_t rseq_offset;
 uint32_t rseq_length;
 
 /* glibc 2.35 and later; absent in older ones, which register no area. */
+/* What pthread_atfork() is made of; for a library that is never unloaded. */
+extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void), void *dso);
+extern void *__libc_stack_end;		/* ld.so: the stack as the kernel made it */
+
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
@@ -30,12 +34,33 @@ static void unblock_signal(void)
 	SYS(rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof(set));
 }
 
+/* Where the kernel has no MADV_WIPEONFORK, perhaps only after a restart elsewhere. Context: APP, in fork(). */
+static void forked(void)
+{
+	wiped->pid = 0;
+}
+
+/*
+ * Behind the handler, and writable only, as nobody else's pages are: in kernels that do not tell who catches
+ * our signal the round looks for it in /proc/PID/maps (coordinator/ready.c).
+ */
+static void make_wiped(void)
+{
+	long page = SYS(mmap, NULL, PAGE_SIZE, PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page < 0 && page > -4096)
+		return;
+	SYS(madvise, page, PAGE_SIZE, MADV_WIPEONFORK);
+	((struct wiped *)page)->pid = (uint64_t)SYS0(getpid);
+	__atomic_store_n(&wiped, (struct wiped *)page, __ATOMIC_RELEASE);
+	__register_atfork(NULL, NULL, forked, NULL);
+}
+
 /* Context: APP, before main(); a single thread of the program runs, libc may be used. */
 static void __attribute__((constructor(101))) init(void)
 {
 	const char *dir = getenv(ENV_DIR);
 	Dl_info info;
-	long page;
 
 	if (!dir || str_len(dir) >= sizeof(agent_self.dir) || !*dir) {
 		unblock_signal();
@@ -46,18 +71,13 @@ static void __attribute__((constructor(101))) init(void)
 	agent_self.library[0] = 0;
 	if (str_cat(agent_self.library, sizeof(agent_self.library), info.dli_fname))
 		return;
-	page = SYS(mmap, NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		   0);
-	if (page < 0 && page > -4096)
-		return;
-	SYS(madvise, page, PAGE_SIZE, MADV_WIPEONFORK);
-	wiped = (struct wiped *)page;
-	wiped->pid = (uint64_t)SYS0(getpid);
 	if (&__rseq_size && &__rseq_offset && __rseq_size) {
 		rseq_offset = __rseq_offset;
 		rseq_length = __rseq_size <= 32 ? 32 : (__rseq_size + 31) & ~31u;
 	}
 	str_cat(agent_self.dir, sizeof(agent_self.dir), dir);
+	agent_self.stack_start = (uint64_t)__libc_stack_end;
 	agent_arm();
+	make_wiped();
 	unblock_signal();
 }

@@ -108,10 +108,12 @@ static void resign_as_subreaper(struct leader *l)
 /*
  * Who has changed its ids, or asked for it (PR_SET_DUMPABLE), is hidden from others of the same user and
  * cannot open its own /proc/self/mem. What is in a core is in a checkpoint, too; so as long as we all stand
- * still it is as others are.
+ * still it is as others are. Where Yama restricts debuggers gVisor does not even show our directory to others.
  */
 static void open_up(struct leader *l)
 {
+	if (l->hidden)
+		SYS(prctl, PR_SET_PTRACER, PR_SET_PTRACER_ANY);
 	l->was_undumpable = SYS(prctl, PR_GET_DUMPABLE) != 1;
 	if (l->was_undumpable)
 		SYS(prctl, PR_SET_DUMPABLE, 1);
@@ -130,6 +132,7 @@ static int snapshot(struct leader *l, const struct agent_snapshot *want, const i
 	c->pc = (uint64_t)want->leader_syscall[8];
 	c->since_ns = want->leader_since_ns ? want->leader_since_ns - agent_self.clock_delta : 0;
 	l->park->pub.syscall_nr = c->nr;
+	l->hidden = (want->flags & AGENT_SNAPSHOT_HIDDEN) != 0;
 	r = describe_all(l, timer_ids, want->ntimers, nthreads);
 	if (r)
 		return fail(l, r, "snapshot");
@@ -340,6 +343,10 @@ static void lead_process(void *arg)
 	struct leader *l = arg;
 	uint32_t stuck = scout_stop_threads(l->park, &l->arena);
 
+	if (agent_self.frames_end && !stuck) {	/* nobody is on the way back from the last one any more */
+		SYS(munmap, agent_self.frames_start, agent_self.frames_end - agent_self.frames_start);
+		agent_self.frames_start = agent_self.frames_end = 0;
+	}
 	l->arena.used = l->mark;
 	l->body = arena_get(&l->arena, AGENT_BODY_MAX);
 	proc_begin();
@@ -352,6 +359,8 @@ static void lead_process(void *arg)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
 	if (l->was_undumpable)	/* the kernel's third value (2) cannot be set; this is the stricter one */
 		SYS(prctl, PR_SET_DUMPABLE, 0);
+	if (l->hidden)
+		SYS(prctl, PR_SET_PTRACER, 0);
 	if (l->was_limited)
 		SYS(prlimit64, 0, RLIMIT_FSIZE, &l->file_size, NULL);
 	if (l->was_raised)

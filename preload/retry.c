@@ -81,6 +81,40 @@ static const struct timed *find_timed(int64_t nr, greg_t *regs)
 	return NULL;
 }
 
+/* Where a call has a point in time of CLOCK_MONOTONIC; -1 it has none. */
+static int absolute_arg(int64_t nr, greg_t *regs)
+{
+	int op = (int)regs[REG_RSI];
+
+	if (nr == __NR_clock_nanosleep)
+		return (op & 1 /* TIMER_ABSTIME */) && regs[REG_RDI] == 1 /* CLOCK_MONOTONIC */ ? 2 : -1;
+	if (nr != __NR_futex || (op & FUTEX_CLOCK_REALTIME) || !regs[REG_R10])
+		return -1;
+	op &= FUTEX_CMD_MASK;
+	return op == FUTEX_WAIT_BITSET || op == FUTEX_WAIT_REQUEUE_PI ? 3 : -1;
+}
+
+/*
+ * After a restart without a time namespace the clock is another one, and that point in time, which libc has
+ * worked out, may be hours away, or over.
+ */
+static int reissue_absolute(struct park *p, int64_t nr, greg_t *regs)
+{
+	int arg = p->stopped_delta == agent_self.clock_delta ? -1 : absolute_arg(nr, regs);
+	const struct __kernel_timespec *ts;
+	struct retry_frame *f;
+
+	if (arg < 0)
+		return 0;
+	ts = (void *)regs[retry_arg_reg[arg]];
+	if (ts->tv_sec > 1000000000)
+		return 0;
+	f = retry_make_frame(p, regs);
+	f->note.deadline = ts->tv_sec * 1000000000 + ts->tv_nsec - p->stopped_delta;
+	retry_enter_frame(f, regs, nr, (unsigned)arg, RETRY_ABSOLUTE);
+	return 1;
+}
+
 /* The time-out of a call in ns; 0 for none (infinite). */
 static int64_t timeout_of(const struct timed *t, greg_t *regs)
 {
@@ -118,6 +152,8 @@ static void set_rest(struct retry_frame *f, greg_t *regs)
 {
 	int64_t rest = f->note.deadline - program_clock();
 
+	if (f->note.unit == RETRY_ABSOLUTE)
+		rest = f->note.deadline + agent_self.clock_delta;
 	if (rest < 0)
 		rest = 0;
 	f->note.rest.tv_sec = rest / 1000000000;
@@ -235,6 +271,12 @@ void retry_call_setup(struct park *p)
 		go_on(p, f, regs);
 		return;
 	}
+	if (rip[0] == 0x0f && rip[1] == 0x05) {	/* the kernel itself will make the call again, or it was not made yet */
+		regs[REG_RIP] += 2;
+		if (!reissue_absolute(p, regs[REG_RAX], regs))
+			regs[REG_RIP] -= 2;
+		return;
+	}
 	if ((regs[REG_RAX] != -EINTR && regs[REG_RAX] <= 0) || rip[-2] != 0x0f || rip[-1] != 0x05)
 		return;
 	/* Seen elsewhere: the thread went on before our signal came. restart_syscall: a stop came first. */
@@ -250,6 +292,8 @@ void retry_call_setup(struct park *p)
 		return;
 	}
 	if (nr < 0 || nr == __NR_close || retry_handled_signal_pending(p))
+		return;
+	if (reissue_absolute(p, nr, regs))
 		return;
 	t = find_timed(nr, regs);
 	timeout = t ? timeout_of(t, regs) : 0;

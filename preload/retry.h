@@ -9,7 +9,7 @@
 #include "agent.h"
 
 /* How a call is given its time-out. */
-enum retry_unit { RETRY_MS, RETRY_TIMESPEC, RETRY_NANOSLEEP, RETRY_NONE };
+enum retry_unit { RETRY_MS, RETRY_TIMESPEC, RETRY_NANOSLEEP, RETRY_NONE, RETRY_ABSOLUTE };
 
 /* The register of each argument of a system call. */
 extern HIDDEN const int retry_arg_reg[6];

@@ -20,6 +20,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "merge.h"
 
 /* What stays when a watch with EPOLLONESHOT has fired. */
@@ -132,6 +133,8 @@ static int check_item(struct res_set *set, struct desc *d, const struct item *it
 
 static int epoll_check(struct res_set *set, struct desc *d, struct err *err)
 {
+	if (!kernel_tells_epoll())
+		return res_refuse(set, d, E_KERNEL_FEATURE, err, "this kernel does not tell what it watches");
 	return each_item(set, d, err, check_item);
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "find.h"
+#include "lock.h"
 #include "object.h"
 #include "stored.h"
 
@@ -31,8 +32,16 @@ struct file {
 	uint64_t object;
 };
 
+/* A file that gVisor was given as a standard stream of the sandbox: it has no path in there. */
+static int is_sandbox_stream(const struct desc *d)
+{
+	return !strncmp(d->link, "host:[", 6);
+}
+
 static int file_probe(const struct desc *d)
 {
+	if (S_ISREG(d->st.st_mode) && is_sandbox_stream(d))
+		return 1;
 	return d->link[0] == '/' && !S_ISDIR(d->st.st_mode) &&
 	       (S_ISREG(d->st.st_mode) || (d->flags & O_PATH)) &&
 	       strcmp(d->link, "/secretmem" DELETED) != 0 && strcmp(d->link, "/anon_hugepage" DELETED) != 0;
@@ -105,6 +114,13 @@ static int file_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	cleanup_free char *path = xstrdup(d->link);
 
+	if (is_sandbox_stream(d) && d->std < 0)
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it is a file outside of the sandbox");
+	/* So gVisor calls a message queue. */
+	if (!strcmp(path, "/") && S_ISREG(d->st.st_mode))
+		return res_refuse(set, d, E_KERNEL_FEATURE, err, "this kernel does not tell what it is");
+	if (lock_check(set, d, err))
+		return -1;
 	if (ends_with(path, DELETED) && !is_same(path, &d->st)) {
 		path[strlen(path) - strlen(DELETED)] = 0;
 		return check_deleted(set, d, path, err);

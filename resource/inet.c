@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* inet.c - AF_INET and AF_INET6 sockets: what can be saved, and what is written about each. */
+#include "diag.h"
 #include "inet.h"
 
 #include <errno.h>
@@ -200,6 +201,15 @@ static int keep_queue(struct res_set *set, struct desc *d, const struct inet_soc
 	return r;
 }
 
+/* Clients that nobody has accepted yet have no descriptor: without sock_diag they would be left out in silence. */
+static int has_unseen_clients(const struct desc *d, const struct inet_sock *s)
+{
+	struct pollfd p = { .fd = d->fd, .events = POLLIN };
+	cleanup_close int nl = s->state == INET_LISTEN ? diag_open(d->fd) : -1;
+
+	return s->state == INET_LISTEN && nl < 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
+}
+
 static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	const struct inet_sock *s = d->std < 0 ? inet_table_find(set, d) : NULL;
@@ -208,6 +218,9 @@ static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 		return 0;
 	if (check_protocol(set, d, s, err) < 0)
 		return -1;
+	if (has_unseen_clients(d, s))
+		return res_refuse(set, d, E_KERNEL_FEATURE, err, "clients wait to be accepted, and this kernel does not tell "
+				  "who they are (sock_diag); try again in a moment");
 	if (s->netns != inet_table(set)->socks[0].netns)
 		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
 				  "not all of the job's sockets are of one network namespace");

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include "../common/io.h"
+#include "../common/kernel.h"
 #include "../common/proc.h"
 
 static int parse(const char *line, struct rec_lock *ret)
@@ -63,6 +65,30 @@ static void put(const char *text, uint32_t desc, int posix, struct rec_buf *recs
 		lock.desc = desc;
 		rec_put_lock(recs, &lock);
 	}
+}
+
+/* Does anybody hold a lock of it? A new description of the same file finds out. */
+static int is_locked(const struct desc *d)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char path[40];
+	cleanup_close int fd = -1;
+
+	if (fcntl(d->fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK)
+		return 1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", d->fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+int lock_check(const struct res_set *set, const struct desc *d, struct err *err)
+{
+	if (kernel_tells_locks() || !S_ISREG(d->st.st_mode) || (d->flags & O_PATH) || !is_locked(d))
+		return 0;
+	return res_refuse(set, d, E_KERNEL_FEATURE, err,
+			  "it is locked, and this kernel does not tell by whom; let the lock go first");
 }
 
 void lock_save_desc(struct res_set *set, const struct desc *d)

@@ -13,6 +13,8 @@
 /* rec_lock.kind */
 enum { LOCK_POSIX = 0, LOCK_FLOCK = 1, LOCK_OFD = 2, LOCK_LEASE = 3 };
 
+/* lock_check() - refuse a lock that the kernel does not show (no "lock:" in fdinfo). */
+int lock_check(const struct res_set *set, const struct desc *d, struct err *err);
 /* lock_save_desc() - into set->recs: what the fdinfo of our duplicate tells. */
 void lock_save_desc(struct res_set *set, const struct desc *d);
 /* lock_restore_all() - those of all descriptions of the manifest. E_BUSY: somebody else has one. */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include "../common/io.h"
+#include "lock.h"
 #include "object.h"
 
 #define PREFIX		"/memfd:"
@@ -16,11 +17,13 @@ static int memfd_probe(const struct desc *d)
 	return S_ISREG(d->st.st_mode) && !d->st.st_nlink && strncmp(d->link, PREFIX, strlen(PREFIX)) == 0;
 }
 
-static int memfd_check(struct res_set *set, struct desc *d, struct err *err UNUSED)
+static int memfd_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	cleanup_free char *name = xstrdup(d->link + strlen(PREFIX));
 	size_t n = strlen(name), k = strlen(DELETED);
 
+	if (lock_check(set, d, err))
+		return -1;
 	if (n >= k && strcmp(name + n - k, DELETED) == 0)
 		name[n - k] = 0;
 	d->priv = xmalloc(sizeof(uint64_t));

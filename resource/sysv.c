@@ -6,6 +6,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <time.h>
 #include <unistd.h>
 #include "../common/io.h"
@@ -45,6 +48,23 @@ struct sysv_row *sysv_rows(const char *kind, size_t *ret_n)
 			++*ret_n;
 	}
 	return rows;
+}
+
+int sysv_unlisted(void)
+{
+	struct shm_info shm = { 0 };
+	struct seminfo sem = { 0 };
+	struct msginfo msg = { 0 };
+
+	if (access("/proc/sysvipc", F_OK) == 0)
+		return 0;
+	if (shmctl(0, SHM_INFO, (struct shmid_ds *)&shm) < 0)
+		shm.used_ids = 0;
+	if (semctl(0, 0, SEM_INFO, &sem) < 0)
+		sem.semusz = 0;
+	if (msgctl(0, MSG_INFO, (struct msqid_ds *)&msg) < 0)
+		msg.msgpool = 0;
+	return shm.used_ids + sem.semusz + msg.msgpool;
 }
 
 int sysv_any(void)

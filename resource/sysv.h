@@ -54,6 +54,8 @@ int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds,
 /* sysv_mapped_size() - of how many bytes an attachment of @size bytes is; @hugetlb: log2 of its pages' size, 0 the usual. */
 uint64_t sysv_mapped_size(uint64_t size, uint32_t hugetlb);
 
+/* sysv_unlisted() - how many objects there are, where no list (/proc/sysvipc) tells which; else 0. */
+int sysv_unlisted(void);
 /* sysv_any() - 0: there is nothing at all in this namespace. */
 int sysv_any(void);
 

@@ -261,7 +261,11 @@ static struct pty *get_pty(struct rset *set, const struct rec_tty *t, struct err
 static int open_slave(struct rset *set, struct pty *p, int flags)
 {
 	int fd = ioctl(p->master, TIOCGPTPEER, flags | O_NOCTTY | O_CLOEXEC);
+	char path[64];
 
+	/* A kernel that does not know the call has but one /dev/pts to mean. */
+	if (fd < 0 && errno == ENOTTY && ptsname_r(p->master, path, sizeof(path)) == 0)
+		fd = open(path, flags | O_NOCTTY | O_CLOEXEC);
 	return fd < 0 ? -1 : rset_move(set, fd);
 }
 

@@ -59,6 +59,8 @@ void build_use(struct build *b, uint64_t start, uint64_t end);
 
 /* memory.c: unmapping is the stub's; here: mapping, reading, attributes, [vdso], the mm's own fields. */
 int build_memory(struct build *b, struct err *err);
+/* memory_is_agents() - the page by which the library knows a forked child, which it does without where it must. */
+int memory_is_agents(const struct rec_area *a);
 /* peek.c */
 /* memory_peek() - bytes that the restored process will have at @addr. -1: not stored. */
 int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t len);

@@ -13,9 +13,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "build.h"
+#include "low.h"
 #include "../common/agent.h"
 #include "../common/check_here.h"
 #include "../common/io.h"
+#include "../common/kernel.h"
 
 struct reasons {
 	void (*report)(void *arg, const struct err *err);
@@ -144,6 +147,45 @@ static void check_agents(const struct restart *r, struct reasons *w)
 	}
 }
 
+/* What a process had of the kernel it was saved under, and would not have of this one. */
+static void check_kernel(const struct restart *r, struct reasons *w)
+{
+	struct err err;
+
+	for (size_t i = 0; i < r->tree.nsteps && !kernel_has_subreapers(); i++)
+		if (r->tree.steps[i].op == TREE_SUBREAPER && r->tree.steps[i].maker != r->job->keeper_pid) {
+			err_set(&err, E_KERNEL_FEATURE, 0,
+				"process %u has adopted others, and this kernel knows no subreapers "
+				"(PR_SET_CHILD_SUBREAPER)", r->tree.steps[i].maker);
+			add(w, &err);
+		}
+	for (size_t i = 0; i < r->ntasks; i++) {
+		const struct rec_list *recs = &r->images[i].recs;
+		const struct rec_area *a;
+		const struct rec_mm *mm;
+		size_t pos = 0;
+
+		if (r->images[i].fd < 0)
+			continue;
+		mm = rec_first(mm, recs);
+		if (mm && !low_reaches(mm->brk)) {
+			err_set(&err, E_KERNEL_FEATURE, 0,
+				"the heap of process %u ends at %#llx, and this kernel (no PR_SET_MM_MAP) cannot put it "
+				"there", r->tasks[i].pid, (unsigned long long)mm->brk);
+			add(w, &err);
+		}
+		while ((a = rec_next_area(recs, &pos)))
+			if ((a->vmflags & AREA_VM_WIPEONFORK) && !memory_is_agents(a) && !kernel_has_wipeonfork()) {
+				err_set(&err, E_KERNEL_FEATURE, 0,
+					"process %u has memory that its children shall find empty (at %#llx, "
+					"MADV_WIPEONFORK), which this kernel does not know", r->tasks[i].pid,
+					(unsigned long long)a->start);
+				add(w, &err);
+				break;
+			}
+	}
+}
+
 int check_restart(struct restart *r, void (*report)(void *arg, const struct err *err), void *arg)
 {
 	struct reasons w = { report, arg, 0 };
@@ -151,6 +193,7 @@ int check_restart(struct restart *r, void (*report)(void *arg, const struct err 
 
 	check_here_each(r->job, add, &w);
 	check_agents(r, &w);
+	check_kernel(r, &w);
 	check_ids(r, &w);
 	if (path_check_fds(r, &err))
 		add(&w, &err);

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../common/log.h"
 #include "../common/namespaces.h"
 #include "../common/pids.h"
@@ -136,7 +137,7 @@ static int set_clocks(const struct restart *r, struct err *err)
  */
 static int enter_time(const struct restart *r, struct err *err)
 {
-	if (unshare(CLONE_NEWTIME))
+	if (!kernel_has_time_namespaces() || unshare(CLONE_NEWTIME))
 		return err_set(err, E_KERNEL_FEATURE, errno, "making a new time namespace");
 	return set_clocks(r, err);
 }

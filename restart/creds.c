@@ -127,7 +127,7 @@ void build_creds(struct build *b, struct build_ops *ops)
 	set_ids(b, ops);
 	raise_all(b, ops);
 	/* One of them anybody may set, by itself. */
-	differs = p->securebits ^ (uint32_t)prctl(PR_GET_SECUREBITS);
+	differs = p->securebits ^ (uint32_t)MAX(0, prctl(PR_GET_SECUREBITS));
 	if (differs == SECBIT_KEEP_CAPS)
 		build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, !!(p->securebits & SECBIT_KEEP_CAPS));
 	else if (differs)

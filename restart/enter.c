@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 #include "../common/agent.h"
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../common/proc.h"
 #include "ascend.h"
 #include "build.h"
@@ -19,6 +21,7 @@
 #define SEARCH_FROM	0x200000000UL
 #define MARGIN		(16UL << 20)	/* from stacks, which grow, and from the heap */
 #define THREAD_STACK	4096UL
+#define HEAP_ROOM	(64UL << 30)	/* to grow, where all below its end has to be free for a moment */
 
 extern const unsigned char stub_blob_start[], stub_blob_end[];
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
@@ -39,7 +42,7 @@ uint64_t build_hole(struct build *b, uint64_t size)
 	struct proc_maps m;
 	struct span *all;
 	size_t n = b->nused;
-	uint64_t at = SEARCH_FROM;
+	uint64_t at = kernel_sets_mm() ? SEARCH_FROM : MAX(SEARCH_FROM, PAGE_UP(b->mm->brk) + HEAP_ROOM);
 
 	if (proc_maps(getpid(), 0, &m))
 		return 0;
@@ -143,14 +146,23 @@ static void move_kernel_maps(struct build *b, struct build_ops *park, struct bui
 	proc_maps_free(&m);
 }
 
+static void unmap_around(struct build_ops *ops, uint64_t region, const struct layout *l)
+{
+	build_sys(ops, 0, SYS_munmap, 0, region);
+	build_sys(ops, 0, SYS_munmap, region + l->size, ADDRESS_END - (region + l->size));
+}
+
 /* First of all: park the [vdso], then nothing but the region is left. Last: no descriptor of ours. */
 static void surround(struct build *b, uint64_t region, const struct layout *l)
 {
 	struct build_ops all = { 0 }, unpark = { 0 };
 
 	move_kernel_maps(b, &all, &unpark, region + l->vdso);
-	build_sys(&all, 0, SYS_munmap, 0, region);
-	build_sys(&all, 0, SYS_munmap, region + l->size, ADDRESS_END - (region + l->size));
+	unmap_around(&all, region, l);
+	if (!kernel_sets_mm()) {	/* low.h; all that is in between becomes heap for a moment */
+		build_op(&all, 0, PLAN_BRK, 0, b->mm->brk, 0, 0, 0, 0, 0);
+		unmap_around(&all, region, l);
+	}
 	for (size_t i = 0; i < b->ops.n; i++) {
 		struct plan_op *op = &b->ops.ops[i].op;
 
@@ -163,7 +175,7 @@ static void surround(struct build *b, uint64_t region, const struct layout *l)
 
 		build_op(&all, 0, op->code, 0, op->arg[0], op->arg[1], op->arg[2], 0, 0, 0);
 	}
-	build_sys(&all, 0, SYS_close_range, b->t->r->fd_base, ~0U, 0);
+	build_sys(&all, 0, SYS_close_range, b->t->r->fd_base, INT_MAX, 0);
 	b->ops = all;
 }
 
@@ -284,7 +296,7 @@ int memory_enter(struct restart_task *t, struct err *err)
 			 "push $0\n\t"
 			 "jmp *%1"
 			 :
-			 : "r"(region + l.stacks + THREAD_STACK), "r"(region), "D"(region + l.plan), "S"(0UL)
+			 : "a"(region + l.stacks + THREAD_STACK), "c"(region), "D"(region + l.plan), "S"(0UL)
 			 : "memory");
 	__builtin_unreachable();
 }

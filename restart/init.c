@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -173,7 +174,7 @@ static void NORETURN serve(const struct restart *r)
 	siginfo_t info;
 	sigset_t all;
 
-	close_range(0, ~0U, 0);
+	close_range(0, INT_MAX, 0);
 	sigfillset(&all);
 	while (reap())
 		if (sigwaitinfo(&all, &info) > 0 && info.si_signo != SIGCHLD)
@@ -231,16 +232,37 @@ static int holds_session(const struct restart *r)
 	return r->has_tty_sid && !r->tty_sid;
 }
 
+/* gVisor takes no notice of CLONE_PARENT. */
+static int is_own_child(pid_t pid)
+{
+	struct proc_stat st;
+
+	return proc_stat(pid, 0, &st) == 0 && st.ppid == getpid();
+}
+
+/* Then the front has us for a child: what it wants of init it asks us, and when that ends we do. */
+static void NORETURN stand_for(pid_t init)
+{
+	siginfo_t info;
+	sigset_t all;
+
+	fds_close_from(0, NULL, 0);
+	sigfillset(&all);
+	while (waitpid(init, NULL, WNOHANG | __WALL) == 0)
+		if (sigwaitinfo(&all, &info) > 0 && info.si_signo != SIGCHLD)
+			kill(init, info.si_signo);
+	_exit(0);
+}
+
 /*
  * The process that makes the container: it cannot be process 1 of it itself. A session that began
  * outside of the job's namespace is represented by it, so it must stay if that has a terminal.
  */
 static void NORETURN make_container(struct restart *r, int pipe_fd)
 {
-	int hold = holds_session(r);
+	int hold = holds_session(r), ended;
 	struct err err = { .code = E_FAILED };
-	struct pollfd p = { .fd = -1, .events = POLLIN };
-	pid_t pid;
+	pid_t pid, stand_in;
 
 	/* Without a container the session may be the one we are in: then it is not left. */
 	if (!r->keeper_sid || r->keeper_sid != (uint32_t)getsid(0))
@@ -249,7 +271,7 @@ static void NORETURN make_container(struct restart *r, int pipe_fd)
 	    container_enter(r, &err))
 		goto fail;
 	/* The front's child, like us, so that nothing stands between them. */
-	pid = tree_clone(0, CLONE_PARENT, 0);
+	pid = tree_clone(0, CLONE_PARENT, SIGCHLD);
 	if (pid == 0) {
 		close(pipe_fd);
 		run(r);
@@ -258,12 +280,15 @@ static void NORETURN make_container(struct restart *r, int pipe_fd)
 		err_set(&err, E_FAILED, errno, "making the first process of the container");
 		goto fail;
 	}
-	p.fd = hold ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	if (write(pipe_fd, &pid, sizeof(pid)) != sizeof(pid))
+	ended = hold ? proc_open(pid) : -1;
+	stand_in = is_own_child(pid) ? getpid() : pid;
+	if (write(pipe_fd, &stand_in, sizeof(stand_in)) != sizeof(stand_in))
 		_exit(1);
+	if (stand_in != pid)
+		stand_for(pid);
 	if (hold) {
-		fds_close_from(0, &p.fd, 1);
-		poll(&p, 1, -1);
+		fds_close_from(0, &ended, 1);
+		proc_await_end(pid, ended);
 	}
 	_exit(0);
 fail:
@@ -294,8 +319,8 @@ pid_t init_start(struct restart *r, struct err *err)
 			err_set(err, E_FAILED, 0, "the process that makes the container ended");
 	}
 	close(fds[0]);
-	/* Unless it holds a session it ends at once, and shall not be seen as a zombie. */
-	if (init < 0 || !holds_session(r))
+	/* Unless it holds a session, or stands for init, it ends at once, and shall not be seen as a zombie. */
+	if (init < 0 || (init != maker && !holds_session(r)))
 		waitpid(maker, NULL, 0);
 	return init;
 }

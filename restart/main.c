@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "low.h"
 #include "../common/fds.h"
 #include "../common/io.h"
 #include "../common/log.h"
@@ -220,10 +221,12 @@ static int parse_option(struct restart_options *o, int c, struct err *err)
 
 int main(int argc, char **argv)
 {
-	int closed = fds_reserve_stdio(), c;
 	struct restart_options o = { 0 };
 	struct err err;
+	int closed, c;
 
+	low_go(argv);
+	closed = fds_reserve_stdio();
 	log_init("ckpt_restart");
 	if (parse_namespaces(&o, "auto", &err))
 		goto usage;

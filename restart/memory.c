@@ -27,11 +27,13 @@
 #include "../common/agent.h"
 #include "../common/codec.h"
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../common/proc.h"
 #include "../resource/object.h"
 #include "../resource/sysv.h"
 #include "build.h"
 #include "extents.h"
+#include "frames.h"
 #include "packed.h"
 
 #ifndef PR_SET_VMA
@@ -189,6 +191,11 @@ static int shared_file(struct build *b, const struct rec_area *a, struct err *er
 	return 0;
 }
 
+int memory_is_agents(const struct rec_area *a)
+{
+	return a->kind == AREA_KIND_ANON && a->prot == PROT_WRITE && a->end - a->start == PAGE_SIZE && !*a->name;
+}
+
 /* What madvise and mlock had been told. */
 static void attributes(struct build *b, const struct rec_area *a)
 {
@@ -198,17 +205,20 @@ static void attributes(struct build *b, const struct rec_area *a)
 		{ AREA_VM_SEQ_READ, MADV_SEQUENTIAL }, { AREA_VM_RAND_READ, MADV_RANDOM },
 	};
 	uint64_t len = a->end - a->start;
+	int is_agents = memory_is_agents(a);
 
 	for (size_t i = 0; i < ARRAY_SIZE(advice); i++)
 		if (a->vmflags &
 		    advice[i].flag) /* hints: a kernel without huge pages or KSM refuses them */
 			build_sys(&b->ops,
 				  advice[i].advice == MADV_DONTFORK ||
-						  advice[i].advice == MADV_WIPEONFORK
+						  (advice[i].advice == MADV_WIPEONFORK && !is_agents)
 					  ? 0
 					  : PLAN_MAY_FAIL,
 				  SYS_madvise, a->start, len, advice[i].advice);
 	pkeys_protect(b, a);
+	if (is_agents)		/* it may have been saved where this is not to be had */
+		build_sys(&b->ops, PLAN_MAY_FAIL, SYS_madvise, a->start, len, MADV_WIPEONFORK);
 	if (a->vmflags & AREA_VM_LOCKED)
 		build_sys(&b->ops, 0, SYS_mlock2, a->start, len,
 			  a->vmflags & AREA_VM_LOCKONFAULT ? 1 /* MLOCK_ONFAULT */ : 0);
@@ -284,6 +294,8 @@ static void mm_fields(struct build *b)
 	uint64_t auxv = build_data(b, mm->auxv.data, mm->auxv.len);
 	struct build_op *op;
 
+	if (!kernel_sets_mm())		/* the heap was the first thing of all: enter.c */
+		return;
 	/* Twice: the executable needs a right that an ordinary container does not give. */
 	for (int with_exe = 0; with_exe < 2; with_exe++) {
 		if (with_exe && b->exe_fd < 0)
@@ -335,6 +347,7 @@ static int patch_self(struct build *b, struct err *err)
 	if (!(r->namespaces & CLONE_NEWTIME))
 		self.clock_delta += io_monotonic_ns() - r->job->monotonic_ns;
 	self.stub_start = self.stub_end = 0;	/* enter.c */
+	self.frames_start = self.frames_end = 0;	/* frames.c */
 	op = build_op(&b->ops, 0, PLAN_COPY, 0, at, 0, sizeof(self), 0, 0, 0);
 	build_ptr(b, op, 1, &self, sizeof(self));
 	op->relocate |= 1u << 30;		/* to be given the region's address: see enter.c */
@@ -367,5 +380,5 @@ int build_memory(struct build *b, struct err *err)
 	if (b->lazy.mode != MEMORY_READ)
 		wait_for_pager(b);
 	mm_fields(b);
-	return 0;
+	return build_frames(b, err);	/* on the stacks, that the pager may have to bring */
 }

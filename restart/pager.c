@@ -17,6 +17,7 @@
 #include "../common/io.h"
 #include "../common/keeper.h"
 #include "../common/loading.h"
+#include "../common/proc.h"
 #include "packed.h"
 #include "sync.h"
 
@@ -55,13 +56,13 @@ static void NORETURN finish(struct pager *g)
  */
 static void end_container(const struct pager *g)
 {
-	struct pollfd p = { .fd = g->init_fd, .events = POLLIN };
-
 	if (__atomic_load_n(&g->r->sync->uncontained, __ATOMIC_ACQUIRE))
 		return;
-	syscall(SYS_pidfd_send_signal, g->init_fd, SIGKILL, NULL, 0);
-	while (poll(&p, 1, -1) < 0 && errno == EINTR)
-		;
+	if (g->init_fd < 0)
+		kill(g->init, SIGKILL);
+	else
+		syscall(SYS_pidfd_send_signal, g->init_fd, SIGKILL, NULL, 0);
+	proc_await_end(g->init, g->init_fd);
 }
 
 void pager_fail(struct pager *g, const struct err *err)
@@ -101,8 +102,11 @@ static void NORETURN be_guard(struct pager *g, int pager_fd)
  */
 static int make_guard(struct pager *g, struct err *err)
 {
-	int pager_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	int pager_fd = proc_open(getpid());
 
+	/* Such a kernel has no userfaultfd either: nobody waits for a page. */
+	if (pager_fd < 0 && errno == ENOSYS)
+		return 0;
 	if (pager_fd < 0)
 		return err_set(err, E_KERNEL_FEATURE, errno, "watching a process (pidfd_open)");
 	g->guard = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
@@ -217,6 +221,8 @@ static void NORETURN serve(struct pager *g)
 				pager_serve(g, &l, ev[i].data.ptr);
 			}
 		}
+		if (g->init_fd < 0 && n <= 0 && proc_ended(g->init))
+			finish(g);
 		waiting = retry(g, &l);
 		/* Only now: what is closed may be among the events. */
 		if (looked || n <= 0)
@@ -270,7 +276,7 @@ static void NORETURN run(struct pager *g)
 	keep_only_ours(g);
 	g->epoll = epoll_create1(EPOLL_CLOEXEC);
 	g->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (watch(g, &g->sock, &err) || watch(g, &g->init_fd, &err) ||
+	if (watch(g, &g->sock, &err) || (g->init_fd >= 0 && watch(g, &g->init_fd, &err)) ||
 	    watch(g, &g->wake_fd, &err) || make_guard(g, &err) || pager_workers(g, &err))
 		pager_fail(g, &err);
 	sync_arrive(g->r->sync, SYNC_PAGER, 1);
@@ -288,14 +294,16 @@ pid_t pager_start(struct restart *r, int sock, pid_t init, struct err *err)
 
 	g.r = r;
 	g.sock = sock;
-	g.init_fd = (int)syscall(SYS_pidfd_open, init, 0);
+	g.init = init;
 	g.run_dir_fd = open(r->run.run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (g.init_fd < 0 || g.run_dir_fd < 0)
+	g.init_fd = g.run_dir_fd < 0 ? -1 : proc_open(init);
+	if (g.run_dir_fd < 0 || (g.init_fd < 0 && errno != ENOSYS))
 		return err_set(err, E_FAILED, errno, "watching the restart");
 	pid = fork();
 	if (pid == 0)
 		run(&g);
-	close(g.init_fd);
+	if (g.init_fd >= 0)
+		close(g.init_fd);
 	close(g.run_dir_fd);
 	return pid < 0 ? err_set(err, E_LIMIT, errno, "making a process") : pid;
 }

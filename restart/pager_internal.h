@@ -67,6 +67,7 @@ struct pager {
 	struct pimage *images;
 	size_t nimages;
 	int epoll, sock, wake_fd, init_fd, run_dir_fd, loading_fd;
+	pid_t init;
 	pid_t guard;
 
 	pthread_mutex_t lock;

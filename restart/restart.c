@@ -35,6 +35,7 @@
 #include "../common/log.h"
 #include "../common/paths.h"
 #include "../resource/object.h"
+#include "frames.h"
 #include "lazy.h"
 #include "packed.h"
 #include "pager.h"
@@ -85,6 +86,7 @@ static int load(struct restart *r, struct err *err)
 	r->rset.arg = r;
 	r->rset.own_net = (r->o.namespaces & CLONE_NEWNET) != 0;
 	r->rset.tcp = r->o.tcp;
+	frames_probe(&r->frames);
 	r->thp_always = lazy_thp_always();
 	r->memory_mode = lazy_wanted(r);
 	return packed_inflate(r, err) || rset_init(&r->rset, &r->manifest, err);

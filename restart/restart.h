@@ -59,6 +59,13 @@ struct way {
 	int memory;			/* enum memory_mode */
 };
 
+/* What the frames of the kernel here are like. */
+struct frames {
+	uint32_t size;			/* bytes of vector state; 0 not known */
+	uint64_t xfeatures;
+	int whole;			/* 1: so much is read of every frame */
+};
+
 struct restart {
 	struct restart_options o;
 	char *dir;			/* the checkpoint's directory, absolute */
@@ -89,6 +96,7 @@ struct restart {
 	int own_proc;			/* 1: /proc shows the container */
 	int tell;			/* init's and keeper's end of the socket to the front, -1 none */
 	pid_t init;			/* as seen in the container */
+	struct frames frames;
 	int memory_mode;		/* lazy.h: the most that is wanted */
 	int thp_always;			/* 1: the kernel makes huge pages without being asked to */
 	int pager_sock;			/* to the pager, at fd_base or above */

@@ -13,6 +13,8 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -24,6 +26,7 @@
 #include "../common/io.h"
 #include "../common/keeper.h"
 #include "../resource/directory.h"
+#include "../common/log.h"
 #include "../resource/lock.h"
 #include "../resource/object.h"
 #include "../resource/sysv.h"
@@ -212,6 +215,16 @@ static int set_limits(struct restart_task *t, struct err *err)
 		*lim = (struct rlimit){ rec->soft, rec->hard };
 		if (getrlimit((__rlimit_resource_t)rec->resource, &now))
 			return err_set(err, E_FAILED, errno, "resource limit %u", rec->resource);
+		if (now.rlim_cur == lim->rlim_cur && now.rlim_max == lim->rlim_max) {
+			free(lim);
+			continue;
+		}
+		/* gVisor has numbers only for those limits that it does not know. */
+		if (setrlimit((__rlimit_resource_t)rec->resource, &now)) {
+			log_info("resource limit %u cannot be set here: %s", rec->resource, strerror(errno));
+			free(lim);
+			continue;
+		}
 		/* Raised now, while we may, and only as far as that goes. */
 		if (now.rlim_max < lim->rlim_max) {
 			struct rlimit more = { now.rlim_cur, lim->rlim_max };

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "build.h"
 
 #define PR_SET_IO_FLUSHER_ 57
@@ -50,6 +51,33 @@ static void pending_of(struct build *b, struct build_ops *ops, uint32_t tid)
 	}
 }
 
+/* Where there is none libc asks the kernel for the processor, if it finds this instead of a number. */
+static void restore_rseq(struct build *b, struct build_ops *ops, const struct rec_thread *t)
+{
+	const int32_t cpu[2] = { 0, -2 /* RSEQ_CPU_ID_REGISTRATION_FAILED */ };
+
+	if (!t->rseq)
+		return;
+	if (kernel_has_rseq())
+		build_sys(ops, 0, SYS_rseq, t->rseq, t->rseq_len, 0, t->rseq_sig);
+	else
+		build_ptr(b, build_op(ops, 0, PLAN_COPY, 0, t->rseq, 0, sizeof(cpu), 0, 0, 0), 1, cpu, sizeof(cpu));
+}
+
+static void restore_scheduling(struct build *b, struct build_ops *ops, const struct sched_attr_ *attr)
+{
+	const uint32_t priority = attr->priority;
+
+	if (kernel_has_sched_setattr()) {
+		build_ptr(b, build_sys(ops, 0, SYS_sched_setattr, 0, 0, 0), 1, attr, sizeof(*attr));
+		return;
+	}
+	build_sys(ops, 0, SYS_setpriority, 0 /* PRIO_PROCESS */, 0, attr->nice);
+	if (attr->policy)
+		build_ptr(b, build_sys(ops, 0, SYS_sched_setscheduler, 0, attr->policy, 0), 2, &priority,
+			  sizeof(priority));
+}
+
 static void thread_ops(struct build *b, struct build_thread *bt, int main_thread)
 {
 	const struct rec_thread *t = bt->rec;
@@ -70,13 +98,13 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	build_ptr(b, build_sys(ops, 0, SYS_prctl, PR_SET_NAME, 0), 1, name, sizeof(name));
 	if (main_thread)
 		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_FS, t->fs_base);
-	build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_GS, t->gs_base);
+	if (t->gs_base)		/* ours is 0; not every kernel (gVisor) has the call */
+		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_GS, t->gs_base);
 	build_sys(ops, 0, SYS_set_tid_address, t->tid_address);
 	if (t->robust_len)
 		build_sys(ops, 0, SYS_set_robust_list, t->robust_list, t->robust_len);
-	if (t->rseq)
-		build_sys(ops, 0, SYS_rseq, t->rseq, t->rseq_len, 0, t->rseq_sig);
-	build_sys(ops, 0, SYS_prctl, PR_SET_TIMERSLACK, t->timerslack);
+	restore_rseq(b, ops, t);
+	build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_TIMERSLACK, t->timerslack);
 	if (t->io_flusher)
 		build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_IO_FLUSHER_, 1);
 	for (size_t i = 0; i < t->speculation.len / sizeof(uint32_t); i++) {
@@ -102,7 +130,7 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 			build_sys(ops, PLAN_MAY_FAIL, SYS_sched_setaffinity, 0, t->affinity.len, 0),
 			2, t->affinity.data, t->affinity.len);
 	if (t->policy || t->nice || t->sched_flags)
-		build_ptr(b, build_sys(ops, 0, SYS_sched_setattr, 0, 0, 0), 1, &attr, sizeof(attr));
+		restore_scheduling(b, ops, &attr);
 	pending_of(b, ops, t->tid);
 	build_creds(b, ops);
 	/* A change of ids clears it. */

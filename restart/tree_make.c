@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -22,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../common/keeper.h"
 #include "../common/pids.h"
 #include "sync.h"
@@ -270,7 +272,7 @@ static void NORETURN be_keeper(struct maker *m)
 {
 	struct err err;
 
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+	if (kernel_has_subreapers() && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
 		err_set(&err, E_KERNEL_FEATURE, errno,
 			"the keeper cannot become the parent of orphans");
 		give_up(m, 0, &err);
@@ -305,7 +307,7 @@ static void NORETURN stand_in(struct maker *m)
 		_exit(RESTART_EXIT_FAILED);
 	if (r->has_tty_sid && r->tty_sid == r->keeper_sid) {
 		/* Nothing of the program's may be held open by us. */
-		close_range(0, ~0U, 0);
+		close_range(0, INT_MAX, 0);
 		while (waitpid(keeper, NULL, 0) < 0 && errno == EINTR)
 			;
 	}

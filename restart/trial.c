@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../common/pids.h"
 #include "ascend.h"
 #include "lazy.h"
@@ -145,6 +146,10 @@ void trial_print(const struct restart *r, FILE *out)
 		fputs("  /proc: shows other pids than the program's (a new one is denied)\n", out);
 	fprintf(out, "  clock: %s\n", w->namespaces & CLONE_NEWTIME ? "goes on from where it was" :
 		"this machine's (one of its own is denied), time-outs and timers are corrected");
+	if (!kernel_sets_mm())
+		fputs("  heap: by brk (no PR_SET_MM_MAP); /proc/PID/cmdline, environ and exe are those of ckpt_restart\n", out);
+	if (r->frames.whole)
+		fputs("  registers: their part of the signal frames is made as large as this kernel reads\n", out);
 	fprintf(out, "  memory: %s%s\n", memory[w->memory],
 		lazy_wanted(r) == MEMORY_READ ? ", as there is little" : "");
 }

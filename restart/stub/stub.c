@@ -149,6 +149,9 @@ static void run(struct plan *p, const struct plan_op *ops, uint64_t n)
 			r = sys(__NR_mremap, op->arg[0], op->arg[2], op->arg[2], MREMAP_MAYMOVE | MREMAP_FIXED,
 				op->arg[1], 0);
 			break;
+		case PLAN_BRK:
+			r = sys(__NR_brk, op->arg[0], 0, 0, 0, 0, 0) == (long)op->arg[0] ? 0 : -12 /* ENOMEM */;
+			break;
 		}
 		if (failed(r) && !(op->flags & PLAN_MAY_FAIL))
 			give_up(p, op, (uint32_t)i, r);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "io.h"
+#include "proc.h"
+
+/* 0 not asked yet, 1 no, 2 yes. */
+#define REMEMBER(expression) \
+	static int known; \
+	if (!known) \
+		known = (expression) ? 2 : 1; \
+	return known == 2
+
+int kernel_sets_mm(void)
+{
+	unsigned int size = 0;
+
+	REMEMBER(prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0);
+}
+
+static int try_wipeonfork(void)
+{
+	void *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int ret;
+
+	if (page == MAP_FAILED)
+		return 1;
+	ret = madvise(page, PAGE_SIZE, MADV_WIPEONFORK) == 0;
+	munmap(page, PAGE_SIZE);
+	return ret;
+}
+
+int kernel_has_wipeonfork(void)
+{
+	REMEMBER(try_wipeonfork());
+}
+
+int kernel_has_rseq(void)
+{
+	REMEMBER(syscall(SYS_rseq, NULL, 0, 0, 0) == 0 || errno != ENOSYS);
+}
+
+int kernel_has_sched_setattr(void)
+{
+	REMEMBER(syscall(SYS_sched_setattr, 0, NULL, 0) == 0 || errno != ENOSYS);
+}
+
+int kernel_has_subreapers(void)
+{
+	int value;
+
+	REMEMBER(prctl(PR_GET_CHILD_SUBREAPER, &value) == 0);
+}
+
+int kernel_has_time_namespaces(void)
+{
+	REMEMBER(access("/proc/self/timens_offsets", F_OK) == 0);
+}
+
+/* A child is where we are: are its links ours? */
+static int try_namespaces(void)
+{
+	cleanup_free char *own = proc_link(getpid(), "ns/net"), *other = NULL;
+	pid_t pid = own ? fork() : -1;
+
+	if (pid == 0)
+		for (;;)
+			pause();
+	if (pid < 0)
+		return 1;
+	other = proc_link(pid, "ns/net");
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return !other || !strcmp(own, other);
+}
+
+int kernel_tells_namespaces(void)
+{
+	REMEMBER(try_namespaces());
+}
+
+static int fdinfo_has(int fd, const char *what)
+{
+	cleanup_free char *text = proc_readf(NULL, "/proc/self/fdinfo/%d", fd);
+
+	return text && strstr(text, what);
+}
+
+static int try_lock(void)
+{
+	cleanup_close int fd = memfd_create("ckpt", MFD_CLOEXEC);
+
+	/* Where there is nothing to try it with: as in Linux. */
+	return fd < 0 || flock(fd, LOCK_EX) < 0 || fdinfo_has(fd, "lock:");
+}
+
+int kernel_tells_locks(void)
+{
+	REMEMBER(try_lock());
+}
+
+static int try_epoll(void)
+{
+	cleanup_close int ep = epoll_create1(EPOLL_CLOEXEC), fd = eventfd(0, EFD_CLOEXEC);
+	struct epoll_event ev = { .events = 0 };
+
+	return ep < 0 || fd < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) < 0 || fdinfo_has(ep, "tfd:");
+}
+
+int kernel_tells_epoll(void)
+{
+	REMEMBER(try_epoll());
+}

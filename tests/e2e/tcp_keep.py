@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,10 @@ def test(dir, family):
     j = Job(dir, f"keep{family}-{os.getpid()}", family)
     j.client.sendall(b"early ")
     status, text = j.checkpoint("--tcp=keep", "--leave-running")
+    if "nf_tables" in text or "no TCP_REPAIR" in text:
+        print("SKIP: this kernel cannot keep connections")
+        j.front.kill()
+        sys.exit(77)
     check("a checkpoint that leaves it running", status == 0, text)
     check("leaves no rules", "ckpt" not in rules(), rules())
     j.client.sendall(b"between ")
@@ -176,14 +181,23 @@ def refused(dir):
     check("and the job runs on", j.front.wait(LIMIT) == 5, j.said())
 
 
+def loopback_up():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        request = struct.pack("16sh14x", b"lo", 0x1 | 0x40)     # IFF_UP, IFF_RUNNING
+        fcntl.ioctl(s, 0x8914, request)                         # SIOCSIFFLAGS
+
+
 def main():
     if os.getuid():
         print("SKIP: to keep a connection takes root")
         sys.exit(77)
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
+        print("SKIP: no network of our own is to be had here")
+        sys.exit(77)
     if "inside" not in sys.argv:
         r = subprocess.run(["unshare", "-n", sys.executable, os.path.abspath(__file__), "inside"])
         sys.exit(r.returncode)
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    loopback_up()
     top = tempfile.mkdtemp(prefix="ckpt-keep.")
     os.chmod(top, 0o755)
     os.environ["CKPT_DIR"] = os.path.join(top, "store")

@@ -202,7 +202,7 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	progress(&r, "saving", 0, 0);
 	ok = ok && fault(FAULT_save, err) == 0 && round_save(&r, err) == 0;
 	if (!ok || params->leave_running) {
-		res_set_let_go(&r.set, 0);
+		res_set_let_go(&r.set);
 		round_resume(&r);
 	}
 	ok = ok && fault(FAULT_wait, err) == 0 && round_save_wait(&r, err) == 0;
@@ -211,12 +211,13 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	if (ok)
 		fault(FAULT_end, NULL);
 	if (ok && !params->leave_running) {
+		res_set_ended(&r.set);
 		end_job(&r);
-		res_set_let_go(&r.set, 1);
+		res_set_let_go(&r.set);
 	}
 	if (!ok) {
 		blame_the_dead(&r, err);
-		res_set_let_go(&r.set, 0);
+		res_set_let_go(&r.set);
 		round_resume(&r);
 		round_discard(&r);
 	}

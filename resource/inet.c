@@ -285,7 +285,7 @@ static int inet_save(struct res_set *set, struct desc *d, struct err *err)
  * have them. Within the job nobody is left to notice the difference. Others learn that the
  * connection was cut off, which is the truth; but what is on its way to them shall arrive.
  */
-static void inet_let_go(struct res_set *set, const struct desc *d, int ended)
+static void inet_ended(struct res_set *set, const struct desc *d)
 {
 	const struct inet_sock *s =
 		set->kind[RES_INET] && d->std < 0 ? inet_table_find(set, d) : NULL;
@@ -294,10 +294,6 @@ static void inet_let_go(struct res_set *set, const struct desc *d, int ended)
 
 	if (!s)
 		return;
-	if (!ended) {
-		inet_keep_resume(inet_table(set));
-		return;
-	}
 	if (is_kept(set, s)) {
 		inet_keep_end(set, d, s);
 		return;
@@ -308,12 +304,19 @@ static void inet_let_go(struct res_set *set, const struct desc *d, int ended)
 		setsockopt(d->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 
+static void inet_let_go(struct res_set *set, const struct desc *d UNUSED)
+{
+	if (set->kind[RES_INET])
+		inet_keep_resume(set->kind[RES_INET]);
+}
+
 const struct res_ops res_inet = {
 	.kind = RES_INET,
 	.name = "inet",
 	.probe = inet_probe,
 	.check = inet_check,
 	.save = inet_save,
+	.ended = inet_ended,
 	.let_go = inet_let_go,
 	.verify = inet_verify,
 	.open = inet_open,

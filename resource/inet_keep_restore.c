@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/tcp.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/log.h"
@@ -13,6 +14,7 @@
 /* Numbers of TCP options, RFC 793 and 7323. */
 enum { OPTION_MSS = 2, OPTION_WINDOW = 3, OPTION_SACK = 4, OPTION_TIMESTAMP = 8 };
 
+#define NAP_NS		20000000L
 #define STEP		65536		/* the most that one call puts into a queue */
 #define ROOM		(1 << 20)
 #define ROOM_MAX	(256 << 20)
@@ -150,6 +152,19 @@ static int put_queues(struct rset *set, struct inet_made *m, const struct rec_tc
 	return r;
 }
 
+/* The socket that had the connection may take a moment to go. */
+static int take(struct rset *set, const struct inet_made *m, const struct sockaddr *to, socklen_t len)
+{
+	const struct timespec nap = { .tv_nsec = NAP_NS };
+
+	while (connect(m->fd, to, len) < 0) {
+		if (errno != EADDRNOTAVAIL || io_monotonic_ns() > inet_restart(set)->deadline)
+			return -1;
+		nanosleep(&nap, NULL);
+	}
+	return 0;
+}
+
 int inet_keep_connect(struct rset *set, struct inet_made *m, struct err *err)
 {
 	const struct rec_tcp_repair *t = repair_rec(set, m->desc);
@@ -167,7 +182,7 @@ int inet_keep_connect(struct rset *set, struct inet_made *m, struct err *err)
 	if (inet_bind(set, m->fd, family, &m->local, INET_BIND_SOON) < 0)
 		return inet_bind_error(errno, &m->local, "is connected", err);
 	if (set_seq(m->fd, TCP_RECV_QUEUE, t->in_seq) < 0 || set_seq(m->fd, TCP_SEND_QUEUE, t->out_seq) < 0 ||
-	    connect(m->fd, &u.any, inet_sockaddr_of(&m->remote, family, &u)) < 0 || set_options(m->fd, t) < 0 ||
+	    take(set, m, &u.any, inet_sockaddr_of(&m->remote, family, &u)) < 0 || set_options(m->fd, t) < 0 ||
 	    put_queues(set, m, t) < 0 ||
 	    setsockopt(m->fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, t->window.data, (socklen_t)t->window.len) < 0)
 		return err_set(err, errno == EADDRNOTAVAIL ? E_BUSY : E_FAILED, errno,
@@ -213,23 +228,26 @@ static void go(const struct rset *set, const struct rdesc *d)
 	inet_shutdown(d->fd, m->rec->shutdown);
 }
 
-void inet_keep_go(struct rset *set)
+static void unlock(struct rset *set)
 {
 	const struct rec_tcp_repair *t;
 	const char *done = "";
 	size_t pos = 0;
 
+	while (!set->own_net && (t = rec_next_tcp_repair(&set->manifest->recs, &pos))) {
+		if (strcmp(t->lock, done) != 0)
+			inet_lock_remove(t->lock);
+		done = t->lock;
+	}
+}
+
+void inet_keep_go(struct rset *set)
+{
+	unlock(set);
 	for (size_t i = 0; i < set->ndescs; i++)
 		if (is_kept(set, &set->descs[i])) {
 			go(set, &set->descs[i]);
 			close(set->descs[i].fd);
 			set->descs[i].fd = -1;
 		}
-	while ((t = rec_next_tcp_repair(&set->manifest->recs, &pos))) {
-		if (strcmp(t->lock, done) == 0)
-			continue;
-		done = t->lock;
-		if (!set->own_net)
-			inet_lock_remove(t->lock);
-	}
 }

@@ -16,7 +16,6 @@
 #ifndef NFT_TABLE_F_OWNER
 #define NFT_TABLE_F_OWNER	0x2
 #endif
-#define CHAIN			"input"
 #define PRIORITY		(-300)	/* before anything else looks at it */
 
 struct batch { size_t len; uint32_t seq, acks; char data[4096] __attribute__((aligned(4))); };
@@ -125,11 +124,25 @@ static int send_batch(int nl, struct batch *b)
 	return error ? -1 : 0;
 }
 
+static void put_chain(struct batch *b, const char *name, int family, const char *chain, int at)
+{
+	struct nlmsghdr *h = begin_nft(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, family);
+	struct nlattr *hook;
+
+	put_text(b, NFTA_CHAIN_TABLE, name);
+	put_text(b, NFTA_CHAIN_NAME, chain);
+	hook = nest(b, NFTA_CHAIN_HOOK);
+	put_number(b, NFTA_HOOK_HOOKNUM, (uint32_t)at);
+	put_number(b, NFTA_HOOK_PRIORITY, (uint32_t)PRIORITY);
+	end_nest(b, hook);
+	put_text(b, NFTA_CHAIN_TYPE, "filter");
+	end(b, h);
+}
+
 static int make_table(int nl, const char *name, int family, int mortal)
 {
 	struct batch b = { .len = 0 };
 	struct nlmsghdr *h;
-	struct nlattr *hook;
 
 	begin_batch(&b);
 	h = begin_nft(&b, NFT_MSG_NEWTABLE, NLM_F_CREATE, family);
@@ -137,15 +150,8 @@ static int make_table(int nl, const char *name, int family, int mortal)
 	if (mortal)
 		put_number(&b, NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
 	end(&b, h);
-	h = begin_nft(&b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, family);
-	put_text(&b, NFTA_CHAIN_TABLE, name);
-	put_text(&b, NFTA_CHAIN_NAME, CHAIN);
-	hook = nest(&b, NFTA_CHAIN_HOOK);
-	put_number(&b, NFTA_HOOK_HOOKNUM, NF_INET_LOCAL_IN);
-	put_number(&b, NFTA_HOOK_PRIORITY, (uint32_t)PRIORITY);
-	end_nest(&b, hook);
-	put_text(&b, NFTA_CHAIN_TYPE, "filter");
-	end(&b, h);
+	put_chain(&b, name, family, "input", NF_INET_LOCAL_IN);
+	put_chain(&b, name, family, "output", NF_INET_LOCAL_OUT);
 	return send_batch(nl, &b);
 }
 
@@ -215,28 +221,36 @@ static void put_drop(struct batch *b)
 	end_expr(b, a, data);
 }
 
-int inet_lock_add(int nl, const char *name, const struct inet_addr *local, const struct inet_addr *remote)
+static void put_rule(struct batch *b, const char *name, const char *chain, const struct inet_addr *from,
+		     const struct inet_addr *to)
 {
-	const int four = inet_addr_is_v4(local);
+	const int four = inet_addr_is_v4(from);
 	const uint8_t tcp = IPPROTO_TCP;
-	const uint16_t ports[2] = { htons(remote->port), htons(local->port) };
-	struct batch b = { .len = 0 };
-	struct nlmsghdr *h;
+	const uint16_t ports[2] = { htons(from->port), htons(to->port) };
+	struct nlmsghdr *h = begin_nft(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND,
+				       four ? NFPROTO_IPV4 : NFPROTO_IPV6);
 	struct nlattr *all;
 
-	begin_batch(&b);
-	h = begin_nft(&b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, four ? NFPROTO_IPV4 : NFPROTO_IPV6);
-	put_text(&b, NFTA_RULE_TABLE, name);
-	put_text(&b, NFTA_RULE_CHAIN, CHAIN);
-	all = nest(&b, NFTA_RULE_EXPRESSIONS);
+	put_text(b, NFTA_RULE_TABLE, name);
+	put_text(b, NFTA_RULE_CHAIN, chain);
+	all = nest(b, NFTA_RULE_EXPRESSIONS);
 	/* Protocol, source, destination: where they stand in the headers of IPv4 and IPv6. */
-	put_match(&b, NFT_PAYLOAD_NETWORK_HEADER, four ? 9 : 6, &tcp, sizeof(tcp));
-	put_match(&b, NFT_PAYLOAD_NETWORK_HEADER, four ? 12 : 8, four ? remote->ip + 12 : remote->ip, four ? 4 : 16);
-	put_match(&b, NFT_PAYLOAD_NETWORK_HEADER, four ? 16 : 24, four ? local->ip + 12 : local->ip, four ? 4 : 16);
-	put_match(&b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, ports, sizeof(ports));
-	put_drop(&b);
-	end_nest(&b, all);
-	end(&b, h);
+	put_match(b, NFT_PAYLOAD_NETWORK_HEADER, four ? 9 : 6, &tcp, sizeof(tcp));
+	put_match(b, NFT_PAYLOAD_NETWORK_HEADER, four ? 12 : 8, four ? from->ip + 12 : from->ip, four ? 4 : 16);
+	put_match(b, NFT_PAYLOAD_NETWORK_HEADER, four ? 16 : 24, four ? to->ip + 12 : to->ip, four ? 4 : 16);
+	put_match(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, ports, sizeof(ports));
+	put_drop(b);
+	end_nest(b, all);
+	end(b, h);
+}
+
+int inet_lock_add(int nl, const char *name, const struct inet_addr *local, const struct inet_addr *remote)
+{
+	struct batch b = { .len = 0 };
+
+	begin_batch(&b);
+	put_rule(&b, name, "input", remote, local);
+	put_rule(&b, name, "output", local, remote);
 	return send_batch(nl, &b);
 }
 

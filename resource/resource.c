@@ -257,13 +257,23 @@ int res_set_save(struct res_set *set, struct err *err)
 	return stored_save_all(set, err) < 0 ? -1 : object_save_all(set, err);
 }
 
-void res_set_let_go(struct res_set *set, int ended)
+void res_set_ended(struct res_set *set)
+{
+	for (size_t i = 0; i < set->ndescs; i++) {
+		struct desc *d = &set->descs[i];
+
+		if (d->fd >= 0 && d->ops && d->ops->ended)
+			d->ops->ended(set, d);
+	}
+}
+
+void res_set_let_go(struct res_set *set)
 {
 	for (size_t i = 0; i < set->ndescs; i++) {
 		struct desc *d = &set->descs[i];
 
 		if (d->fd >= 0 && d->ops && d->ops->let_go)
-			d->ops->let_go(set, d, ended);
+			d->ops->let_go(set, d);
 		cleanup_closep(&d->fd);
 	}
 }

@@ -145,10 +145,12 @@ struct res_ops {
 	/* save() - append the kind's record(s). rec_desc has been written by the driver just before. */
 	int (*save)(struct res_set *set, struct desc *d, struct err *err);
 	/*
-	 * let_go() - @ended: the checkpoint is complete and the job is not to go on: leave nothing in a restart's way;
-	 * else it goes on, whether there is a checkpoint or not. May be NULL.
+	 * ended() - the checkpoint is complete and the job, which still stands still, will be ended: leave nothing in a
+	 * restart's way. May be NULL.
 	 */
-	void (*let_go)(struct res_set *set, const struct desc *d, int ended);
+	void (*ended)(struct res_set *set, const struct desc *d);
+	/* let_go() - our duplicate is going to be closed; the job goes on, or is no more. May be NULL. */
+	void (*let_go)(struct res_set *set, const struct desc *d);
 	/* verify() - at restart, before anything is made: would open() work here? May be NULL. */
 	int (*verify)(struct rset *set, const struct rdesc *d, struct err *err);
 	/* open() - make the description; set d->fd. O_* status flags, offset, owner are set by the driver after. */
@@ -171,9 +173,10 @@ int res_set_check(struct res_set *set, struct err *err);
 int res_set_save(struct res_set *set, struct err *err);
 /*
  * res_set_let_go() - close our duplicates, of which the job would notice that what it closes stays open.
- * @ended: the job is not to go on.
  */
-void res_set_let_go(struct res_set *set, int ended);
+void res_set_let_go(struct res_set *set);
+/* res_set_ended() - before the job is ended: tell the kinds. */
+void res_set_ended(struct res_set *set);
 void res_set_free(struct res_set *set);
 /* res_desc_of() - description that (pid, fd) refers to, NULL none. */
 struct desc *res_desc_of(const struct res_set *set, uint32_t pid, int fd);

@@ -88,7 +88,11 @@ class Job:
     def receive(self, n):
         data = b""
         while len(data) < n:
-            d = self.client.recv(n - len(data))
+            try:
+                d = self.client.recv(n - len(data))
+            except OSError as e:
+                print("after", len(data), "of", n, "bytes:", e, self.said())
+                break
             if not d:
                 break
             data += d

@@ -637,7 +637,8 @@ static void test_ended(void **state UNUSED)
 	fix_must(f, res_set_save(&f->set, &f->err));
 	fix_must(f, image_finish(f->image_fd, path, &f->recs, f->data_end, NULL, NULL, &f->err));
 	old = (int)res_desc_of(&f->set, PID, s)->id;
-	res_set_let_go(&f->set, 1);
+	res_set_ended(&f->set);
+	res_set_let_go(&f->set);
 	close(c), close(s), close(l);
 	fix_must(f, image_open(AT_FDCWD, path, &f->image, &f->err));
 	fix_must(f, rset_init(&f->rset, &f->image, &f->err));

@@ -99,7 +99,7 @@ save() {
 	local said
 	said=$(runsc_ exec -user "$2" -env PATH=/opt/ckpt:/usr/bin:/bin -env XDG_RUNTIME_DIR=/run "$1" \
 		/opt/ckpt/ckpt_command --checkpoint job 2>&1) || { fail "$1: $said"; cat "$dir/$1"; return 1; }
-	case $said in /c/$3/*) ;; *) fail "$1: ckpt_command said '$said'"; return 1 ;; esac
+	case $said in /c/$3/* | /mnt/$3/*) ;; *) fail "$1: ckpt_command said '$said'"; return 1 ;; esac
 	over "$1"
 	[ $status = 137 ] || fail "$1: ended with $status after its checkpoint"
 }
@@ -151,7 +151,19 @@ across() {
 	pid=$(awk 'END { print $2 }' "$out")
 	box across-1 0 ckpt_restart --checkpoint-dir=/c/across job
 	grows "$out" 5 || { fail "across: does not go on: $(cat "$dir/across-1")"; return; }
-	finish across-1 0 "$pid" "$out" && ok "across: saved on Linux, continued in a sandbox"
+	save across-1 0 across || return
+	XDG_RUNTIME_DIR=$dir/run unshare --mount bash -c '
+		cd / && mount --bind "$1" /mnt && exec "$2/ckpt_restart" --checkpoint-dir=/mnt/across job' sh "$c" "$dir/ckpt" \
+		</dev/null >"$dir/across-2" 2>&1 &
+	front=$!
+	grows "$out" 5 || { fail "across: does not go on on Linux: $(cat "$dir/across-2")"; return; }
+	kill -TERM $front
+	wait $front
+	status=$? front=
+	[ $status = 42 ] || { fail "across: ended with $status on Linux: $(cat "$dir/across-2")"; return; }
+	awk -v pid="$pid" '$2 == pid && $1 != last + 1 && NR > 1 { exit 1 } { last = $1 }' "$out" &&
+		grep -qx 'all is well' "$out" || { fail "across: $(tail -n 2 "$out")"; return; }
+	ok "across: saved on Linux, continued in a sandbox, saved in there, continued on Linux"
 }
 
 # refused TAG CODE: a checkpoint is refused with that code, and the program goes on as if nothing had been asked

@@ -130,6 +130,11 @@ int round_shares_memory(const struct round *r, const struct rproc *p);
 /* round_wire.c: messages to and from a leader. Errors: E_PROCESS_DIED naming the process. */
 int round_send(const struct rproc *p, int type, const void *body, size_t len, uint32_t count,
 	       int fd, struct err *err);
+/* round_unstop() - let those go on that were stopped (SIGSTOP) since they were parked, until the round is over. */
+void round_unstop(struct round *r);
+struct pollfd;
+/* round_poll() - poll(2) until something comes, or the time given is over; with round_unstop(). */
+int round_poll(struct round *r, struct pollfd *fds, size_t n);
 /* round_recv() - body is malloc'ed; @fds: room for AGENT_FDS_MAX. Honours the deadline. */
 int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void **body, int *fds,
 	       size_t *nfds, struct err *err);

@@ -166,6 +166,7 @@ static int hear_all(struct round *r, int or_forked, struct err *err)
 				ret = hear(r, who[i], err);
 		if (io_monotonic_ns() - told > TICK_MS * 1000000) {
 			told = io_monotonic_ns();
+			round_unstop(r);
 			report(r);
 			start_sync(r);
 		}

@@ -202,7 +202,7 @@ static int listen_to_all(struct round *r, struct err *err)
 		left += !r->procs[i]->zombie;
 	}
 	while (left && ret >= 0) {
-		n = poll(pfds, r->nprocs, round_ms_left(r, 0));
+		n = round_poll(r, pfds, r->nprocs);
 		if (n == 0) {
 			ret = err_set(err, E_TIMEOUT, 0,
 				      "the time given was over before all processes had answered");

@@ -2,11 +2,14 @@
 /* round_wire.c - messages between the round and the leaders. What comes from a program is not trusted. */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "round_internal.h"
+
+#define SLICE_MS	200
 
 const char *round_who(const struct rproc *p)
 {
@@ -43,6 +46,36 @@ int round_send(const struct rproc *p, int type, const void *body, size_t len, ui
 	return 0;
 }
 
+/*
+ * A SIGSTOP that was on its way when everything stopped (cpulimit, a shell's ^Z) stops the leader as well, with
+ * what it was about to say. It continues, and stops again when the round is over.
+ */
+void round_unstop(struct round *r)
+{
+	struct proc_stat st;
+
+	for (size_t i = 0; i < r->nprocs && !r->resumed_ns; i++) {
+		struct rproc *p = r->procs[i];
+
+		if (p->zombie || p->sock < 0 || proc_stat(p->host_pid, 0, &st) || st.state != 'T')
+			continue;
+		p->was_stopped = 1;
+		kill(p->host_pid, SIGCONT);
+	}
+}
+
+int round_poll(struct round *r, struct pollfd *fds, size_t n)
+{
+	for (;;) {
+		int left = round_ms_left(r, 0);
+		int got = poll(fds, n, (int)MIN((unsigned)left, SLICE_MS));
+
+		if (got || (left >= 0 && left <= SLICE_MS))
+			return got;
+		round_unstop(r);
+	}
+}
+
 int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void **body, int *fds,
 	       size_t *nfds, struct err *err)
 {
@@ -51,7 +84,7 @@ int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void
 
 	*body = NULL;
 	*nfds = 0;
-	got = poll(&pfd, 1, round_ms_left(r, 0));
+	got = round_poll(r, &pfd, 1);
 	if (got == 0)
 		return err_set(err, E_TIMEOUT, 0, "the time given was over before %s had answered",
 			       round_who(p));

@@ -558,9 +558,11 @@ int round_stop(struct round *r, struct err *err)
 		if (accept_leaders(r, 2, err))
 			return -1;
 	}
-	if (!r->nprocs)
-		return err_set(err, E_PROCESS_DIED, 0, "the job has ended");
-	return 0;
+	if (r->nprocs)
+		return 0;
+	/* Its keeper is there: it has not started the program yet, or ends in a moment. */
+	r->set.again = 1;
+	return err_set(err, E_PROCESS_DIED, 0, "the job has ended");
 }
 
 void round_resume(struct round *r)

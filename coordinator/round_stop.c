@@ -462,10 +462,10 @@ static int accept_leader(struct round *r, int listener, struct err *err)
 	if (peer.sock < 0)
 		return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? 0 :
 			err_set(err, E_FAILED, errno, "cannot accept on %s", r->socket_path);
-	if (getsockopt(peer.sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
-	    (listener == r->nameless && !find(r, cred.pid)))
+	if (getsockopt(peer.sock, SOL_SOCKET, SO_PEERCRED, &cred, &len))
 		goto turn_away;
-	if (give_proc(r, peer.sock, cred.pid))
+	/* A scout is no process of the job, and asks for this only. */
+	if (give_proc(r, peer.sock, cred.pid) || (listener == r->nameless && !find(r, cred.pid)))
 		goto turn_away;
 	peer.host_pid = cred.pid;
 	if (round_recv(r, &peer, &m, &body, fds, &nfds, err)) {

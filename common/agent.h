@@ -11,9 +11,11 @@
  *   rt_tgsigqueueinfo(SIG, AGENT_COOKIE) -> some thread enters the handler and becomes the leader;
  *                                           the scout stops all others; they park
  *                                           leader connects to ROUND_SOCKET in self.dir
+ *                                        <- PROC, from who has no /proc of its own
+ *   PROC (/proc by SCM_RIGHTS)           ->
  *                                        <- HELLO
  *   SNAPSHOT (what is wanted)            ->
- *                                        <- PROCESS, THREAD*, PENDING*, FDS* (with SCM_RIGHTS), END
+ *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, FDS* (with SCM_RIGHTS), END
  *   SEMS, only if there are any          ->
  *                                        <- UNDO
  *   SAVE (image fd by SCM_RIGHTS, areas) ->

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # documents.sh - every record is described in doc/image-format.md, every reason code in a man page,
-# every kind of open file in doc/SUPPORT.md, every message to and from the library in doc/protocol.md, every option of a program in its man page.
+# every kind of open file in doc/SUPPORT.md, every source file in the tables of doc/ARCHITECTURE.md, every message to and from the library in doc/protocol.md, every option of a program in its man page.
 set -eu
 : "${srcdir:=.}" "${builddir:=.}"
 cd "$srcdir"
@@ -24,6 +24,32 @@ fi
 if [ -e doc/SUPPORT.md ]; then
 	for name in $(sed -n 's/^[[:space:]]*\.name = "\([a-z0-9_]*\)",$/\1/p' resource/*.c | grep -v -x unknown); do
 		grep -q -w -e "$name" doc/SUPPORT.md || missing doc/SUPPORT.md "the kind $name"
+	done
+fi
+
+# names DIRECTORY: the files and patterns in the tables below the title that names it.
+names() {
+	awk -v dir="$1/" '/^##/ { on = index($0, " " dir) } on && /^\| `/ { split($0, cell, " \\| "); print cell[1] }' \
+		doc/ARCHITECTURE.md | grep -o '`[^`]*`' | tr -d '`'
+}
+
+if [ -e doc/ARCHITECTURE.md ]; then
+	for dir in common coordinator inspect launcher preload resource restart; do
+		told=$(names $dir | tr '\n' ' ')
+		for file in $dir/*.c; do
+			found=0
+			set -f
+			for name in $told; do
+				# shellcheck disable=SC2254  # a pattern, as in round_*.c
+				case ${file##*/} in $name) found=1 ;; esac
+			done
+			set +f
+			[ $found = 1 ] || missing doc/ARCHITECTURE.md "$file"
+		done
+		for name in $told; do
+			# shellcheck disable=SC2086  # the same
+			ls $dir/$name >/dev/null 2>&1 || { echo "doc/ARCHITECTURE.md mentions $dir/$name, which is not there"; bad=1; }
+		done
 	done
 fi
 

@@ -167,13 +167,19 @@ struct background {
 	struct save *save;
 	const struct agent_area *areas;
 	size_t n;
-	long pid;			/* of the writer, or -errno */
+	long between, pid;		/* the child in between; the writer, or -errno */
 };
 
 static void write_in_copy(const struct background *b)
 {
 	struct save s = *b->save;
 
+	/*
+	 * When all have forked, the program goes on, and may take orphans itself again
+	 * (PR_SET_CHILD_SUBREAPER): by then we have to be the keeper's.
+	 */
+	while (SYS0(getppid) == b->between)
+		SYS0(sched_yield);
 	/* The copy has its own file table but shares descriptions; /proc/self is another process now. */
 	if (s.mem >= 0)
 		SYS(close, s.mem);
@@ -186,8 +192,10 @@ static void write_in_copy(const struct background *b)
 static int fork_writer(void *arg)
 {
 	struct background *b = arg;
-	long pid = SYS(clone, 0, 0, 0, 0, 0);
+	long pid;
 
+	b->between = SYS0(getpid);
+	pid = SYS(clone, 0, 0, 0, 0, 0);
 	if (pid == 0)
 		write_in_copy(b);
 	b->pid = pid;

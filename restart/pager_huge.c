@@ -5,8 +5,9 @@
  * when all is there, the small pages are made large ones.
  *
  * Only what was stored without a hole, has none now, and is shared with no child: the kernel would fill up
- * what the program has given back since, and copy what it shares. What it has unmapped, moved or marked otherwise the kernel leaves alone. Kernels before 6.1 do
- * not know how, and some ask for rights that we may not have: then it remains as it is.
+ * what the program has given back since, and copy what it shares. What it has unmapped, moved or marked
+ * otherwise the kernel leaves alone. Kernels before 6.1 do not know how, and some ask for rights that we
+ * may not have: then it remains as it is.
  */
 #include "pager_internal.h"
 

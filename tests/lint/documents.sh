@@ -16,6 +16,8 @@ if [ -e doc/image-format.md ]; then
 fi
 
 if [ -e doc/protocol.md ]; then
+	version=$(sed -n 's/^#define AGENT_VERSION[[:space:]]*//p' common/agent.h)
+	grep -q -e "version ($version)" doc/protocol.md || missing doc/protocol.md "version ($version) of the agent protocol"
 	for name in $(sed -n 's/^[[:space:]]*X([0-9]*,[[:space:]]*\([A-Z_]*\),.*TO_.*/\1/p' common/agent.h); do
 		grep -q -w -e "$name" doc/protocol.md || missing doc/protocol.md "the message $name"
 	done

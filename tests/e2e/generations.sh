@@ -38,6 +38,7 @@ grows() {
 # counted FILE FROM: each number from FROM on once, in order
 counted() { awk -v n="$2" '$1 != n { exit 1 } { n++ }' "$1" || fail "$1: not each number once"; }
 
+: >out
 # shellcheck disable=SC2016
 ckpt_launch -q --name="$job" --checkpoint-dir="$dir/c" sh -c 'i=0
 while [ ! -e stop ]; do echo $i; i=$(expr $i + 1); sleep 0.02; done; exit 7' >out 2>err &

@@ -189,7 +189,7 @@ launch=
 rm -f count
 start 10
 coordinator=$("$bin/ckpt_command" --status --json "$job" | sed -n 's/.*"coordinator_pid": \([0-9]*\).*/\1/p')
-pid=$(cat pid) keeper=$(ps -o ppid= -p "$pid")
+pid=$(cat pid) keeper=$(ps -o ppid= -p "$pid" | tr -d " ")
 disown "$launch"
 kill -9 "$launch" "$coordinator" "$keeper"
 for one in "$launch" "$coordinator" "$keeper"; do until_true gone "$one"; done

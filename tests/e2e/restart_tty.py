@@ -23,7 +23,7 @@ PROGRAM = r"""
 import fcntl, os, select, signal, struct, sys, termios
 def size():
     return struct.unpack("HHHH", fcntl.ioctl(TTY, termios.TIOCGWINSZ, b"\0" * 8))[:2]
-def say(*a): os.write(1, (" ".join(map(str, a)) + "\\n").encode())     # print() may not be interrupted by itself
+def say(*a): os.write(1, (" ".join(map(str, a)) + "\n").encode())     # print() may not be interrupted by itself
 TTY = os.open("/dev/tty", os.O_RDWR)
 signal.signal(signal.SIGINT, lambda *a: say("got INT"))
 signal.signal(signal.SIGCONT, lambda *a: say("got CONT"))

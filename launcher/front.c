@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,6 +43,19 @@ static void reap_keeper(struct state *s)
 	s->keeper_gone = 1;
 }
 
+/*
+ * A checkpoint has ended all of the job, the keeper as well in a moment. It goes before us: process 1 of
+ * many a container reaps nobody, and its number could not be had by a restart without a pid namespace.
+ */
+static void await_keeper(struct state *s)
+{
+	cleanup_close int fd = (int)syscall(SYS_pidfd_open, s->f->keeper, 0);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	if (!s->keeper_gone && fd >= 0 && poll(&p, 1, (int)(LEAVE_NS / 1000000)) > 0)
+		reap_keeper(s);
+}
+
 static void NORETURN end(struct state *s)
 {
 	int killed = WIFSIGNALED(s->status) && WTERMSIG(s->status) == SIGKILL;
@@ -51,6 +65,7 @@ static void NORETURN end(struct state *s)
 		reap_keeper(s);
 	ask_settle(&s->ask, killed);
 	if (s->ask.directory) {
+		await_keeper(s);
 		stdio_hold_back(&s->hold);
 		if (!s->f->quiet && !fds_shared_with_program(2))
 			log_error("job %s was checkpointed to %s and ended; continue it with: ckpt_restart %s",

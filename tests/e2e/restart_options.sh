@@ -80,7 +80,8 @@ run() {
 	echo mine >"$w/data"; echo other >"$w/other"; echo rooted >"$w/root$w/data"; echo input >"$w/in"
 	chown -R "$uid" "$w"
 	as+=("HOME=$w" "CKPT_DIR=$w/store")
-	(cd "$w" && exec "${as[@]}" "$bin/ckpt_launch" -q -n "$job" "$dir/p" "$w/data" "$w/ready") >"$w/first" 2>&1 </dev/null &
+	# In a session and a group of its own: those of this test may have numbers that are in use by others.
+	(cd "$w" && exec "${as[@]}" setsid "$bin/ckpt_launch" -q -n "$job" "$dir/p" "$w/data" "$w/ready") >"$w/first" 2>&1 </dev/null &
 	until [ -e "$w/ready" ]; do sleep 0.02; kill -0 $! || { cat "$w/first"; bad=1; return; }; done
 	as_user "$bin/ckpt_command" --checkpoint "$job" >/dev/null || bad=1
 	wait $!

@@ -264,6 +264,8 @@ static void NORETURN make_container(struct restart *r, int pipe_fd)
 	struct err err = { .code = E_FAILED };
 	pid_t pid, stand_in;
 
+	/* Until there is an init that sees to it, nobody else ends us when ckpt_restart is killed. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* Without a container the session may be the one we are in: then it is not left. */
 	if (!r->keeper_sid || r->keeper_sid != (uint32_t)getsid(0))
 		setsid();
@@ -280,6 +282,7 @@ static void NORETURN make_container(struct restart *r, int pipe_fd)
 		err_set(&err, E_FAILED, errno, "making the first process of the container");
 		goto fail;
 	}
+	prctl(PR_SET_PDEATHSIG, 0);
 	ended = hold ? proc_open(pid) : -1;
 	stand_in = is_own_child(pid) ? getpid() : pid;
 	if (write(pipe_fd, &stand_in, sizeof(stand_in)) != sizeof(stand_in))

@@ -207,6 +207,7 @@ class Job:
     def fail(self, *what):
         self.failed = True
         print("FAIL", *what)
+        print("    ended with:", self.front.poll() if self.front else "not launched")
         for pid in self.processes():
             for name in ("comm", "syscall", "wchan"):
                 try:

@@ -14,6 +14,8 @@ def main():
     j.write("edited", "first\n")
     j.env["TERM"] = "xterm"
     j.env["PS1"] = "$ "
+    # Without it tmux takes the shell of the password file, which lets nobody in.
+    j.env["SHELL"] = "/bin/sh"
     j.launch(["tmux", "-S", "sock", "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "bash --norc -i"])
 
     def tmux(*args):

@@ -104,8 +104,7 @@ static int check_queued(struct res_set *set, struct desc *d, const struct inet_s
 		unsent--;
 	if (!unread && unsent <= 0)
 		return 0;
-	set->again = 1;
-	return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+	return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err,
 			  "it has sent %u bytes from %s to %s, where nobody has accepted it "
 			  "yet, so that they cannot be looked at; try again in a moment",
 			  unread + (uint32_t)MAX(unsent, 0),
@@ -219,7 +218,7 @@ static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 	if (check_protocol(set, d, s, err) < 0)
 		return -1;
 	if (has_unseen_clients(d, s))
-		return res_refuse(set, d, E_KERNEL_FEATURE, err, "clients wait to be accepted, and this kernel does not tell "
+		return res_refuse_for_now(set, d, E_KERNEL_FEATURE, err, "clients wait to be accepted, and this kernel does not tell "
 				  "who they are (sock_diag); try again in a moment");
 	if (s->netns != inet_table(set)->socks[0].netns)
 		return res_refuse(set, d, E_UNSUPPORTED_FD, err,

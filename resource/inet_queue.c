@@ -205,7 +205,7 @@ static int queue_urgent(struct res_set *set, struct desc *d, const struct inet_s
 	r = peek_over_mark(d->fd, buf, total, &mark);
 	inet_set_option(d->fd, SOL_SOCKET, SO_OOBINLINE, in_line);
 	if (r < 0 || mark >= total)
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+		return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err,
 				  "urgent data waits in it, which this kernel does not let be "
 				  "looked at; try again when the program has read it");
 	put(s, out, buf, mark, 0);

@@ -103,11 +103,9 @@ static int inotify_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	int waiting = 0;
 
-	if (ioctl(d->fd, FIONREAD, &waiting) == 0 && waiting) {
-		set->again = 1;
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it has events that the program has not read, which "
+	if (ioctl(d->fd, FIONREAD, &waiting) == 0 && waiting)
+		return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "it has events that the program has not read, which "
 				  "could not be put back; try again when it has");
-	}
 	return each_watch(set, d, err, check_watch);
 }
 

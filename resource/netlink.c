@@ -65,12 +65,10 @@ static int netlink_check(struct res_set *set, struct desc *d, struct err *err)
 				  "a netlink socket of protocol %d stands for something in the "
 				  "kernel that cannot be saved",
 				  protocol);
-	if (poll(&p, 1, 0) == 1 && p.revents & POLLIN && !groups_of(d->fd, &group, 1)) {
-		set->again = 1;
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+	if (poll(&p, 1, 0) == 1 && p.revents & POLLIN && !groups_of(d->fd, &group, 1))
+		return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err,
 				  "an answer of the kernel waits in this netlink socket; try again "
 				  "when the program has read it");
-	}
 	return sockopt_check(set, d, err);
 }
 

@@ -210,7 +210,7 @@ int res_set_check(struct res_set *set, struct err *err)
 		struct desc *d = &set->descs[i];
 
 		if (!d->nholders && d->ops->late)
-			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it can be saved only when it has arrived; try "
+			return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "it can be saved only when it has arrived; try "
 					  "again in a moment");
 		if (d->ops->check && d->ops->check(set, d, err) < 0)
 			return -1;

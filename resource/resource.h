@@ -86,7 +86,7 @@ struct res_set {
 	enum tcp_policy tcp;		/* of connections that lead out of the job */
 	enum save_files save_files;	/* which data files are stored, see stored.h */
 	struct stored *stored;		/* stored.c */
-	int again;			/* set by check(): what it refused may be gone in a moment */
+	int again;			/* res_refuse_for_now(): what was refused may be gone in a moment */
 	struct merge *merge;		/* merge.c */
 	void *kind[RES_KIND_END];	/* one malloc'ed block for each kind that wants it */
 };
@@ -184,6 +184,8 @@ struct desc *res_desc_of(const struct res_set *set, uint32_t pid, int fd);
 /* res_refuse() - "process 12 (name) has fd 3 open on OBJECT: why". Returns -1. */
 int res_refuse(const struct res_set *set, const struct desc *d, enum err_code code, struct err *err,
 	       const char *why, ...) PRINTF(5, 6);
+/* res_refuse_for_now() - likewise of what may be gone in a moment: the round is tried again for a while. */
+#define res_refuse_for_now(set, ...) ((set)->again = 1, res_refuse(set, __VA_ARGS__))
 /* res_inherited() - 1 if @d is one of set->inherited. */
 int res_inherited(const struct res_set *set, const struct desc *d);
 /* res_inside() - @pid of our namespace as the job sees it; the same number where nobody knows better. */

@@ -149,8 +149,8 @@ static int look(struct res_set *set, const struct desc *d, const struct tty *t, 
 		r = tty_look_output(master, slave, ret);
 	else
 		r = slave < 0 ? -1 : tty_look_input(master, slave, settings, ret);
-	return r < 0 ? res_refuse(set, d, E_UNSUPPORTED_FD, err, "what waits to be read in it could not be saved (%s); try "
-				  "again in a moment", strerror(errno)) : 0;
+	return r < 0 ? res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "what waits to be read in it could not be saved (%s); "
+					  "try again in a moment", strerror(errno)) : 0;
 }
 
 static int tty_save(struct res_set *set, struct desc *d, struct err *err)

@@ -126,9 +126,34 @@ static int leads_to_coordinator(const struct res_set *set, const struct desc *d)
 	       (a.len == head + n || !remote.sun_path[n]);
 }
 
-static int check_connected(struct res_set *set, struct desc *d, const struct unix_info *info, struct err *err)
+/* What it has sent already lies in a socket that nobody has a descriptor of before accept(). */
+static int check_unaccepted(struct res_set *set, const struct desc *d, const struct unix_info *info, struct err *err)
 {
 	int waiting = 0;
+	uint32_t order;
+
+	if (info->peer || !queue_of(set, info->ino, &order) || ioctl(d->fd, SIOCOUTQ, &waiting) < 0 || !waiting)
+		return 0;
+	return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "it has sent data on a connection that is not yet "
+				  "accepted; try again in a moment");
+}
+
+/*
+ * Descriptors may be part of what was sent: so this comes before anybody's check(), to whom they would
+ * be nowhere in the job.
+ */
+static int unix_scan(struct res_set *set, struct desc *d, struct err *err)
+{
+	const struct unix_info *info = unix_diag_find(table(set), d->st.st_ino);
+
+	if (info && info->state == ESTABLISHED && get_int(d->fd, SO_TYPE) != SOCK_DGRAM &&
+	    check_unaccepted(set, d, info, err) < 0)
+		return -1;
+	return unix_queue_scan(set, d, err);
+}
+
+static int check_connected(struct res_set *set, struct desc *d, const struct unix_info *info, struct err *err)
+{
 	uint32_t order;
 
 	if (info->peer) {
@@ -138,13 +163,8 @@ static int check_connected(struct res_set *set, struct desc *d, const struct uni
 		d->std = -1;
 		return 0;
 	}
-	if (queue_of(set, info->ino, &order)) {
-		/* It lies in a socket that nobody has a descriptor of before accept(). */
-		if (ioctl(d->fd, SIOCOUTQ, &waiting) == 0 && waiting)
-			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it has sent data on a connection that is not yet "
-					  "accepted; try again in a moment");
-		return 0;
-	}
+	if (queue_of(set, info->ino, &order))
+		return check_unaccepted(set, d, info, err);
 	if (info->shutdown == 3 || d->std >= 0 || leads_to_coordinator(set, d))	/* closed by the peer */
 		return 0;
 	return refuse_outside(set, d, "it waits to be accepted outside of the job", err);
@@ -277,7 +297,7 @@ const struct res_ops res_unix = {
 	.kind = RES_UNIX,
 	.name = "unix",
 	.probe = unix_probe,
-	.scan = unix_queue_scan,
+	.scan = unix_scan,
 	.check = unix_check,
 	.save = unix_save,
 	.verify = unix_verify,

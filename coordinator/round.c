@@ -149,10 +149,10 @@ static void round_free(struct round *r)
 	free(r->procs);
 	free(r->tasks);
 	free(r->shared);
-	if (r->listener >= 0)
-		close(r->listener);
-	if (r->nameless >= 0)
-		close(r->nameless);
+	cleanup_closep(&r->listener);
+	cleanup_closep(&r->nameless);
+	cleanup_closep(&r->manifest_fd);
+	cleanup_closep(&r->tmp_fd);
 	if (r->socket_path)
 		unlink(r->socket_path);
 	free(r->socket_path);

@@ -275,6 +275,7 @@ void res_set_let_go(struct res_set *set)
 		if (d->fd >= 0 && d->ops && d->ops->let_go)
 			d->ops->let_go(set, d);
 		cleanup_closep(&d->fd);
+		d->fd = -1;		/* its number will be another file's */
 	}
 }
 

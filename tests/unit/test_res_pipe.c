@@ -187,6 +187,25 @@ static void test_standard_input_complete(void **state UNUSED)
 	fix_free(f);
 }
 
+/* When the set has let go, its numbers are free for others, whom it must not close. */
+static void test_let_go(void **state UNUSED)
+{
+	struct res_set set = { .image_fd = -1 };
+	struct err err;
+	int p[2], number;
+
+	assert_int_equal(pipe(p), 0);
+	number = fcntl(p[0], F_DUPFD, 500);
+	assert_int_equal(res_set_add(&set, number, PID, 5, 0, &err), 0);
+	res_set_let_go(&set);
+	assert_int_equal(fcntl(number, F_GETFD), -1);
+	assert_int_equal(dup2(p[1], number), number);
+	res_set_let_go(&set);
+	res_set_free(&set);
+	assert_int_equal(fcntl(number, F_GETFD), 0);
+	close(number), close(p[0]), close(p[1]);
+}
+
 static void test_fifo(void **state UNUSED)
 {
 	struct fix *f = fix_new();
@@ -230,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_outside),
 		cmocka_unit_test(test_standard),
 		cmocka_unit_test(test_standard_input_complete),
+		cmocka_unit_test(test_let_go),
 		cmocka_unit_test(test_fifo),
 	};
 

@@ -22,6 +22,7 @@
 	X(save,		checkpoint,	"the images are written") \
 	X(wait,		checkpoint,	"the pages are awaited; the job may run already") \
 	X(commit,	checkpoint,	"the images are synced and renamed") \
+	X(durable,	checkpoint,	"the checkpoint has its name, of which the disk does not know yet") \
 	X(end,		checkpoint,	"the checkpoint is there; the job is ended, if it is to end") \
 	X(load,		restart,	"the checkpoint is read") \
 	X(job,		restart,	"the coordinator is started") \

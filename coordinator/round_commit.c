@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../common/codec.h"
+#include "../common/fault.h"
 #include "../common/io.h"
 #include "../common/paths.h"
 #include "round_internal.h"
@@ -84,30 +85,41 @@ static int finish(struct round *r, int *fd, const char *name, const struct codec
 	return finish_compressed(r, fd, name, codec, recs, end, ret, err);
 }
 
+/* There are file systems, of networks, that know no fsync() of a directory, and nothing to be done about it. */
+static int sync_directory(int fd)
+{
+	return fsync(fd) < 0 && errno != EINVAL ? -1 : 0;
+}
+
+/* What could not be made durable does not stay: hidden again, round_discard() removes it. */
+static int take_back(const struct round *r)
+{
+	if (rename(r->p->target, r->p->tmp) < 0)
+		paths_remove_tree(r->p->target, NULL);
+	return -1;
+}
+
 static int put_in_place(struct round *r, struct err *err)
 {
-	char *parent = parent_of(r->p->target);
-	int dir = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret = -1;
+	cleanup_free char *parent = parent_of(r->p->target);
+	cleanup_close int dir = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dir < 0)
-		err_set(err, err_code_of_errno(errno), errno, "cannot open %s", parent);
-	else if (fsync(r->tmp_fd))
-		err_set(err, err_code_of_errno(errno), errno, "cannot write %s", r->p->tmp);
-	else if (rename(r->p->tmp,
-			r->p->target)) /* an empty directory is replaced, anything else is not */
-		err_set(err,
-			errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR
-				? E_EXISTS
-				: err_code_of_errno(errno),
-			errno, "cannot put the checkpoint at %s", r->p->target);
-	else if (fsync(dir))
+		return err_set(err, err_code_of_errno(errno), errno, "cannot open %s", parent);
+	if (sync_directory(r->tmp_fd))
+		return err_set(err, err_code_of_errno(errno), errno, "cannot write %s", r->p->tmp);
+	/* an empty directory is replaced, anything else is not */
+	if (rename(r->p->tmp, r->p->target))
+		return err_set(err, errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR ?
+				       E_EXISTS : err_code_of_errno(errno),
+			       errno, "cannot put the checkpoint at %s", r->p->target);
+	if (fault(FAULT_durable, err))
+		return take_back(r);
+	if (sync_directory(dir)) {
 		err_set(err, err_code_of_errno(errno), errno, "cannot write %s", parent);
-	else
-		ret = 0;
-	if (dir >= 0)
-		close(dir);
-	free(parent);
-	return ret;
+		return take_back(r);
+	}
+	return 0;
 }
 
 static int sync_all(struct round *r, struct err *err)

@@ -30,12 +30,10 @@ static const char *set_comm(void *arg, uint32_t pid)
 
 static uint32_t set_inside(void *arg, pid_t host)
 {
-	struct round *r = arg;
+	const struct round *r = arg;
+	const struct rproc *p = round_proc(r, host);
 
-	for (size_t i = 0; i < r->nprocs; i++)
-		if (r->procs[i]->host_pid == host)
-			return r->procs[i]->pid;
-	return host == r->p->keeper ? r->keeper_pid : 0;
+	return p ? p->pid : host == r->p->keeper ? r->keeper_pid : 0;
 }
 
 /* All that the job has open may be open here, too, for a moment. */

@@ -130,10 +130,9 @@ static int is_own(pid_t a, pid_t b, int type)
 /* A thread of the parent that lives; the keeper shares nothing with anybody. */
 static pid_t parent_of(const struct round *r, const struct rproc *p)
 {
-	for (size_t i = 0; i < r->nprocs; i++)
-		if (r->procs[i]->host_pid == p->host_ppid)
-			return r->procs[i]->look;
-	return p->host_ppid;
+	const struct rproc *parent = round_proc(r, p->host_ppid);
+
+	return parent ? parent->look : p->host_ppid;
 }
 
 static int same_rights(const struct proc_status *a, const struct proc_status *b)

@@ -60,11 +60,8 @@ int round_read_status(struct rproc *p)
 int round_refuse_ended(const struct round *r, struct err *err)
 {
 	for (size_t i = 0; i < r->nprocs; i++) {
-		const struct rproc *p = r->procs[i], *parent = NULL;
+		const struct rproc *p = r->procs[i], *parent = round_proc(r, p->host_ppid);
 
-		for (size_t k = 0; k < r->nprocs; k++)
-			if (r->procs[k]->host_pid == p->host_ppid)
-				parent = r->procs[k];
 		for (size_t k = 0; parent && parent->main_ended && k < p->nthreads; k++)
 			if (p->threads[k].pdeathsig)
 				return err_set(err, E_UNSUPPORTED_PROCESS, 0,

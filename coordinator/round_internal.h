@@ -94,8 +94,21 @@ struct round {
 	size_t nshared;
 };
 
-/* round_listen.c: r->listener and r->nameless, before anybody is told to stop. */
+/* round_listen.c */
+/* round_listen() - r->listener and r->nameless, before anybody is told to stop. */
 int round_listen(struct round *r, struct err *err);
+/*
+ * round_accept() - take the leaders that have connected, for as long as there are any; for the first one @wait_ms
+ * are waited. @err may be NULL.
+ */
+int round_accept(struct round *r, int wait_ms, struct err *err);
+
+/* round_signal.c */
+/* round_signal() - send @p the signal, with p->unsignalled as its result; the first time look at what it is blocked in. */
+void round_signal(struct rproc *p);
+/* round_wake_stopped() - after that, let one that is stopped (SIGSTOP, ^Z) go on, into the handler with all its threads. */
+void round_wake_stopped(struct rproc *p);
+
 /* round_stack.c: fills p->auxv, and what the kernel left out of p->stat. 0, or -1. */
 int round_stack(struct rproc *p, struct err *err);
 
@@ -103,7 +116,11 @@ int round_stack(struct rproc *p, struct err *err);
 int round_stop(struct round *r, struct err *err);
 /* round_resume() - RESUME to all, sockets closed. For those with a copy-on-write child the socket stays. */
 void round_resume(struct round *r);
+/* round_proc() - the process that is @host_pid to us, round_proc_inside() @pid to the job; NULL none. */
+struct rproc *round_proc(const struct round *r, pid_t host_pid);
 struct rproc *round_proc_inside(const struct round *r, uint32_t pid);
+/* round_add() - one more, of which nothing is known yet but its number. */
+struct rproc *round_add(struct round *r, pid_t host_pid);
 
 /* round_ended.c: processes whose main thread has ended. */
 enum round_living { ROUND_ALIVE, ROUND_ZOMBIE, ROUND_ENDING };
@@ -114,10 +131,10 @@ int round_read_status(struct rproc *p);
 /* round_refuse_ended() - what such a process' children may not have. */
 int round_refuse_ended(const struct round *r, struct err *err);
 
-/* round_apart.c */
 /* round_static.c: refuse a statically linked program, or one of another libc, before it is signalled. */
 int round_static(const struct rproc *p, struct err *err);
 
+/* round_apart.c */
 /*
  * round_apart() - refuse what @p has for itself, before anything is done to it. @st: its status.
  * 0 it can be signalled, 1 not now (and why not for ever), -1 never.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* round_listen.c - where the leaders of a job's processes find the round. */
-
+/* round_listen.c - where the leaders of a job's processes find the round, and who of those that come is one. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,8 @@
 #include "../common/io.h"
 #include "../common/namespaces.h"
 #include "round_internal.h"
+
+#define PROC_WAIT_US		100000		/* who connects has something to say */
 
 /* Names without a file are those of a network, which the job may have for itself. */
 static int nameless_socket(const struct round *r)
@@ -66,5 +68,127 @@ int round_listen(struct round *r, struct err *err)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot listen on %s",
 			       r->socket_path);
 	listen_nameless(r);
+	return 0;
+}
+
+/* ---- who comes ---- */
+
+/* Is it a thread of the job, or what looks for them for one (preload/scout.c)? */
+static int is_ours(const struct round *r, pid_t pid)
+{
+	struct proc_stat st;
+
+	return round_proc(r, pid) || (proc_stat(pid, 0, &st) == 0 && round_proc(r, st.ppid));
+}
+
+/* 1: @sock was one that asks for /proc, which programs with another root directory may not have. */
+static int give_proc(struct round *r, int sock, pid_t pid)
+{
+	const struct timeval limit = { .tv_usec = PROC_WAIT_US }, none = { 0 };
+	cleanup_free char *path = NULL;
+	cleanup_close int proc = -1;
+	struct agent_msg m;
+	ssize_t n;
+
+	if (!is_ours(r, pid))
+		return 0;
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	n = recv(sock, &m, sizeof(m), MSG_PEEK | MSG_WAITALL);
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
+	if (n != sizeof(m) || m.magic != AGENT_MAGIC || m.type != AGENT_PROC || m.version != AGENT_VERSION || m.len)
+		return 0;
+	path = xasprintf("/proc/%d/root/proc", (int)r->p->keeper);
+	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc >= 0)
+		io_send_fds(sock, &m, sizeof(m), &proc, 1);
+	return 1;
+}
+
+/*
+ * Whose pid it is. gVisor gives our own for every peer: then what it says of itself is believed, if only
+ * those can reach the socket who may enter the job's directory.
+ */
+static pid_t pid_of_peer(const struct round *r, const struct ucred *cred, int listener, const struct agent_hello *h)
+{
+	if (cred->pid != getpid())
+		return cred->pid;
+	return listener == r->nameless || !round_proc(r, (pid_t)h->pid) ? 0 : (pid_t)h->pid;
+}
+
+static int take_hello(struct rproc *p, int sock, const struct agent_hello *hello, struct err *err)
+{
+	if (p->sock >= 0)
+		close(p->sock);
+	p->sock = sock;
+	p->hello = *hello;
+	if (!hello->stuck_tid)
+		return 0;
+	return err_set(err, E_NO_ANSWER, 0,
+		       "thread %u of %s did not stop: it may block signal %d by a direct system call, or be in "
+		       "an uninterruptible wait", hello->stuck_tid, round_who(p), AGENT_SIGNAL);
+}
+
+/* A leader has connected: who is it? Strangers are turned away. */
+static int accept_leader(struct round *r, int listener, struct err *err)
+{
+	struct rproc peer = { 0 }, *p;
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	struct agent_msg m;
+	void *body = NULL;
+	int fds[AGENT_FDS_MAX], ret = 0;
+	pid_t pid;
+	size_t nfds;
+
+	peer.sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (peer.sock < 0)
+		return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? 0 :
+			err_set(err, E_FAILED, errno, "cannot accept on %s", r->socket_path);
+	if (getsockopt(peer.sock, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+		goto turn_away;
+	/* A scout is no process of the job, and asks for this only. */
+	if (give_proc(r, peer.sock, cred.pid) || (listener == r->nameless && !round_proc(r, cred.pid)))
+		goto turn_away;
+	peer.host_pid = cred.pid;
+	if (round_recv(r, &peer, &m, &body, fds, &nfds, err)) {
+		/* it exec'ed or ended: the walk will tell */
+		ret = err && err->code == E_PROCESS_DIED ? 0 : -1;
+		goto turn_away;
+	}
+	if (m.type != AGENT_HELLO || m.len != sizeof(p->hello))
+		goto turn_away;
+	pid = pid_of_peer(r, &cred, listener, body);
+	if (!pid)
+		goto turn_away;
+	p = round_proc(r, pid);
+	if (!p) /* forked since the last walk, and signalled by nobody: a late answer to an older round */
+		p = round_add(r, pid);
+	ret = take_hello(p, peer.sock, body, err);
+	free(body);
+	return ret;
+turn_away:
+	free(body);
+	close(peer.sock);
+	return ret;
+}
+
+int round_accept(struct round *r, int wait_ms, struct err *err)
+{
+	struct pollfd pfd[2] = {
+		{ .fd = r->listener, .events = POLLIN },
+		{ .fd = r->nameless, .events = POLLIN },
+	};
+
+	while (poll(pfd, 2, wait_ms) > 0) {
+		struct err ignored = { 0 };
+
+		for (int i = 0; i < 2; i++)
+			if (pfd[i].revents && accept_leader(r, pfd[i].fd, &ignored)) {
+				if (err)
+					*err = ignored;
+				return -1;
+			}
+		wait_ms = 0;
+	}
 	return 0;
 }

@@ -72,12 +72,7 @@ static int made_by_job(const struct round *r, const struct statx *st)
 
 static int is_ours(const struct round *r, pid_t pid)
 {
-	if (pid == getpid() || pid == r->p->keeper)
-		return 1;
-	for (size_t i = 0; i < r->nprocs; i++)
-		if (r->procs[i]->host_pid == pid)
-			return 1;
-	return 0;
+	return pid == getpid() || pid == r->p->keeper || round_proc(r, pid);
 }
 
 /* @outside becomes 1 for those that are in use by others. */

@@ -242,10 +242,9 @@ static int identify(struct round *r, struct rproc *p, struct err *err)
 
 static uint32_t inside_of(const struct round *r, pid_t host)
 {
-	for (size_t i = 0; i < r->nprocs; i++)
-		if (r->procs[i]->host_pid == host)
-			return r->procs[i]->pid;
-	return r->keeper_pid;
+	const struct rproc *p = round_proc(r, host);
+
+	return p ? p->pid : r->keeper_pid;
 }
 
 static void describe_tasks(struct round *r)

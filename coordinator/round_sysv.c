@@ -281,12 +281,8 @@ void round_sysv_end(struct round *r)
 	size_t pos = 0;
 
 	while ((shm = rec_next_sysv_shm(&r->sysv->list, &pos))) {
-		int ours = 0;
+		int ours = round_proc(r, (pid_t)shm->cpid) || (kill((pid_t)shm->cpid, 0) && errno == ESRCH);
 
-		for (size_t i = 0; i < r->nprocs; i++)
-			ours |= (uint32_t)r->procs[i]->host_pid == shm->cpid;
-		if (!ours)
-			ours = kill((pid_t)shm->cpid, 0) && errno == ESRCH;
 		if (r->sysv->outside && ours && shm->attached && shm->ctime >= r->sysv->since)
 			shmctl((int)shm->id, IPC_RMID, NULL);
 	}

@@ -30,7 +30,7 @@
 	X(container,	restart,	"namespaces are entered") \
 	X(open,		restart,	"files, pipes, sockets are made") \
 	X(tree,		restart,	"the processes are made") \
-	X(process,	restart,	"a process, which has its descriptors, takes its attributes") \
+	X(process,	restart,	"a process takes its descriptors and attributes") \
 	X(memory,	restart,	"a process takes its memory") \
 	X(release,	restart,	"all go on")
 

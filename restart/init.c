@@ -264,6 +264,8 @@ static void NORETURN make_container(struct restart *r, int pipe_fd)
 	struct err err = { .code = E_FAILED };
 	pid_t pid, stand_in;
 
+	/* The front's alone: that it is closed tells init of the front's end. */
+	close(r->hear);
 	/* Until there is an init that sees to it, nobody else ends us when ckpt_restart is killed. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* Without a container the session may be the one we are in: then it is not left. */

@@ -183,6 +183,7 @@ static pid_t restore(struct restart *r, int *ret_sock, struct err *err)
 		return err_set(err, E_LIMIT, errno, "a pair of sockets");
 	setsockopt(tell[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	r->tell = tell[1];
+	r->hear = tell[0];
 	r->pager_sock = rset_move(&r->rset, pages[1]);
 	if (r->pager_sock < 0)
 		return err_set(err, E_LIMIT, errno, "too many open files");

@@ -95,6 +95,7 @@ struct restart {
 	int inside;			/* 1: in the container, paths are what they will be */
 	int own_proc;			/* 1: /proc shows the container */
 	int tell;			/* init's and keeper's end of the socket to the front, -1 none */
+	int hear;			/* the front's end of it */
 	pid_t init;			/* as seen in the container */
 	struct frames frames;
 	int memory_mode;		/* lazy.h: the most that is wanted */

@@ -306,7 +306,7 @@ static int restore(struct restart_task *t, struct err *err)
 {
 	struct restart *r = t->r;
 
-	if (tty_foreground(r, t->task, err) || place_fds(t, err) || fault(FAULT_process, err) ||
+	if (fault(FAULT_process, err) || tty_foreground(r, t->task, err) || place_fds(t, err) ||
 	    take_locks(t, err) || find_dirs(t, err))
 		return -1;
 	if (sysv_restore_undo(&t->image->recs, err))

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "../common/agent.h"
 #include "../common/io.h"
+#include "../common/kernel.h"
 
 /* arch/x86/include/uapi/asm/sigcontext.h: struct _fpx_sw_bytes at the end of the 512 bytes of FXSAVE. */
 #define SW_OFFSET	464
@@ -24,8 +25,7 @@ struct sw_bytes { uint32_t magic1, extended_size; uint64_t xfeatures; uint32_t x
 
 /* ---- what the kernel here does ---- */
 
-struct seen { struct sw_bytes sw; int survived; };
-static struct seen *seen;		/* shared with the child */
+static struct sw_bytes seen;
 static int shorten;
 
 static void on_signal(int sig, siginfo_t *info, void *arg)
@@ -37,7 +37,7 @@ static void on_signal(int sig, siginfo_t *info, void *arg)
 	(void)sig, (void)info;
 	if (!fp)
 		return;
-	seen->sw = *sw;
+	seen = *sw;
 	if (!shorten || sw->magic1 != MAGIC1)
 		return;
 	/* The least there can be, at the end of what can be read. */
@@ -55,42 +55,48 @@ static void on_signal(int sig, siginfo_t *info, void *arg)
 	uc->uc_mcontext.fpregs = (void *)at;
 }
 
-static void try(int with_short_frame)
+/* The signal is blocked otherwise, or nobody would send it. */
+static void take_signal(void)
 {
-	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
-	sigset_t set;
+	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO }, old;
+	sigset_t set, old_set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMAX);
+	sigaction(SIGRTMAX, &sa, &old);
+	sigprocmask(SIG_UNBLOCK, &set, &old_set);
+	raise(SIGRTMAX);
+	sigprocmask(SIG_SETMASK, &old_set, NULL);
+	sigaction(SIGRTMAX, &old, NULL);
+}
+
+/* Where it reads more than there is, it ends who returns through it: a child. */
+static int survives_short_frame(void)
+{
 	pid_t pid = fork();
+	int status = 0;
 
 	if (pid == 0) {
-		shorten = with_short_frame;
-		sigaction(SIGUSR1, &sa, NULL);
-		sigemptyset(&set);
-		sigaddset(&set, SIGUSR1);
-		sigprocmask(SIG_UNBLOCK, &set, NULL);
-		raise(SIGUSR1);
-		seen->survived = 1;
+		shorten = 1;
+		take_signal();
 		_exit(0);
 	}
 	if (pid > 0)
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;
+	return pid < 0 || (WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
 void frames_probe(struct frames *ret)
 {
 	*ret = (struct frames){ 0 };
-	seen = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (seen == MAP_FAILED)
+	take_signal();
+	if (seen.magic1 != MAGIC1)
 		return;
-	try(0);
-	if (seen->survived && seen->sw.magic1 == MAGIC1) {
-		ret->size = seen->sw.xstate_size;
-		ret->xfeatures = seen->sw.xfeatures;
-		seen->survived = 0;
-		try(1);
-		ret->whole = !seen->survived;
-	}
-	munmap(seen, PAGE_SIZE);
+	ret->size = seen.xstate_size;
+	ret->xfeatures = seen.xfeatures;
+	/* Every Linux, which is what can set a heap, goes by what the frame says. */
+	ret->whole = !kernel_sets_mm() && !survives_short_frame();
 }
 
 /* ---- the frames of a process ---- */

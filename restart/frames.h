@@ -10,7 +10,7 @@
 
 #include "build.h"
 
-/* frames_probe() - raise a signal in a child, and look. Once, before anything is made. */
+/* frames_probe() - raise a signal, and look. Once, before anything is made. */
 void frames_probe(struct frames *ret);
 /* build_frames() - ops that make the threads' frames fit; after the memory is there. */
 int build_frames(struct build *b, struct err *err);

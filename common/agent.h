@@ -18,6 +18,8 @@
  *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, FDS* (with SCM_RIGHTS), END
  *   SEMS, only if there are any          ->
  *                                        <- UNDO
+ *   NOTIFY, for each mq_notify() of it   ->
+ *                                        <- NOTIFIED
  *   SAVE (image fd by SCM_RIGHTS, areas) ->
  *                                        <- EXTENTS*, SAVED       (from a copy-on-write child if asked)
  *   RESUME                               ->   or end of file, which means the same: go on as if
@@ -31,7 +33,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		6
+#define AGENT_VERSION		7
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -157,7 +159,9 @@ struct agent_msg {
 	X(15,	FORKED,		TO_ROUND,	"nothing: the copy-on-write child exists, SAVED will come from it") \
 	X(16,	SEMS,		TO_AGENT,	"struct agent_sem[count]: does the process owe these an undo?") \
 	X(17,	UNDO,		TO_ROUND,	"struct agent_undo[count]: the answer, one for each SEMS") \
-	X(18,	PROC,		BOTH,		"nothing, instead of HELLO: /proc is wanted; the answer has it as SCM_RIGHTS")
+	X(18,	PROC,		BOTH,		"nothing, instead of HELLO: /proc is wanted; the answer has it as SCM_RIGHTS") \
+	X(19,	NOTIFY,		TO_AGENT,	"struct agent_notify, then int32_t[nqueue + nsock]") \
+	X(20,	NOTIFIED,	TO_ROUND,	"struct agent_notified")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,
@@ -234,6 +238,24 @@ struct agent_undo {
 	int32_t id;
 	uint16_t num;
 	int16_t adjust;
+};
+
+/* A POSIX message queue that the process has registered with (mq_notify), of which the kernel tells this much. */
+struct agent_notify {
+	uint32_t notify;		/* SIGEV_SIGNAL, SIGEV_THREAD */
+	int32_t signo;
+	uint32_t nqueue;		/* descriptors of the queue, which follow the struct; and behind them */
+	uint32_t nsock;			/* netlink sockets, one of which may be glibc's */
+};
+
+#define AGENT_COOKIE_SIZE	32	/* the kernel's NOTIFY_COOKIE_LEN */
+struct agent_notified {
+	int32_t error;			/* 0 or -errno; -ENOENT: the library does not know of it */
+	int32_t fd;			/* by which it was made, or may be made again */
+	uint64_t value;			/* for SIGEV_SIGNAL */
+	int32_t sock;			/* for SIGEV_THREAD */
+	uint32_t pad;
+	uint8_t cookie[AGENT_COOKIE_SIZE];
 };
 
 struct agent_failed {

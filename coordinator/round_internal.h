@@ -20,6 +20,9 @@ struct rarea {
 	int scan;			/* 1: ask the pagemap which pages there are; 0: all of it */
 };
 
+/* It waits to be notified of messages in a queue (mq_notify). */
+struct round_notified { int notify, signo; struct agent_notified said; };
+
 struct rproc {
 	pid_t host_pid, host_ppid;	/* in our pid namespace */
 	uint32_t pid;			/* as the process sees itself */
@@ -47,6 +50,8 @@ struct rproc {
 	size_t ntimers, ntimers_heard;
 	struct agent_undo *undo;	/* what it owes to semaphores */
 	size_t nundo;
+	struct round_notified *notified;
+	size_t nnotified;
 	int hides_timers;		/* there is no /proc/PID/timers */
 	struct rec_timer *timer_recs;	/* kinds, from /proc/PID/timers */
 
@@ -173,6 +178,11 @@ void round_sysv_records(struct rproc *p);
 /* round_sysv_end() - the job has been ended: its memory segments are of no use here any more. */
 void round_sysv_end(struct round *r);
 void round_sysv_free(struct round *r);
+
+/* round_notify.c: mq_notify(3). */
+/* round_notify_check() - what its processes are to get; refuse what cannot be found out. After res_set_check(). */
+int round_notify_check(struct round *r, struct err *err);
+void round_notify_records(struct rproc *p);
 
 /* round_shm.c: files in /dev/shm. */
 /* round_shm_check() - add those to the objects that are the job's though nobody has them open. After round_sysv_check(). */

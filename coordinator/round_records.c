@@ -322,6 +322,7 @@ int round_records(struct round *r, struct rproc *p, struct err *err)
 	if (lock_save(&r->set, p->look, p->pid, &p->recs, err))
 		return -1;
 	round_sysv_records(p);
+	round_notify_records(p);
 	put_memory(p);
 	return 0;
 }

@@ -9,7 +9,7 @@
  *  - No descriptor is opened while any other thread of the program runs, except by the scout, whose
  *    descriptor table is its own.
  *  - Nothing here exits, aborts or prints. What goes wrong is told to the round, and the program goes on.
- *  - Only wrappers (exec.c, rearm.c) and the constructor (init.c) may use libc.
+ *  - Only wrappers (exec.c, rearm.c, notify.c) and the constructor (init.c) may use libc.
  */
 #ifndef CKPT_PRELOAD_AGENT_H
 #define CKPT_PRELOAD_AGENT_H
@@ -172,6 +172,11 @@ struct leader {
 HIDDEN int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count);
 /* leader_more_fds() - the program's table is full: raise its limit for as long as all stands still. */
 HIDDEN int leader_more_fds(struct leader *l);
+/*
+ * notify.c: answer what a registration with a message queue (mq_notify) is for. @len: of @want and the descriptors
+ * behind it. LEADER. 0 or -errno.
+ */
+HIDDEN int notify_tell(struct leader *l, const struct agent_notify *want, size_t len);
 /* describe.c: what only the process can say of itself, and its descriptors. LEADER. 0 or -errno. */
 HIDDEN int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers,
 			uint32_t nthreads);

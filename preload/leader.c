@@ -333,6 +333,8 @@ static void converse(struct leader *l, uint32_t stuck)
 			r = snapshot(l, want, (int32_t *)(want + 1), h.nthreads);
 		} else if (m.type == AGENT_SEMS && m.len == m.count * sizeof(struct agent_sem)) {
 			r = tell_undo(l, (const struct agent_sem *)l->body, m.count);
+		} else if (m.type == AGENT_NOTIFY && m.len >= sizeof(struct agent_notify)) {
+			r = notify_tell(l, (const struct agent_notify *)l->body, m.len);
 		} else if (m.type == AGENT_SAVE && m.len == sizeof(struct agent_save) && fd >= 0) {
 			struct agent_save want;
 

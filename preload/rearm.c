@@ -5,14 +5,13 @@
  * it: ours is put in front again, and passes on what is glibc's (handler.c). Why wrappers: nobody
  * would tell us, and the process could not be reached any more.
  *
- * What is listed is every public function of glibc in which a first thread can be made. The cost
- * is one rt_sigaction per call. Context: APP.
+ * What is listed is, with mq_notify (notify.c), every public function of glibc in which a first thread can be
+ * made. The cost is one rt_sigaction per call. Context: APP.
  */
 #include <aio.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <grp.h>
-#include <mqueue.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -28,7 +27,6 @@
 	  (a, b, c, d))                                                                            \
 	X(thrd_create, (thrd_t * a, thrd_start_t b, void *c), (a, b, c))                           \
 	X(timer_create, (clockid_t a, struct sigevent * b, timer_t * c), (a, b, c))                \
-	X(mq_notify, (mqd_t a, const struct sigevent *b), (a, b))                                  \
 	X(aio_read, (struct aiocb * a), (a))                                                       \
 	X(aio_write, (struct aiocb * a), (a))                                                      \
 	X(aio_fsync, (int a, struct aiocb *b), (a, b))                                             \

@@ -39,53 +39,43 @@ static int own_description(const struct desc *d, int flags)
 	return open(path, flags | O_NONBLOCK | O_CLOEXEC);
 }
 
+/* Of a process of the job that is notified the round asks the rest (coordinator/round_notify.c). */
+static int check_notified(struct res_set *set, struct desc *d, const struct mqueue_seen *q,
+			  const struct mqueue_attr *a, struct err *err)
+{
+	if (!q->registered)
+		return 0;
+	if (!q->owner || (set->inside && !set->inside(set->arg, q->owner)))
+		return res_refuse(set, d, E_OUTSIDE, err,
+				  "a process outside of the job (pid %d) waits to be notified of "
+				  "messages in it (mq_notify)",
+				  (int)q->owner);
+	if (!a->curmsgs || a->maxmsg >= MQUEUE_QUIET_ROOM)
+		return 0;
+	set->again = 1;
+	return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+			  "the one message that it has room for cannot be looked at without "
+			  "notifying who waits for the next (mq_notify); receive it first");
+}
+
 static int mqueue_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	cleanup_close int rd = own_description(d, O_RDONLY), rw = own_description(d, O_RDWR);
+	struct mqueue_seen *q = mqueue_seen(set, &d->st);
 	struct mqueue_attr a;
-	const char *notify;
-	char text[200] = "";
 
 	if (mqueue_attr(d->fd, &a))
 		return res_refuse(set, d, E_FAILED, err, "its attributes cannot be read");
-	if (pread(rd >= 0 ? rd : d->fd, text, sizeof(text) - 1, 0) < 0)
-		text[0] = 0;
-	notify = strstr(text, "NOTIFY_PID:");
-	if (notify && atoi(notify + strlen("NOTIFY_PID:")))
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
-				  "a process waits to be notified of messages "
-				  "(mq_notify), and the kernel does not tell how");
+	/* Who may not read it is nobody who would be notified: that is for who receives. */
+	mqueue_tells(rd >= 0 ? rd : d->fd, q);
 	if (a.curmsgs && rw < 0)
 		return res_refuse(
 			set, d, E_ACCESS, err,
 			"it holds messages, which can be saved only by whom it belongs to");
-	return 0;
+	return check_notified(set, d, q, &a, err);
 }
 
-/* The queues that have been written. */
-struct seen {
-	size_t n;
-	struct {
-		uint64_t dev, ino;
-	} queues[];
-};
-
-static int is_first(struct res_set *set, const struct desc *d)
-{
-	struct seen *s = set->kind[RES_MQUEUE];
-	size_t n = s ? s->n : 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (s->queues[i].dev == d->st.st_dev && s->queues[i].ino == d->st.st_ino)
-			return 0;
-	s = set->kind[RES_MQUEUE] = xrealloc(s, sizeof(*s) + (n + 1) * sizeof(s->queues[0]));
-	s->queues[n].dev = d->st.st_dev;
-	s->queues[n].ino = d->st.st_ino;
-	s->n = n + 1;
-	return 1;
-}
-
-static int save_queue(struct res_set *set, const struct desc *d, struct err *err)
+static int save_queue(struct res_set *set, const struct desc *d, int quiet, struct err *err)
 {
 	cleanup_free char *name =
 		xstrdup(strrchr(d->link, '/') ? strrchr(d->link, '/') + 1 : d->link);
@@ -98,7 +88,7 @@ static int save_queue(struct res_set *set, const struct desc *d, struct err *err
 		name[n - k] = 0;
 	if (mqueue_attr(d->fd, &a))
 		return res_refuse(set, d, E_FAILED, err, "its attributes cannot be read");
-	if (a.curmsgs && mqueue_take(fd, &all, err)) {
+	if (a.curmsgs && mqueue_take(fd, quiet, &all, err)) {
 		free(all.data);
 		return err_prefix(err, "%s", d->link);
 	}
@@ -119,8 +109,13 @@ static int save_queue(struct res_set *set, const struct desc *d, struct err *err
 
 static int mqueue_save(struct res_set *set, struct desc *d, struct err *err)
 {
+	struct mqueue_seen *q = mqueue_seen(set, &d->st);
+
 	rec_put_mqueue(set->recs, &(struct rec_mqueue){ .desc = d->id, .queue = d->st.st_ino });
-	return is_first(set, d) ? save_queue(set, d, err) : 0;
+	if (q->written)
+		return 0;
+	q->written = 1;
+	return save_queue(set, d, q->registered, err);
 }
 
 /* ---- restoring ---- */

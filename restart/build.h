@@ -13,7 +13,8 @@
 #include "plan.h"
 #include "restart.h"
 
-/* Which words of an op are offsets into the blob: bit n for arg[n]. */
+/* Which words of an op are offsets into the blob: bit n for arg[n]; and in what arg[1] points to, the first. */
+#define BUILD_SIGEVENT	(1u << 29)
 struct build_op { struct plan_op op; uint32_t relocate; };
 struct build_ops { struct build_op *ops; size_t n, cap; };
 

@@ -109,6 +109,8 @@ static uint64_t place(const struct build *b, const struct build_ops *ops, uint64
 
 			m->auxv += blob;
 		}
+		if (relocate & BUILD_SIGEVENT)	/* its sigev_value is a pointer, too */
+			*(uint64_t *)op->arg[1] += blob;
 		if (relocate & (1u << 30)) {
 			struct agent_self *self = (void *)op->arg[1];
 

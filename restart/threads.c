@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "../common/agent.h"
 #include "../common/io.h"
 #include "../common/kernel.h"
 #include "build.h"
@@ -191,6 +192,35 @@ static void process_timers(struct build *b)
 	}
 }
 
+/*
+ * Behind the last descriptor that is closed: any of the queue would undo it. Nobody runs yet, so that nothing has
+ * come that was to be told; and what the queues hold is there since before.
+ */
+static int notifications(struct build *b, struct err *err)
+{
+	const struct rec_mqueue_notify *n;
+	size_t pos = 0;
+
+	while ((n = rec_next_mqueue_notify(&b->t->image->recs, &pos)) != NULL) {
+		int thread = n->notify == SIGEV_THREAD;
+		struct { uint64_t value; int32_t signo, notify; uint64_t pad[6]; } ev = {
+			.value = thread ? build_data(b, n->cookie.data, n->cookie.len) : n->value,
+			.signo = (int32_t)(thread ? n->sock : n->signal),
+			.notify = (int32_t)n->notify,
+		};
+		struct build_op *op;
+
+		if (thread && n->cookie.len != AGENT_COOKIE_SIZE)
+			return err_set(err, E_CORRUPT, 0, "%s: a notification (mq_notify) makes no sense",
+				       b->t->image->name);
+		op = build_sys(&b->late, 0, SYS_mq_notify, n->fd);
+		build_ptr(b, op, 1, &ev, sizeof(ev));
+		if (thread)
+			op->relocate |= BUILD_SIGEVENT;
+	}
+	return 0;
+}
+
 int build_threads(struct build *b, struct err *err)
 {
 	const struct rec_list *recs = &b->t->image->recs;
@@ -225,6 +255,8 @@ int build_threads(struct build *b, struct err *err)
 		else
 			ended_ops(b, &b->threads[i].ops);
 	process_timers(b);
+	if (notifications(b, err))
+		return -1;
 	pending_of(b, &b->late, 0);
 	if (b->mm->lock_new)
 		build_sys(&b->late, 0, SYS_mlockall,

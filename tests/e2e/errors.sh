@@ -168,6 +168,9 @@ expect 0 '' "$bin/ckpt_restart" "$job"
 begin 1 0 sysv
 ck 1 'E-UNSUPPORTED-MEMORY'
 unharmed "a part of System V memory"
+begin 1 0 notify
+ck 1 'waits to be notified of messages in /ckpt-victim .*direct system call.*E-UNSUPPORTED-FD'
+unharmed "a notification that the library has not seen"
 begin 1 0 full
 ck 1 'E-LIMIT.*|.*ulimit -Hn' --leave-running
 unharmed "a full table of descriptors"

@@ -6,6 +6,7 @@
  */
 #include "scn.h"
 
+#include <mqueue.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -47,6 +48,15 @@ static void odd(const char *what)
 		scn_sys(shmctl(id, IPC_RMID, NULL));
 		scn_sys(munmap(mem + 4096,
 			       4096)); /* a part of a segment cannot be attached again */
+	} else if (!strcmp(what, "notify")) {	/* by a system call that nobody sees */
+		struct sigevent ev = { .sigev_signo = SIGWINCH };
+		mqd_t q = scn_sys(mq_open("/ckpt-victim", O_RDWR | O_CREAT, 0600, NULL));
+		long ret;
+
+		scn_sys(mq_unlink("/ckpt-victim"));
+		__asm__ volatile("syscall" : "=a"(ret) : "a"(SYS_mq_notify), "D"(q), "S"(&ev)
+				 : "rcx", "r11", "memory");
+		scn_check(!ret, "mq_notify: %ld", ret);
 	} else if (!strcmp(what, "full")) {
 		struct rlimit r = { 50, 50 };
 

@@ -277,8 +277,8 @@ static void test_mqueue(void **state UNUSED)
 		skip();
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(mqueue_send(q, "abcdef", (size_t)i, (uint32_t)i % 2), 0);
-	assert_int_equal(mqueue_take(q, &all, &err), 0);
-	assert_int_equal(mqueue_take(q, &again, &err), 0);
+	assert_int_equal(mqueue_take(q, 0, &all, &err), 0);
+	assert_int_equal(mqueue_take(q, 0, &again, &err), 0);
 	assert_int_equal(all.len, again.len);
 	assert_memory_equal(all.data, again.data, all.len);
 	len = all.len;
@@ -299,11 +299,62 @@ static void test_mqueue(void **state UNUSED)
 	assert_int_equal(fcntl(fix_fd(f, q), F_GETFL) & (O_NONBLOCK | O_ACCMODE),
 			 O_NONBLOCK | O_RDWR);
 	assert_int_equal(fcntl(fix_fd(f, ro), F_GETFL) & (O_NONBLOCK | O_ACCMODE), O_RDONLY);
-	assert_int_equal(mqueue_take(fix_fd(f, q), &again, &err), 0);
+	assert_int_equal(mqueue_take(fix_fd(f, q), 0, &again, &err), 0);
 	assert_int_equal(again.len, len);
 	close(q), close(ro);
 	free(again.data);
 	fix_free(f);
+}
+
+/* Priorities, each a message of as many bytes as its place, but for the last: @last bytes. */
+static void quiet_row(const uint32_t *priorities, size_t n, size_t last)
+{
+	struct mqueue_attr a = { .maxmsg = MAX((long)n, MQUEUE_QUIET_ROOM), .msgsize = 100 };
+	struct { uint64_t value; int signo, notify; uint64_t pad[6]; } ev = { .notify = SIGEV_NONE };
+	struct messages first = { 0 }, again = { 0 };
+	struct err err = { 0 };
+	int q = (int)syscall(SYS_mq_open, "quiet", O_RDWR | O_CREAT | O_NONBLOCK, 0600, &a);
+
+	assert_true(q >= 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(mqueue_send(q, "abcdefgh", i + 1 < n ? i : last, priorities[i]), 0);
+	assert_int_equal(mqueue_take(q, 0, &first, &err), 0);
+	assert_int_equal(syscall(SYS_mq_notify, q, &ev), 0);
+	assert_int_equal(mqueue_take(q, 1, &again, &err), 0);
+	assert_int_equal(first.len, again.len);
+	assert_memory_equal(first.data, again.data, first.len);
+	free(again.data);
+	again = (struct messages){ 0 };
+	assert_int_equal(syscall(SYS_mq_notify, q, &ev), -1);
+	assert_int_equal(errno, EBUSY);
+	assert_int_equal(mqueue_take(q, 0, &again, &err), 0);
+	assert_int_equal(first.len, again.len);
+	assert_memory_equal(first.data, again.data, first.len);
+	assert_int_equal(syscall(SYS_mq_notify, q, &ev), 0);	/* that was not quiet */
+	free(first.data);
+	free(again.data);
+	close(q);
+	syscall(SYS_mq_unlink, "quiet");
+}
+
+static void test_quiet(void **state UNUSED)
+{
+	int q;
+
+	fresh_namespace();
+	q = (int)syscall(SYS_mq_open, "quiet", O_RDWR | O_CREAT, 0600, NULL);
+	if (q < 0)
+		skip();
+	close(q);
+	syscall(SYS_mq_unlink, "quiet");
+	for (size_t last = 0; last < 3; last++) {
+		quiet_row((uint32_t[]){ 0 }, 1, last);
+		quiet_row((uint32_t[]){ 32767 }, 1, last);
+		quiet_row((uint32_t[]){ 5, 5 }, 2, last);
+		quiet_row((uint32_t[]){ 9, 1, 9, 4, 1, 1 }, 6, last);
+		quiet_row((uint32_t[]){ 0, 3, 2, 1 }, 4, last);
+		quiet_row((uint32_t[]){ 1, 1, 0, 0, 0 }, 5, last);
+	}
 }
 
 int main(void)
@@ -312,6 +363,7 @@ int main(void)
 		cmocka_unit_test(test_messages), cmocka_unit_test(test_whose),
 		cmocka_unit_test(test_restore),	 cmocka_unit_test(test_undo),
 		cmocka_unit_test(test_mqueue),	 cmocka_unit_test(test_search),
+		cmocka_unit_test(test_quiet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		7
+#define AGENT_VERSION		8
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -154,14 +154,15 @@ struct agent_msg {
 	X(10,	AREAS,		TO_AGENT,	"struct agent_area[count]; count 0 ends the list") \
 	X(11,	EXTENTS,	TO_ROUND,	"struct agent_extent[count]") \
 	X(12,	SAVED,		TO_ROUND,	"struct agent_saved") \
-	X(13,	RESUME,		TO_AGENT,	"nothing; count 1: stop (SIGSTOP) before going on") \
+	X(13,	RESUME,		TO_AGENT,	"nothing: go on") \
 	X(14,	FAILED,		TO_ROUND,	"struct agent_failed") \
 	X(15,	FORKED,		TO_ROUND,	"nothing: the copy-on-write child exists, SAVED will come from it") \
 	X(16,	SEMS,		TO_AGENT,	"struct agent_sem[count]: does the process owe these an undo?") \
 	X(17,	UNDO,		TO_ROUND,	"struct agent_undo[count]: the answer, one for each SEMS") \
 	X(18,	PROC,		BOTH,		"nothing, instead of HELLO: /proc is wanted; the answer has it as SCM_RIGHTS") \
 	X(19,	NOTIFY,		TO_AGENT,	"struct agent_notify, then int32_t[nqueue + nsock]") \
-	X(20,	NOTIFIED,	TO_ROUND,	"struct agent_notified")
+	X(20,	NOTIFIED,	TO_ROUND,	"struct agent_notified") \
+	X(21,	STOPPED,	TO_AGENT,	"nothing: it was stopped, and is to be again (SIGSTOP) before it goes on, even without RESUME")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,

@@ -104,7 +104,7 @@ struct round {
 int round_listen(struct round *r, struct err *err);
 /*
  * round_accept() - take the leaders that have connected, for as long as there are any; for the first one @wait_ms
- * are waited. @err may be NULL.
+ * are waited.
  */
 int round_accept(struct round *r, int wait_ms, struct err *err);
 
@@ -113,6 +113,8 @@ int round_accept(struct round *r, int wait_ms, struct err *err);
 void round_signal(struct rproc *p);
 /* round_wake_stopped() - after that, let one that is stopped (SIGSTOP, ^Z) go on, into the handler with all its threads. */
 void round_wake_stopped(struct rproc *p);
+/* round_stop_again() - if that was done to @p, and the round is over before it said HELLO. */
+void round_stop_again(struct rproc *p);
 
 /* round_stack.c: fills p->auxv, and what the kernel left out of p->stat. 0, or -1. */
 int round_stack(struct rproc *p, struct err *err);
@@ -154,6 +156,8 @@ int round_send(const struct rproc *p, int type, const void *body, size_t len, ui
 	       int fd, struct err *err);
 /* round_unstop() - let those go on that were stopped (SIGSTOP) since they were parked, until the round is over. */
 void round_unstop(struct round *r);
+/* round_was_stopped() - @p's leader is to stop it again, however the round ends. */
+void round_was_stopped(struct rproc *p);
 struct pollfd;
 /* round_poll() - poll(2) until something comes, or the time given is over; with round_unstop(). */
 int round_poll(struct round *r, struct pollfd *fds, size_t n);

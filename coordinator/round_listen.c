@@ -14,7 +14,7 @@
 #include "../common/namespaces.h"
 #include "round_internal.h"
 
-#define PROC_WAIT_US		100000		/* who connects has something to say */
+#define SPEAK_LIMIT_S	1
 
 /* Names without a file are those of a network, which the job may have for itself. */
 static int nameless_socket(const struct round *r)
@@ -81,27 +81,22 @@ static int is_ours(const struct round *r, pid_t pid)
 	return round_proc(r, pid) || (proc_stat(pid, 0, &st) == 0 && round_proc(r, st.ppid));
 }
 
-/* 1: @sock was one that asks for /proc, which programs with another root directory may not have. */
-static int give_proc(struct round *r, int sock, pid_t pid)
+/* Of those that connect, a moment: who has something to say says it at once, and nobody else may keep the job waiting. */
+static void limit_wait(int sock, time_t seconds)
 {
-	const struct timeval limit = { .tv_usec = PROC_WAIT_US }, none = { 0 };
-	cleanup_free char *path = NULL;
-	cleanup_close int proc = -1;
-	struct agent_msg m;
-	ssize_t n;
+	const struct timeval limit = { .tv_sec = seconds };
 
-	if (!is_ours(r, pid))
-		return 0;
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	n = recv(sock, &m, sizeof(m), MSG_PEEK | MSG_WAITALL);
-	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
-	if (n != sizeof(m) || m.magic != AGENT_MAGIC || m.type != AGENT_PROC || m.version != AGENT_VERSION || m.len)
-		return 0;
-	path = xasprintf("/proc/%d/root/proc", (int)r->p->keeper);
-	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* @m asks for /proc, which programs with another root directory may not have. */
+static void give_proc(const struct round *r, int sock, const struct agent_msg *m)
+{
+	cleanup_free char *path = xasprintf("/proc/%d/root/proc", (int)r->p->keeper);
+	cleanup_close int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
 	if (proc >= 0)
-		io_send_fds(sock, &m, sizeof(m), &proc, 1);
-	return 1;
+		io_send_fds(sock, m, sizeof(*m), &proc, 1);
 }
 
 /*
@@ -117,10 +112,13 @@ static pid_t pid_of_peer(const struct round *r, const struct ucred *cred, int li
 
 static int take_hello(struct rproc *p, int sock, const struct agent_hello *hello, struct err *err)
 {
+	limit_wait(sock, 0);
 	if (p->sock >= 0)
 		close(p->sock);
 	p->sock = sock;
 	p->hello = *hello;
+	if (p->was_stopped)
+		round_was_stopped(p);
 	if (!hello->stuck_tid)
 		return 0;
 	return err_set(err, E_NO_ANSWER, 0,
@@ -137,6 +135,7 @@ static int accept_leader(struct round *r, int listener, struct err *err)
 	struct agent_msg m;
 	void *body = NULL;
 	int fds[AGENT_FDS_MAX], ret = 0;
+	struct err why;
 	pid_t pid;
 	size_t nfds;
 
@@ -144,15 +143,25 @@ static int accept_leader(struct round *r, int listener, struct err *err)
 	if (peer.sock < 0)
 		return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? 0 :
 			err_set(err, E_FAILED, errno, "cannot accept on %s", r->socket_path);
-	if (getsockopt(peer.sock, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+	limit_wait(peer.sock, SPEAK_LIMIT_S);
+	if (getsockopt(peer.sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
+	    recv(peer.sock, &m, sizeof(m), MSG_PEEK) != sizeof(m))
 		goto turn_away;
 	/* A scout is no process of the job, and asks for this only. */
-	if (give_proc(r, peer.sock, cred.pid) || (listener == r->nameless && !round_proc(r, cred.pid)))
+	if (m.magic == AGENT_MAGIC && m.version == AGENT_VERSION && m.type == AGENT_PROC && is_ours(r, cred.pid)) {
+		give_proc(r, peer.sock, &m);
+		goto turn_away;
+	}
+	p = round_proc(r, cred.pid);
+	if (listener == r->nameless && !p)
 		goto turn_away;
 	peer.host_pid = cred.pid;
-	if (round_recv(r, &peer, &m, &body, fds, &nfds, err)) {
-		/* it exec'ed or ended: the walk will tell */
-		ret = err && err->code == E_PROCESS_DIED ? 0 : -1;
+	if (round_recv(r, &peer, &m, &body, fds, &nfds, &why)) {
+		/* it exec'ed or ended: the walk will tell. And what a stranger says is nothing to us. */
+		if (why.code != E_PROCESS_DIED && (p || cred.pid == getpid())) {
+			*err = why;
+			ret = -1;
+		}
 		goto turn_away;
 	}
 	if (m.type != AGENT_HELLO || m.len != sizeof(p->hello))
@@ -180,14 +189,9 @@ int round_accept(struct round *r, int wait_ms, struct err *err)
 	};
 
 	while (poll(pfd, 2, wait_ms) > 0) {
-		struct err ignored = { 0 };
-
 		for (int i = 0; i < 2; i++)
-			if (pfd[i].revents && accept_leader(r, pfd[i].fd, &ignored)) {
-				if (err)
-					*err = ignored;
+			if (pfd[i].revents && accept_leader(r, pfd[i].fd, err))
 				return -1;
-			}
 		wait_ms = 0;
 	}
 	return 0;

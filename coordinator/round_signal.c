@@ -154,3 +154,13 @@ void round_wake_stopped(struct rproc *p)
 	free(tids);
 	kill(p->host_pid, SIGCONT);
 }
+
+/* Its handler finds no round any more, whenever it is let continue. */
+void round_stop_again(struct rproc *p)
+{
+	struct proc_stat st;
+
+	if (p->was_stopped && proc_stat(p->host_pid, 0, &st) == 0 && st.start_time == p->stat.start_time)
+		kill(p->host_pid, SIGSTOP);
+	p->was_stopped = 0;
+}

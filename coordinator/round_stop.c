@@ -300,9 +300,11 @@ void round_resume(struct round *r)
 	for (size_t i = 0; i < r->nprocs; i++) {
 		struct rproc *p = r->procs[i];
 
-		if (p->sock < 0)
+		if (p->sock < 0) {
+			round_stop_again(p);
 			continue;
-		round_send(p, AGENT_RESUME, NULL, 0, (uint32_t)p->was_stopped, -1, NULL);
+		}
+		round_send(p, AGENT_RESUME, NULL, 0, 0, -1, NULL);
 		if (!p->forked || p->done) {
 			close(p->sock);
 			p->sock = -1;

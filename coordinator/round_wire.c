@@ -59,9 +59,15 @@ void round_unstop(struct round *r)
 
 		if (p->zombie || p->sock < 0 || proc_stat(p->host_pid, 0, &st) || st.state != 'T')
 			continue;
-		p->was_stopped = 1;
+		round_was_stopped(p);
 		kill(p->host_pid, SIGCONT);
 	}
+}
+
+void round_was_stopped(struct rproc *p)
+{
+	p->was_stopped = 1;
+	round_send(p, AGENT_STOPPED, NULL, 0, 0, -1, NULL);
 }
 
 int round_poll(struct round *r, struct pollfd *fds, size_t n)

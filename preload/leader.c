@@ -318,11 +318,11 @@ static void converse(struct leader *l, uint32_t stuck)
 	r = leader_tell(l, AGENT_HELLO, &h, sizeof(h), 1);
 	while (!r) {
 		r = wire_recv(l->sock, &m, l->body, AGENT_BODY_MAX, &fd);
-		if (!r && m.type == AGENT_RESUME)
-			l->stop = m.count != 0;
 		if (r || m.type == AGENT_RESUME)
 			return;
-		if (m.type == AGENT_SNAPSHOT && m.len >= sizeof(struct agent_snapshot)) {
+		if (m.type == AGENT_STOPPED) {
+			l->stop = 1;
+		} else if (m.type == AGENT_SNAPSHOT && m.len >= sizeof(struct agent_snapshot)) {
 			struct agent_snapshot *want = arena_get(&l->arena, m.len);
 
 			if (!want)

@@ -114,7 +114,16 @@ static int no_answer(const struct round *r, const struct rproc *p, const struct 
 		       round_who(p), p->stat.state);
 }
 
-/* Look at a process that has not answered; signal it if it is ready. 1 it counts as waiting, 0 it is none, -1 err. */
+/* It is about to be no more; another walk tells. But for threads that cannot end nobody waits for ever. */
+static int wait_for_end(const struct rproc *p, struct err *err)
+{
+	if (io_monotonic_ns() - p->seen_ns <= ANSWER_LIMIT_NS)
+		return 1;
+	return err_set(err, E_NO_ANSWER, 0, "%s is ending, and does not come to its end; it may be in an uninterruptible wait",
+		       round_who(p));
+}
+
+/* Look at a process that has not answered; signal it if it is ready. 1 it is waited for, -1 err. */
 static int attend(struct round *r, struct rproc *p, struct err *err)
 {
 	int64_t now = io_monotonic_ns();
@@ -123,7 +132,7 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 	free(p->comm);
 	p->comm = xstrdup(p->stat.comm);
 	if (proc_status(p->host_pid, 0, &st))
-		return 0;
+		return wait_for_end(p, err);
 	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
 		if (ready_now(p->host_pid, &st)) {
 			int not_now = 0;
@@ -168,7 +177,7 @@ static int meet(struct round *r, pid_t parent, struct proc_stat *st, struct err 
 	p->host_ppid = parent;
 	p->zombie = living == ROUND_ZOMBIE;
 	if (living == ROUND_ENDING)
-		return 1;
+		return wait_for_end(p, err);
 	if (!p->zombie)
 		return p->sock < 0 ? attend(r, p, err) : 0;
 	free(p->comm);

@@ -6,19 +6,16 @@ For containers.sh: python at its prompt on the terminal of a container, saved an
 terminal of another size, in one without, and in one with a terminal again. ENGINE: docker, podman.
 OPTION: of ENGINE run; /c is the place for checkpoints.
 """
-import fcntl
 import os
 import pty
 import re
-import select
-import struct
 import subprocess
 import sys
-import termios
-import time
+
+from harness import LIMIT, until
+from terminal import Reader, set_size
 
 ENGINE, OPTIONS = sys.argv[1].split(), sys.argv[2:]
-LIMIT = 30
 # Of the prompt's line editing only what it shows matters.
 NOISE = re.compile(rb"\x1b\[[?0-9;]*[a-zA-Z]|\x1b[=>]|\r")
 
@@ -28,11 +25,7 @@ def fail(text):
     sys.exit(1)
 
 
-def set_size(fd, lines, columns):
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-
-class Container:
+class Container(Reader):
     """One container with COMMAND in it; terminal: (lines, columns), or None for pipes."""
 
     number = 0
@@ -41,38 +34,27 @@ class Container:
         Container.number += 1
         self.name = f"ckpt-terminal-{os.getpid()}-{Container.number}"
         args = ENGINE + ["run", "-i"] + (["-t"] if terminal else []) + ["--name", self.name] + OPTIONS + list(command)
-        self.text = b""
         if terminal:
-            self.pid, self.fd = pty.fork()
+            self.pid, fd = pty.fork()
             if self.pid == 0:
                 set_size(0, *terminal)
                 os.execvp(args[0], args)
-            self.to = self.fd
+            self.to = fd
         else:
             self.child = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            self.pid, self.fd, self.to = self.child.pid, self.child.stdout.fileno(), self.child.stdin.fileno()
+            self.pid, fd, self.to = self.child.pid, self.child.stdout.fileno(), self.child.stdin.fileno()
+        super().__init__(fd)
 
-    def expect(self, pattern, limit=LIMIT, needed=True):
+    def more(self, seconds):
+        came = super().more(seconds)
+        self.text = NOISE.sub(b"", self.text)
+        return came
+
+    def expect(self, pattern):
         """Wait until it has shown that; what came before it is forgotten."""
-        end = time.monotonic() + limit
-        while True:
-            shown = NOISE.sub(b"", self.text)
-            found = re.search(pattern, shown)
-            if found:
-                self.text = shown[found.end():]
-                return found
-            left = end - time.monotonic()
-            more = b""
-            if left > 0 and select.select([self.fd], [], [], left)[0]:
-                try:
-                    more = os.read(self.fd, 4096)
-                except OSError:
-                    pass
-            if not more:
-                if not needed:
-                    return None
-                fail(f"{self.name}: no {pattern} in {shown}")
-            self.text += more
+        found = self.until(pattern) or fail(f"{self.name}: no {pattern} in {self.text}")
+        self.text = self.text[found.end():]
+        return found
 
     def type(self, text):
         os.write(self.to, text.encode())
@@ -87,15 +69,11 @@ class Container:
         return int(found[2]), int(found[1])
 
     def await_size(self, lines, columns):
-        end = time.monotonic() + LIMIT
-        while self.size() != (lines, columns):
-            if time.monotonic() > end:
-                fail(f"{self.name}: its terminal has {self.size()} and not {lines}, {columns}")
-            time.sleep(0.05)
+        if not until(lambda: self.size() == (lines, columns)):
+            fail(f"{self.name}: its terminal has {self.size()} and not {lines}, {columns}")
 
     def end(self, status):
-        while self.expect(rb"\Z(?!)", 0.5, needed=False):
-            pass
+        self.rest()
         _, got = os.waitpid(self.pid, 0)
         if os.waitstatus_to_exitcode(got) != status:
             fail(f"{self.name}: ended with {os.waitstatus_to_exitcode(got)}, not {status}: {self.text}")

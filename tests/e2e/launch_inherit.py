@@ -4,15 +4,15 @@
 dispositions, limits, priority, umask, directory, group and session. And ckpt_launch holds nothing open."""
 import os
 import resource
-import select
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
-LAUNCH = os.path.abspath(os.path.join(os.environ.get("builddir", "."), "ckpt_launch"))
-LIMIT = 20.0
+from harness import LIMIT, check, end, our
+from terminal import Reader
+
+LAUNCH = our("ckpt_launch")
 
 # Says everything that an exec'ed program inherits.
 REPORT = r"""
@@ -35,14 +35,6 @@ for k in ("SigBlk", "SigIgn", "SigPnd", "ShdPnd", "CapEff", "CapAmb", "NoNewPriv
     out.append((k, "%x" % (int(status[k], 16) & ~(1 << 32)) if k == "SigIgn" else status[k]))
 os.write(int(sys.argv[2]), repr(out).encode())
 """
-
-failed = 0
-
-
-def check(what, cond, *more):
-    global failed
-    print("ok  " if cond else "FAIL", what, *([] if cond else more), flush=True)
-    failed += not cond
 
 
 def same(what, prepare=None, pass_fds=(), env=None, cwd=None):
@@ -121,11 +113,9 @@ def environment():
 
 def ends(fd, seconds):
     """End of file within that time?"""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if select.select([fd], [], [], 0.05)[0] and not os.read(fd, 4096):
-            return True
-    return False
+    reader = Reader(fd)
+    reader.rest(seconds)
+    return reader.over
 
 
 def pipes():
@@ -179,14 +169,7 @@ def family():
     check("its processor time counts as ours", used > 0.05, used)
 
 
-def main():
-    if not os.access(LAUNCH, os.X_OK):
-        print("no ckpt_launch in", os.path.dirname(LAUNCH))
-        return 77
-    for test in (inherited, environment, pipes, directory, family):
-        print("#", test.__name__, flush=True)
-        test()
-    return 1 if failed else 0
-
-
-sys.exit(main())
+for test in (inherited, environment, pipes, directory, family):
+    print("#", test.__name__, flush=True)
+    test()
+end()

@@ -2,21 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signals reach a program under ckpt_launch as often as they would without: those sent to ckpt_launch
 alone, those sent to its process group, those of the terminal; ^Z and fg; the end by a signal."""
-import fcntl
 import os
 import pty
 import resource
-import select
 import signal
-import struct
 import subprocess
-import sys
 import tempfile
-import termios
 import time
 
-LAUNCH = os.path.abspath(os.path.join(os.environ.get("builddir", "."), "ckpt_launch"))
-LIMIT = 20.0
+from harness import LIMIT, PYTHON, check, end, our, until
+from terminal import Reader, Terminal
+
+LAUNCH = our("ckpt_launch")
+SHELL = ("bash", "--norc", "--noprofile", "-i")
 
 # Counts the signals it gets; says each; ends on a line of input or at QUIT.
 COUNTER = r"""
@@ -30,43 +28,10 @@ say("pid %d ppid %d pgrp %d" % (os.getpid(), os.getppid(), os.getpgrp()))
 while True: time.sleep(0.05)
 """
 
-failed = 0
 
-
-def check(what, cond, *more):
-    global failed
-    print("ok  " if cond else "FAIL", what, *([] if cond else more), flush=True)
-    failed += not cond
-
-
-class Reader:
-    """Lines of a descriptor, with a limit."""
-    def __init__(self, fd):
-        self.fd, self.buf = fd, b""
-
-    def more(self, timeout):
-        r, _, _ = select.select([self.fd], [], [], timeout)
-        if not r:
-            return False
-        try:
-            data = os.read(self.fd, 4096)
-        except OSError:
-            data = b""
-        self.buf += data
-        return bool(data)
-
-    def until(self, text, timeout=LIMIT):
-        end = time.monotonic() + timeout
-        while text.encode() not in self.buf:
-            if time.monotonic() > end or not self.more(max(0, end - time.monotonic())):
-                return False
-        return True
-
-    def count(self, text, settle=0.3):
-        end = time.monotonic() + settle
-        while time.monotonic() < end:
-            self.more(max(0, end - time.monotonic()))
-        return self.buf.replace(b"\r", b"").split(b"\n").count(text.encode())
+def count(reader, text, settle=0.3):
+    """How often it is a line of what came up to then."""
+    return reader.rest(settle).replace(b"\r", b"").split(b"\n").count(text.encode())
 
 
 def state(pid):
@@ -75,20 +40,15 @@ def state(pid):
 
 
 def wait_state(pid, states, timeout=LIMIT):
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        if state(pid) in states:
-            return True
-        time.sleep(0.005)
-    return False
+    return until(lambda: state(pid) in states, timeout)
 
 
 def start(**kw):
-    p = subprocess.Popen([LAUNCH, "--", sys.executable, "-c", COUNTER], stdout=subprocess.PIPE,
+    p = subprocess.Popen([LAUNCH, "--", PYTHON, "-c", COUNTER], stdout=subprocess.PIPE,
                          stdin=subprocess.DEVNULL, start_new_session=True, **kw)
     r = Reader(p.stdout.fileno())
-    assert r.until("pgrp"), r.buf
-    words = r.buf.split()
+    assert r.until("pgrp"), r.text
+    words = r.text.split()
     return p, r, int(words[1]), int(words[3])
 
 
@@ -97,23 +57,23 @@ def single_signals():
     names = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
              signal.SIGALRM, signal.SIGCONT, signal.SIGRTMIN + 1]
     for s in names:
-        before = r.count("got %d" % s, 0)
+        before = count(r, "got %d" % s, 0)
         p.send_signal(s)
         r.until("got %d\n" % s)
-        n = r.count("got %d" % s, 0.1)
+        n = count(r, "got %d" % s, 0.1)
         check("signal %d sent to ckpt_launch arrives once" % s, n == before + 1, n)
     for s in names:
-        before = r.count("got %d" % s, 0)
+        before = count(r, "got %d" % s, 0)
         os.killpg(p.pid, s)
-        n = r.count("got %d" % s, 0.15)
+        n = count(r, "got %d" % s, 0.15)
         check("signal %d sent to the group arrives once" % s, n == before + 1, n)
     for s in names[:3]:
         os.kill(keeper, s)
-    check("the keeper does not mind signals", r.count("got %d" % signal.SIGTERM, 0.1) == 2 and state(keeper) in "SR")
+    check("the keeper does not mind signals", count(r, "got %d" % signal.SIGTERM, 0.1) == 2 and state(keeper) in "SR")
     # What was sent to the keeper alone must not be taken for a half of a later group signal for ever.
     time.sleep(1.1)
     p.send_signal(signal.SIGTERM)
-    check("and forgets them", r.count("got %d" % signal.SIGTERM, 0.2) == 3)
+    check("and forgets them", count(r, "got %d" % signal.SIGTERM, 0.2) == 3)
     p.send_signal(signal.SIGQUIT)
     check("exit status after a handled signal", p.wait(LIMIT) == 7)
 
@@ -167,20 +127,12 @@ def front_killed():
     os.kill(pid, signal.SIGUSR2)
     check("the program survives ckpt_launch", r.until("got %d\n" % signal.SIGUSR2))
     os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + LIMIT
-    while os.path.exists("/proc/%d/fd/0" % keeper) and time.monotonic() < end:
-        time.sleep(0.01)
-    check("the keeper ends with the last process", not os.path.exists("/proc/%d/fd/0" % keeper))
+    check("the keeper ends with the last process", until(lambda: not os.path.exists("/proc/%d/fd/0" % keeper)))
 
 
-def waited(pid, flags, timeout=LIMIT):
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        got, status = os.waitpid(pid, flags | os.WNOHANG)
-        if got:
-            return status
-        time.sleep(0.005)
-    return None
+def waited(pid, flags):
+    """The status, of a child that has stopped, for example."""
+    return until(lambda: os.waitpid(pid, flags | os.WNOHANG)[1] or None)
 
 
 def stop_and_go():
@@ -199,10 +151,10 @@ def stop_and_go():
         check(how + ": ckpt_launch is stopped, too", status is not None and os.WIFSTOPPED(status)
               and os.WSTOPSIG(status) == sig, status)
         check(how + ": the program is", wait_state(pid, "T"))
-        before = r.count("got %d" % signal.SIGCONT, 0)
+        before = count(r, "got %d" % signal.SIGCONT, 0)
         (os.killpg if "group" in how else os.kill)(p.pid, signal.SIGCONT)
         check(how + ": CONT continues both", wait_state(pid, "SR") and wait_state(p.pid, "SR"))
-        n = r.count("got %d" % signal.SIGCONT, 0.2) - before
+        n = count(r, "got %d" % signal.SIGCONT, 0.2) - before
         check(how + ": one SIGCONT", n == 1, n)
     # Continued behind ckpt_launch's back.
     for i in range(20):
@@ -221,116 +173,91 @@ def stop_and_go():
     check("and then it ends as always", p.wait(LIMIT) == 7)
 
 
-class Terminal:
-    """An interactive shell on a pty."""
-    def __init__(self, argv):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ["PS1"] = "$ "
-            os.execvp(argv[0], argv)
-        self.r = Reader(self.fd)
-
-    def type(self, text):
-        os.write(self.fd, text.encode())
-
-    def close(self):
-        os.close(self.fd)
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:
-            got, status = os.waitpid(self.pid, os.WNOHANG)
-            if got:
-                return status
-            time.sleep(0.01)
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        return None
-
-
 def job_control():
-    t = Terminal(["bash", "--norc", "--noprofile", "-i"])
+    t = Terminal(*SHELL, PS1="$ ")
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
         script.write(COUNTER)
         script.flush()
-        t.type("'%s' '%s' '%s'\n" % (LAUNCH, sys.executable, script.name))
-        check("started in a terminal", t.r.until(" pgrp "))
-    t.r.count("", 0.2)
-    pid = int(t.r.buf[t.r.buf.index(b"pid "):].split()[1])
+        t.type("'%s' '%s' '%s'\n" % (LAUNCH, PYTHON, script.name))
+        check("started in a terminal", t.until(" pgrp "))
+    t.rest(0.2)
+    pid = int(t.text[t.text.index(b"pid "):].split()[1])
     t.type("\x03")
-    check("^C arrives once", t.r.until("got 2\r") and t.r.count("", 0.2) >= 0 and t.r.buf.count(b"got 2\r") == 1)
-    before = t.r.buf.count(b"got %d" % signal.SIGWINCH)
-    fcntl.ioctl(t.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
-    t.r.count("", 0.3)
-    check("a resize arrives once", t.r.buf.count(b"got %d" % signal.SIGWINCH) == before + 1)
+    check("^C arrives once", t.until("got 2\r") and t.rest(0.2) and t.text.count(b"got 2\r") == 1)
+    before = t.text.count(b"got %d" % signal.SIGWINCH)
+    t.resize(30, 90)
+    t.rest(0.3)
+    check("a resize arrives once", t.text.count(b"got %d" % signal.SIGWINCH) == before + 1)
     for i in (1, 2):
         t.type("\x1a")
-        check("^Z: the shell sees it", t.r.until("Stopped") or t.r.until("Angehalten", 0.1))
+        check("^Z: the shell sees it", t.until("Stopped") or t.until("Angehalten", 0.1))
         check("^Z: the program is stopped", wait_state(pid, "T"))
-        t.r.buf = b""
+        t.text = b""
         t.type("fg\n")
         check("fg: it goes on", wait_state(pid, "SR"))
-        t.r.count("", 0.3)
-        check("fg: one SIGCONT", t.r.buf.count(b"got %d\r" % signal.SIGCONT) == 1, t.r.buf)
+        t.rest(0.3)
+        check("fg: one SIGCONT", t.text.count(b"got %d\r" % signal.SIGCONT) == 1, t.text)
     t.type("\x1a")
-    t.r.until("Stopped")
-    t.r.buf = b""
+    t.until("Stopped")
+    t.text = b""
     t.type("bg\n")
     check("bg: it goes on", wait_state(pid, "SR"))
     t.type("kill -USR1 %1\n")
-    t.r.count("", 0.3)
-    check("kill %%1 arrives once", t.r.buf.count(b"got %d\r" % signal.SIGUSR1) == 1, t.r.buf)
+    t.rest(0.3)
+    check("kill %%1 arrives once", t.text.count(b"got %d\r" % signal.SIGUSR1) == 1, t.text)
     t.type("fg\n")
     time.sleep(0.2)
-    t.r.buf = b""
+    t.text = b""
     t.type("\x1c")
     t.type("echo st=$?\n")
-    check("^\\ and the exit status", t.r.until("st=7"), t.r.buf)
+    check("^\\ and the exit status", t.until("st=7"), t.text)
     t.type("exit\n")
-    t.close()
+    t.ended()
 
 
 def reading_in_background():
-    t = Terminal(["bash", "--norc", "--noprofile", "-i"])
+    t = Terminal(*SHELL, PS1="$ ")
     t.type("'%s' cat &\n" % LAUNCH)
     time.sleep(0.5)
     t.type("\n")
-    check("reading in the background stops the job", t.r.until("Stopped"), t.r.buf)
+    check("reading in the background stops the job", t.until("Stopped"), t.text)
     t.type("fg\n")
     time.sleep(0.3)
     t.type("hello\n\x04")
-    check("fg: it reads on", t.r.until("hello\r\nhello"), t.r.buf)
+    check("fg: it reads on", t.until("hello\r\nhello"), t.text)
     t.type("echo st=$?\n")
-    check("its status", t.r.until("st=0"))
+    check("its status", t.until("st=0"))
     t.type("exit\n")
-    t.close()
+    t.ended()
 
 
 def inner_shell():
     """An interactive shell makes groups of its own, and takes the terminal."""
-    t = Terminal(["bash", "--norc", "--noprofile", "-i"])
+    t = Terminal(*SHELL, PS1="$ ")
     t.type("'%s' bash --norc --noprofile -i\n" % LAUNCH)
     time.sleep(0.5)
     t.type("PS1='in''ner> '\n")
-    check("inner shell", t.r.until("inner> "))
+    check("inner shell", t.until("inner> "))
     t.type("sleep 30\n")
     time.sleep(0.3)
     t.type("\x1a")
-    check("inner ^Z", t.r.until("Stopped"))
+    check("inner ^Z", t.until("Stopped"))
     t.type("kill %1; jobs\nsuspend\n")
     time.sleep(0.5)
-    t.r.buf = b""
+    t.text = b""
     t.type("echo out''er $(jobs | wc -l)\n")
-    check("suspend gives the outer shell back", t.r.until("outer 1"), t.r.buf)
+    check("suspend gives the outer shell back", t.until("outer 1"), t.text)
     t.type("fg\n")
     time.sleep(0.3)
-    t.r.buf = b""
+    t.text = b""
     t.type("echo again''inner\n")
-    check("fg", t.r.until("againinner"), t.r.buf)
+    check("fg", t.until("againinner"), t.text)
     t.type("exit 9\n")
     time.sleep(0.2)
     t.type("echo st=$?\n")
-    check("status of the inner shell", t.r.until("st=9"), t.r.buf)
+    check("status of the inner shell", t.until("st=9"), t.text)
     t.type("exit\n")
-    t.close()
+    t.ended()
 
 
 def hangup():
@@ -345,10 +272,10 @@ def hangup():
     out = Reader(r)
     check("session leader", out.until("up"))
     os.close(fd)
-    check("SIGHUP of a closed terminal", out.until("hup"), out.buf)
+    check("SIGHUP of a closed terminal", out.until("hup"), out.text)
     _, status = os.waitpid(pid, 0)
     check("status after it", os.waitstatus_to_exitcode(status) == 3, status)
-    check("descriptors are closed at the end", not out.more(LIMIT) or out.buf.count(b"hup") == 1)
+    check("descriptors are closed at the end", not out.more(LIMIT) or out.text.count(b"hup") == 1)
 
 
 def nohup():
@@ -371,15 +298,8 @@ def timeout_program():
     check("timeout -s KILL", r.returncode in (137, -9), r.returncode)
 
 
-def main():
-    if not os.access(LAUNCH, os.X_OK):
-        print("no ckpt_launch in", os.path.dirname(LAUNCH))
-        return 77
-    for test in (single_signals, early_signal, death, keeper_killed, front_killed, stop_and_go, job_control,
-                 reading_in_background, inner_shell, hangup, nohup, alarm_before, timeout_program):
-        print("#", test.__name__, flush=True)
-        test()
-    return 1 if failed else 0
-
-
-sys.exit(main())
+for test in (single_signals, early_signal, death, keeper_killed, front_killed, stop_and_go, job_control,
+             reading_in_background, inner_shell, hangup, nohup, alarm_before, timeout_program):
+    print("#", test.__name__, flush=True)
+    test()
+end()

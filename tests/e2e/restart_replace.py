@@ -5,14 +5,11 @@ for its streams, and is restored with each of these; its output comes where it s
 file that output was appended to holds no NUL byte afterwards, whatever became of it in between."""
 import os
 import pty
-import select
-import shutil
 import subprocess
-import sys
-import tempfile
-import time
 
-BIN = os.path.abspath(os.environ.get("builddir", "."))
+from harness import PYTHON, check, end, our, place, tool, until
+from terminal import Reader
+
 PROGRAM = """
 import os, sys, time
 print("before", flush=True)
@@ -24,29 +21,11 @@ print("error", file=sys.stderr, flush=True)
 print("read", repr(sys.stdin.readline()), flush=True)
 """
 KINDS = ("pipe", "file", "null", "terminal")
-failures = []
 
 
-def check(ok, what, *more):
-    print("ok  " if ok else "FAIL", what, *([] if ok else more), flush=True)
-    if not ok:
-        failures.append(what)
-
-
-def drain(fd, seconds):
+def drain(fd):
     """What comes until the end of the file."""
-    got, end = b"", time.monotonic() + seconds
-    while time.monotonic() < end:
-        if not select.select([fd], [], [], 0.1)[0]:
-            continue
-        try:
-            data = os.read(fd, 65536)
-        except OSError:     # a terminal whose other side has closed
-            break
-        if not data:
-            break
-        got += data
-    return got.decode(errors="replace").replace("\r", "")
+    return Reader(fd).rest(30).decode(errors="replace").replace("\r", "")
 
 
 class Streams:
@@ -81,9 +60,9 @@ class Streams:
 
     def text(self):
         if self.kind == "pipe":
-            return drain(self.read, 30)
+            return drain(self.read)
         if self.kind == "terminal":
-            return drain(self.master, 30)
+            return drain(self.master)
         if self.kind == "file":
             with open(self.files + ".out", encoding="utf-8") as f:
                 return f.read()
@@ -97,26 +76,16 @@ class Streams:
             os.close(self.master)
 
 
-def until(path):
-    end = time.monotonic() + 30
-    while not os.path.exists(path):
-        if time.monotonic() > end:
-            raise TimeoutError(path)
-        time.sleep(0.01)
-
-
 def save(work, job, kind):
     """Run the program with streams of @kind, and checkpoint it. A restart goes on at once: "go" is there."""
     for name in ("up", "go"):
         if os.path.exists(os.path.join(work, name)):
             os.unlink(os.path.join(work, name))
     streams = Streams(kind, os.path.join(work, "first"), b"")
-    child = streams.start(os.path.join(BIN, "ckpt_launch"), "-q", "--name=" + job, sys.executable, "-S", "-c", PROGRAM,
-                          work)
-    until(os.path.join(work, "up"))
-    saved = subprocess.run([os.path.join(BIN, "ckpt_command"), "--checkpoint", job], stdin=subprocess.DEVNULL,
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
-    check(saved.returncode == 0, "checkpoint, streams: " + kind, saved.stdout)
+    child = streams.start(our("ckpt_launch"), "-q", "--name=" + job, PYTHON, "-S", "-c", PROGRAM, work)
+    check("it begins, streams: " + kind, until(lambda: os.path.exists(os.path.join(work, "up"))))
+    saved = tool("ckpt_command", "--checkpoint", job)
+    check("checkpoint, streams: " + kind, saved.returncode == 0, saved.stdout, saved.stderr)
     child.wait(30)
     streams.done()
     open(os.path.join(work, "go"), "w", encoding="utf-8").close()
@@ -124,7 +93,7 @@ def save(work, job, kind):
 
 def restart(work, job, kind, *options):
     streams = Streams(kind, os.path.join(work, "second"), b"typed\n")
-    child = streams.start(os.path.join(BIN, "ckpt_restart"), "-q", *options, job)
+    child = streams.start(our("ckpt_restart"), "-q", *options, job)
     text = streams.text() if kind in ("pipe", "terminal") else ""
     status = child.wait(60)
     text = text or streams.text()
@@ -145,13 +114,13 @@ def each(work, job, was):
                     os.unlink(os.path.join(work, name))
         status, text = restart(work, job, kind)
         what = "%s in the place of %s" % (kind, was)
-        check(status == 0, what + ": status", status, text)
+        check(what + ": status", status == 0, status, text)
         if kind == "terminal":  # which shows what is typed, the job's own as well
             text = "\n".join(line for line in text.split("\n") if line != "typed")
         want = "" if kind == "null" else "after\nerror\nread 'typed\\n'\n"
-        check(text == ("head\n" if kind == "file" else "") + want, what, repr(text))
+        check(what, text == ("head\n" if kind == "file" else "") + want, repr(text))
         if was == "file":
-            check(not os.path.exists(first), what + ": the old file does not come back")
+            check(what + ": the old file does not come back", not os.path.exists(first))
 
 
 def holes(work, job):
@@ -166,34 +135,27 @@ def holes(work, job):
         status, text = restart(work, job, "pipe")
         with open(first, "rb") as f:
             got = f.read()
-        check(status == 0 and text == "", "a file that is %s: nothing on the restart's streams" % name, status, text)
-        check(got == content.encode() + b"after\nerror\nread 'typed\\n'\n", "a file that is %s: no hole, nothing lost"
-              % name, got)
+        check("a file that is %s: nothing on the restart's streams" % name, status == 0 and text == "", status, text)
+        check("a file that is %s: no hole, nothing lost" % name,
+              got == content.encode() + b"after\nerror\nread 'typed\\n'\n", got)
     # One that somebody else wrote from the start of the restart's own stream.
     out = os.path.join(work, "script.out")
     with open(out, "w", encoding="utf-8") as f:
         f.write("a script's line\n")
         f.flush()
-        child = subprocess.run([os.path.join(BIN, "ckpt_restart"), "-q", "--stdout=" + out, "--stderr=" + out, job],
-                               stdin=subprocess.DEVNULL, stdout=f, timeout=60, check=False)
+        child = tool("ckpt_restart", "-q", "--stdout=" + out, "--stderr=" + out, job, stdout=f, stderr=None)
     with open(out, "rb") as f:
         got = f.read()
-    check(child.returncode == 0 and got == b"a script's line\nafter\nerror\nread 'typed\\n'\n", "--stdout appends", got)
+    check("--stdout appends", child.returncode == 0 and got == b"a script's line\nafter\nerror\nread 'typed\\n'\n", got)
 
 
 def main():
-    work = tempfile.mkdtemp(prefix="ckpt-replace.")
-    os.environ["CKPT_DIR"] = os.path.join(work, "store")
-    job = os.path.basename(work)
-    try:
+    with place("replace") as work:
+        job = os.path.basename(work)
         for was in KINDS:
             each(work, job, was)
         holes(work, job)
-    finally:
-        subprocess.run([os.path.join(BIN, "ckpt_command"), "-q", "--kill", job], stderr=subprocess.DEVNULL, check=False)
-        shutil.rmtree(work, ignore_errors=True)
-    return 1 if failures else 0
+    end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -5,11 +5,9 @@ stderr is told why a restored job was ended, though the job was the last one to 
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
-import time
 
-BIN = os.path.abspath(os.environ.get("builddir", "."))
+from harness import PYTHON, check, end, our, place, tool, until
+
 LINES = 30
 PROGRAM = """
 import subprocess, time
@@ -22,26 +20,10 @@ child.kill()
 child.wait()
 """ % LINES
 
-failures = []
 
-
-def check(ok, what, *more):
-    print("ok  " if ok else "FAIL", what, *more)
-    if not ok:
-        failures.append(what)
-
-
-def tool(name, *args, **more):
-    more.setdefault("stdin", subprocess.DEVNULL)
-    return subprocess.run([os.path.join(BIN, name), *args], timeout=60, check=False, **more)
-
-
-def until(path, text):
-    for _ in range(1000):
-        with open(path, encoding="utf-8") as f:
-            if text in f.read():
-                return
-        time.sleep(0.02)
+def holds(path, text):
+    with open(path, encoding="utf-8") as f:
+        return text in f.read()
 
 
 def job_saved(name, log_name):
@@ -49,17 +31,17 @@ def job_saved(name, log_name):
     with open(log_name, "w", encoding="utf-8") as log:
         log.write("begin\n")
         log.flush()
-        with subprocess.Popen([os.path.join(BIN, "ckpt_launch"), "-q", "--name=" + name, sys.executable,
-                               "-c", PROGRAM], stdin=subprocess.DEVNULL, stdout=log) as job:
-            until(log_name, "line 2\n")
-            saved = tool("ckpt_command", "--checkpoint", name, stdout=subprocess.PIPE, text=True)
+        with subprocess.Popen([our("ckpt_launch"), "-q", "--name=" + name, PYTHON, "-c", PROGRAM],
+                              stdin=subprocess.DEVNULL, stdout=log) as job:
+            until(lambda: holds(log_name, "line 2\n"))
+            saved = tool("ckpt_command", "--checkpoint", name)
             job.wait()
-        check(saved.returncode == 0, "checkpoint")
+        check("checkpoint", saved.returncode == 0)
         log.write("restart\n")
         log.flush()
-        restored = tool("ckpt_restart", name, stdout=log)
+        restored = tool("ckpt_restart", name, stdout=log, stderr=None)
         log.write("end\n")
-    check(restored.returncode == 0, "restart: status", restored.returncode)
+    check("restart: status", restored.returncode == 0, restored.returncode)
     return saved.stdout.strip()
 
 
@@ -67,9 +49,9 @@ def one_log(log_name):
     with open(log_name, encoding="utf-8", errors="replace") as f:
         got = f.read().split("\n")
     notes = ("begin", "restart", "end")
-    check([x for x in got if x in notes] == list(notes), "the script's lines are whole, and in order")
-    check([x for x in got if x and x not in notes] == ["ready"] + ["line %d" % n for n in range(LINES)],
-          "the program's lines are whole, and in order")
+    check("the script's lines are whole, and in order", [x for x in got if x in notes] == list(notes))
+    check("the program's lines are whole, and in order",
+          [x for x in got if x and x not in notes] == ["ready"] + ["line %d" % n for n in range(LINES)])
 
 
 def damage(checkpoint, copy):
@@ -87,24 +69,18 @@ def damage(checkpoint, copy):
 
 
 def main():
-    work = tempfile.mkdtemp(prefix="ckpt-streams.")
-    os.environ["CKPT_DIR"] = os.path.join(work, "store")
-    name = "streams.%d" % os.getpid()
-    log = os.path.join(work, "log")
-    try:
+    with place("streams") as work:
+        name = os.path.basename(work)
+        log = os.path.join(work, "log")
         saved = job_saved(name, log)
         one_log(log)
         damage(saved, os.path.join(work, "bad"))
         for _ in range(8):
             got = tool("ckpt_restart", "--name=" + name + ".bad", "--image-path=" + os.path.join(work, "bad"),
-                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            check(got.returncode == 125 and "E-CORRUPT" in got.stderr, "told of the damage:", got.returncode,
+                       stdout=subprocess.DEVNULL)
+            check("told of the damage:", got.returncode == 125 and "E-CORRUPT" in got.stderr, got.returncode,
                   got.stderr.strip())
-    finally:
-        tool("ckpt_command", "-q", "--kill", name, stderr=subprocess.DEVNULL)
-        shutil.rmtree(work, ignore_errors=True)
-    return 1 if failures else 0
+    end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -4,16 +4,12 @@
 restart it finds them reset, or closed, as --tcp says, and they can come again; or there is no checkpoint while there
 are any. Its port in use, in a network of its own, and after a minute's worth of ended connections."""
 import os
-import shutil
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 
-BIN = os.path.abspath(os.environ.get("builddir", "."))
-LIMIT = 30.0
-PREFIX = f"tcp-{os.getpid()}-"
+import harness
+from harness import LIMIT, PYTHON, check, end, our, place, tool, until
 
 PROGRAM = r"""
 import selectors, socket, sys
@@ -38,53 +34,13 @@ while True:
         if d == b"quit": sys.exit(5)
 """
 
-failed = 0
 
-
-def check(what, cond, *more):
-    global failed
-    print("ok  " if cond else "FAIL", what, *([] if cond else more), flush=True)
-    failed += not cond
-
-
-class Job:
-    """The server, under ckpt_launch or ckpt_restart; what it says is in a file."""
-    def __init__(self, dir, name, *args):
-        self.dir, self.name = dir, name
-        self.out = os.path.join(dir, name + ".out")
-        open(self.out, "w").close()
-        self.start("ckpt_launch", "-q", "-n", name, sys.executable, os.path.join(dir, "server.py"), *args)
+class Job(harness.Job):
+    """The server."""
+    def __init__(self, top, name, *args):
+        super().__init__(top, name)
+        self.launch(PYTHON, os.path.join(top, "server.py"), *args)
         self.port = int(self.expect("port ").split()[1])
-
-    def start(self, program, *args):
-        with open(self.out, "a") as f:
-            self.front = subprocess.Popen([os.path.join(BIN, program), *args], stdin=subprocess.DEVNULL, stdout=f,
-                                          stderr=subprocess.STDOUT, cwd=self.dir)
-
-    def said(self):
-        with open(self.out) as f:
-            return f.read()
-
-    def expect(self, text):
-        """The line that begins so."""
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:
-            for line in self.said().splitlines():
-                if line.startswith(text):
-                    return line
-            time.sleep(0.02)
-        raise SystemExit(f"{self.name} does not say '{text}': {self.said()}")
-
-    def command(self, *args):
-        r = subprocess.run([os.path.join(BIN, "ckpt_command"), *args, self.name], stdin=subprocess.DEVNULL,
-                           capture_output=True, text=True, timeout=LIMIT)
-        return r.returncode, r.stdout + r.stderr
-
-    def checkpoint(self, *args):
-        status, text = self.command("--checkpoint", *args)
-        check(f"checkpoint {' '.join(args)}", status == 0, text)
-        if "--leave-running" not in args:
-            self.front.wait(LIMIT)
 
     def call(self, text, sock=None):
         s = sock or self.connect()
@@ -92,18 +48,18 @@ class Job:
         return s.recv(100)
 
     def connect(self):
-        end = time.monotonic() + LIMIT
+        last = time.monotonic() + LIMIT
         while True:
             try:
                 return socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT)
             except ConnectionRefusedError:
-                if time.monotonic() > end:
+                if time.monotonic() > last:
                     raise
                 time.sleep(0.02)
 
     def quit(self):
         check("goes on where it was", self.call(b"quit").endswith(b" quit"))
-        check("its exit status", self.front.wait(LIMIT) == 5, self.front.returncode, self.said())
+        check("its exit status", self.wait() == 5, self.front.returncode, self.said())
 
 
 def gone(sock):
@@ -114,15 +70,15 @@ def gone(sock):
         return "reset"
 
 
-def test_reset(dir):
-    job = Job(dir, PREFIX + "reset", "reuse")
+def test_reset(top):
+    job = Job(top, "reset", "reuse")
     c = job.connect()
     check("a client is served", job.call(b"one", c) == b"1 one")
     job.checkpoint("--leave-running")
     check("and served on", job.call(b"two", c) == b"2 two")
     job.checkpoint()
     check("its connection ends with the job", gone(c) in ("end", "reset"))
-    job.start("ckpt_restart", job.name)
+    job.restart()
     job.expect("error ConnectionResetError")
     check("the server was told", True)
     check("clients come again", job.call(b"three") == b"3 three")
@@ -131,12 +87,12 @@ def test_reset(dir):
         job.call(b"hangup")
         job.connect().close()
         job.checkpoint()
-        job.start("ckpt_restart", job.name)
+        job.restart()
     job.quit()
 
 
-def test_close(dir):
-    job = Job(dir, PREFIX + "close", "reuse")
+def test_close(top):
+    job = Job(top, "close", "reuse")
     c = job.connect()
     job.call(b"one", c)
     status, text = job.command("--checkpoint", "--tcp=fail")
@@ -145,51 +101,47 @@ def test_close(dir):
     check("--tcp=never is wrong use", status == 2, status, text)
     check("nobody was disturbed", job.call(b"two", c) == b"2 two")
     job.checkpoint("--tcp=close")
-    r = subprocess.run([os.path.join(BIN, "ckpt_restart"), "--check", "--tcp=fail", job.name], capture_output=True, text=True)
+    r = tool("ckpt_restart", "--check", "--tcp=fail", job.name)
     check("no restart with --tcp=fail", r.returncode == 1 and "E-OUTSIDE" in r.stderr, r)
-    job.start("ckpt_restart", job.name)
+    job.restart()
     job.expect("end")
     check("the server read the end", "error" not in job.said())
     job.quit()
 
 
-def test_port(dir):
-    job = Job(dir, PREFIX + "port")
+def test_port(top):
+    job = Job(top, "port")
     job.checkpoint()
     taken = socket.socket()
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     taken.bind(("127.0.0.1", job.port))
     taken.listen(1)
-    r = subprocess.run([os.path.join(BIN, "ckpt_restart"), job.name], capture_output=True, text=True, timeout=LIMIT)
+    r = tool("ckpt_restart", job.name)
     check("a port in use is named", r.returncode == 125 and "E-BUSY" in r.stderr and f":{job.port}," in r.stderr, r)
     fronts = []
     for i in range(5):
         name = f"{job.name}.{i}"
-        fronts.append((name, subprocess.Popen([os.path.join(BIN, "ckpt_restart"), "--namespaces=auto,net", "--name", name,
+        fronts.append((name, subprocess.Popen([our("ckpt_restart"), "--namespaces=auto,net", "--name", name,
                                                os.path.join(os.environ["CKPT_DIR"], job.name, "1")],
                                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)))
     for name, front in fronts:
-        end = time.monotonic() + LIMIT
-        while subprocess.run([os.path.join(BIN, "ckpt_command"), "--kill", name], capture_output=True).returncode != 0:
-            if front.poll() is not None or time.monotonic() > end:
-                break
-            time.sleep(0.05)
+        until(lambda: tool("ckpt_command", "--kill", name).returncode == 0 or front.poll() is not None)
         front.wait(LIMIT)
         text = front.stderr.read()
         check("in a network of its own", front.returncode in (-9, 137), front.returncode, text)
         if "not to be had" in text:
             break
     taken.close()
-    job.start("ckpt_restart", job.name)
+    job.restart()
     job.quit()
 
 
-def test_network(dir):
-    job = Job(dir, PREFIX + "network")
+def test_network(top):
+    job = Job(top, "network")
     inside = job.connect()
     job.call(b"one", inside)        # else it may still wait to be accepted
     job.checkpoint()
-    job.start("ckpt_restart", "--namespaces=auto,net", job.name)
+    job.restart("--namespaces=auto,net")
     job.expect("error ConnectionResetError")
     try:
         socket.create_connection(("127.0.0.1", job.port)).close()
@@ -198,8 +150,8 @@ def test_network(dir):
         check("it is out of reach", True)
     # Such a job is given one again, unless others are asked for.
     job.checkpoint()
-    job.start("ckpt_restart", "--namespaces=pid,mount,ipc,uts" if os.getuid() == 0 else
-              "--namespaces=user,pid,mount,ipc,uts", job.name)
+    job.restart("--namespaces=pid,mount,ipc,uts" if os.getuid() == 0 else
+                "--namespaces=user,pid,mount,ipc,uts")
     job.quit()
     inside.close()
 
@@ -211,40 +163,31 @@ def may_forget():
     return caps >> 12 & 1
 
 
-def test_ended(dir):
+def test_ended(top):
     """A listener without SO_REUSEADDR, whose server was the first to close."""
-    job = Job(dir, PREFIX + "ended")
+    job = Job(top, "ended")
     for _ in range(3):
         c = job.connect()
         job.call(b"hangup", c)
         check("the server hangs up", gone(c) == "end")
         c.close()
     job.checkpoint()
-    job.start("ckpt_restart", "--namespaces=auto", job.name)    # out of that again
+    job.start(our("ckpt_restart"), "--namespaces=auto", job.name)    # out of that again
     job.quit()
     check("ended connections hold nobody up", "waiting for" not in job.said(), job.said())
 
 
 def main():
-    if not os.path.exists(os.path.join(BIN, "ckpt_restart")):
-        print(f"there is no {BIN}/ckpt_restart")
-        return 77
-    dir = tempfile.mkdtemp(prefix="ckpt-tcp.")
-    os.environ["CKPT_DIR"] = os.path.join(dir, "store")
-    with open(os.path.join(dir, "server.py"), "w") as f:
-        f.write(PROGRAM)
-    try:
-        test_reset(dir)
-        test_close(dir)
-        test_port(dir)
-        test_network(dir)
+    with place("tcp") as top:
+        with open(os.path.join(top, "server.py"), "w", encoding="utf-8") as f:
+            f.write(PROGRAM)
+        test_reset(top)
+        test_close(top)
+        test_port(top)
+        test_network(top)
         if may_forget():
-            test_ended(dir)
-    finally:
-        for name in "reset", "close", "port", "network", "ended":
-            subprocess.run([os.path.join(BIN, "ckpt_command"), "--kill", PREFIX + name], capture_output=True)
-        shutil.rmtree(dir)
-    return failed != 0
+            test_ended(top)
+    end()
 
 
-sys.exit(main())
+main()

@@ -10,11 +10,10 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
-BIN = os.path.abspath(os.environ.get("builddir", "."))
-LIMIT = 30.0
+import harness
+from harness import LIMIT, PYTHON, check, end, place, skip, tool
 
 # Fills the connection as far as it goes, and reads nothing until it is told to.
 PROGRAM = r"""
@@ -42,48 +41,20 @@ while True:
     c.sendall(d.upper())
 """
 
-failed = 0
 
-
-def check(what, cond, *more):
-    global failed
-    print("ok  " if cond else "FAIL", what, *([] if cond else more), flush=True)
-    failed += not cond
-
-
-class Job:
-    def __init__(self, dir, name, *args):
-        self.dir, self.name, self.out = dir, name, os.path.join(dir, "out")
-        for f in "out", "lock":
-            open(os.path.join(dir, f), "w").close()
-        self.start("ckpt_launch", "-q", "-n", name, sys.executable, "-c", PROGRAM, *args)
+class Job(harness.Job):
+    """The program, and its client, which is not of the job. @under: see launch()."""
+    def __init__(self, top, name, family="4", under=()):
+        super().__init__(top, name, os.path.join(top, name))
+        open(self.at("lock"), "w", encoding="utf-8").close()
+        self.launch(PYTHON, "-c", PROGRAM, family, under=under)
         port = int(self.expect("port ").split()[1])
-        self.client = socket.create_connection(("::1" if "6" in args else "127.0.0.1", port))
+        self.client = socket.create_connection(("::1" if family == "6" else "127.0.0.1", port))
         self.client.settimeout(LIMIT)
         self.full = int(self.expect("full ").split()[1])
 
-    def start(self, program, *args):
-        with open(self.out, "a") as f:
-            self.front = subprocess.Popen([os.path.join(BIN, program), *args], stdin=subprocess.DEVNULL, stdout=f,
-                                          stderr=subprocess.STDOUT, cwd=self.dir)
-
-    def said(self):
-        with open(self.out) as f:
-            return f.read()
-
-    def expect(self, text):
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:
-            for line in self.said().splitlines():
-                if line.startswith(text):
-                    return line
-            time.sleep(0.02)
-        raise SystemExit(f"FAIL {self.name} does not say '{text}': {self.said()}")
-
-    def checkpoint(self, *args):
-        r = subprocess.run([os.path.join(BIN, "ckpt_command"), "--checkpoint", *args, self.name],
-                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
-        return r.returncode, r.stdout + r.stderr
+    def go(self):
+        open(self.at("go"), "w", encoding="utf-8").close()
 
     def receive(self, n):
         data = b""
@@ -106,27 +77,25 @@ def rules():
     return subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
 
 
-def test(dir, family):
-    j = Job(dir, f"keep{family}-{os.getpid()}", family)
+def test(top, family):
+    j = Job(top, "by" + family, family)
     j.client.sendall(b"early ")
-    status, text = j.checkpoint("--tcp=keep", "--leave-running")
+    status, text = j.command("--checkpoint", "--tcp=keep", "--leave-running")
     if "nf_tables" in text or "no TCP_REPAIR" in text:
-        print("SKIP: this kernel cannot keep connections")
-        j.front.kill()
-        sys.exit(77)
+        skip("this kernel cannot keep connections")
     check("a checkpoint that leaves it running", status == 0, text)
     check("leaves no rules", "ckpt" not in rules(), rules())
     j.client.sendall(b"between ")
-    status, text = j.checkpoint("--tcp=keep")
+    status, text = j.command("--checkpoint", "--tcp=keep")
     check("a checkpoint that ends it", status == 0, text)
-    check("its exit", j.front.wait(LIMIT) == 137, j.said())
+    check("its exit", j.wait() == 137, j.said())
     j.client.sendall(b"late ")
-    with open(os.path.join(dir, "lock")) as k:
+    with open(j.at("lock"), encoding="utf-8") as k:
         fcntl.flock(k, fcntl.LOCK_EX)
-        j.start("ckpt_restart", "-q", j.name)
-        check("a restart fails", j.front.wait(LIMIT) == 125 and "E-BUSY" in j.said(), j.said())
-    j.start("ckpt_restart", "-q", j.name)
-    open(os.path.join(dir, "go"), "w").close()
+        j.restart()
+        check("a restart fails", j.wait() == 125 and "E-BUSY" in j.said(), j.said())
+    j.restart()
+    j.go()
     j.client.sendall(b"END")
     out = bytes(i * 7 % 251 for i in range(1 << 16))
     got = j.receive(j.full)
@@ -138,17 +107,16 @@ def test(dir, family):
     check("and it goes on", j.receive(4) == b"MORE")
     check("without rules", "ckpt" not in rules(), rules())
     # A second generation.
-    status, text = j.checkpoint("--tcp=keep")
-    check("once more", status == 0 and j.front.wait(LIMIT) == 137, text, j.said())
-    j.start("ckpt_restart", "-q", j.name)
+    status, text = j.command("--checkpoint", "--tcp=keep")
+    check("once more", status == 0 and j.wait() == 137, text, j.said())
+    j.restart()
     j.client.sendall(b"again")
     check("it goes on", j.receive(5) == b"AGAIN", j.said())
-    status, text = j.checkpoint("--tcp=keep")
-    j.front.wait(LIMIT)
-    r = subprocess.run([os.path.join(BIN, "ckpt_restart"), "--check", "--namespaces=auto,net", j.name],
-                       capture_output=True, text=True)
+    status, text = j.command("--checkpoint", "--tcp=keep")
+    j.wait()
+    r = tool("ckpt_restart", "--check", "--namespaces=auto,net", j.name)
     check("not in a network of its own", r.returncode != 0 and "E-OUTSIDE" in r.stdout + r.stderr, r)
-    j.start("ckpt_restart", "-q", "--tcp=reset", j.name)
+    j.restart("--tcp=reset")
     try:
         j.client.sendall(b"x")
         time_is_up = time.monotonic() + LIMIT
@@ -158,31 +126,21 @@ def test(dir, family):
         check("reset", False)
     except OSError:
         check("or it is reset, as the restart says", True)
-    check("its end", j.front.wait(LIMIT) == 1 and "ConnectionResetError" in j.said(), j.front.returncode, j.said())
+    check("its end", j.wait() == 1 and "ConnectionResetError" in j.said(), j.front.returncode, j.said())
     check("no rules are left", "ckpt" not in rules(), rules())
 
 
-def refused(dir):
+def refused(top):
     """Without the capability."""
-    less = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
-    j = Job.__new__(Job)
-    j.dir, j.name, j.out = dir, f"keep-less-{os.getpid()}", os.path.join(dir, "out")
-    open(j.out, "w").close()
-    open(os.path.join(dir, "lock"), "w").close()
-    with open(j.out, "a") as f:
-        j.front = subprocess.Popen([*less, os.path.join(BIN, "ckpt_launch"), "-q", "-n", j.name, sys.executable, "-c",
-                                    PROGRAM, "4"], stdin=subprocess.DEVNULL, stdout=f, stderr=f, cwd=dir)
-    j.client = socket.create_connection(("127.0.0.1", int(j.expect("port ").split()[1])))
-    j.client.settimeout(LIMIT)
-    j.expect("full ")
-    status, text = j.checkpoint("--tcp=keep")
+    j = Job(top, "less", under=["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"])
+    status, text = j.command("--checkpoint", "--tcp=keep")
     check("it takes a capability", status == 1 and "E-OUTSIDE" in text and "CAP_NET_ADMIN" in text, text)
-    open(os.path.join(dir, "go"), "w").close()
+    j.go()
     j.client.sendall(b"END")
     while not j.client.recv(1 << 16).endswith(b"<END>nodelay"):
         pass
     j.client.sendall(b"quit")
-    check("and the job runs on", j.front.wait(LIMIT) == 5, j.said())
+    check("and the job runs on", j.wait() == 5, j.said())
 
 
 def loopback_up():
@@ -193,29 +151,17 @@ def loopback_up():
 
 def main():
     if os.getuid():
-        print("SKIP: to keep a connection takes root")
-        sys.exit(77)
-    if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
-        print("SKIP: no network of our own is to be had here")
-        sys.exit(77)
+        skip("to keep a connection takes root")
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode:
+        skip("no network of our own is to be had here")
     if "inside" not in sys.argv:
-        r = subprocess.run(["unshare", "-n", sys.executable, os.path.abspath(__file__), "inside"])
-        sys.exit(r.returncode)
+        sys.exit(subprocess.run(["unshare", "-n", sys.executable, os.path.abspath(__file__), "inside"], check=False).returncode)
     loopback_up()
-    top = tempfile.mkdtemp(prefix="ckpt-keep.")
-    os.chmod(top, 0o755)
-    os.environ["CKPT_DIR"] = os.path.join(top, "store")
-    try:
+    with place("keep") as top:
         for family in "4", "6":
-            dir = os.path.join(top, family)
-            os.mkdir(dir)
-            test(dir, family)
-        dir = os.path.join(top, "user")
-        os.mkdir(dir)
-        refused(dir)
-    finally:
-        shutil.rmtree(top, ignore_errors=True)
-    sys.exit(1 if failed else 0)
+            test(top, family)
+        refused(top)
+    end()
 
 
 main()

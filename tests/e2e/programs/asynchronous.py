@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """asyncio: a server and its clients over TCP and a unix socket, subprocesses with pipes, timers and a thread pool, in one
 event loop and in two processes. Nothing may be lost, doubled or out of order, and no time-out may come early."""
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 PROGRAM = r'''
 import asyncio, hashlib, os, sys, time
@@ -80,11 +76,11 @@ asyncio.run(elsewhere(int(sys.argv[1])) if len(sys.argv) > 1 else main())
 
 def main():
     j = job.Job("asynchronous")
-    j.launch([job.PYTHON, j.write("program.py", PROGRAM)])
-    j.await_line("ready")
+    j.launch(job.PYTHON, j.write("program.py", PROGRAM))
+    j.expect("ready")
     j.rounds()
     j.stop()
-    j.await_line("right")
+    j.expect("right")
     j.done()
 
 

@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """git: commits, branches, merges, repacking, clones and fetches with their pipes and helper processes. In the end fsck
 finds nothing wrong, and history and content are those that the loop has counted."""
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 SCRIPT = r'''
 set -eu
@@ -41,12 +37,12 @@ echo right $n
 
 def main():
     j = job.Job("git", needs=["git"])
-    j.launch(["bash", j.write("loop.sh", SCRIPT)])
-    j.await_line("ready")
+    j.launch("bash", j.write("loop.sh", SCRIPT))
+    j.expect("ready")
     j.rounds()
     j.stop()
-    j.await_line("right")
-    j.check("fatal" not in j.said() and "error" not in j.said(), "no complaints")
+    j.expect("right")
+    j.check("no complaints", "fatal" not in j.said() and "error" not in j.said())
     j.done()
 
 

@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """java: a thread pool, NIO selectors with clients over TCP, timers, a mapped file, child processes, and the collector at
 work all the while."""
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 PROGRAM = r'''
 import java.io.*;
@@ -193,12 +189,12 @@ def main():
     j = job.Job("java", needs=["java", "javac"])
     j.write("Program.java", PROGRAM)
     r = j.run("javac", "Program.java")
-    j.check(r.returncode == 0, r.stdout)
-    j.launch(["java", "-Xmx128m", "-XX:-UsePerfData", "Program"])
-    j.await_line("ready")
+    j.check("javac", r.returncode == 0, r.stdout)
+    j.launch("java", "-Xmx128m", "-XX:-UsePerfData", "Program")
+    j.expect("ready")
     j.rounds()
     j.stop()
-    j.await_line("right")
+    j.expect("right")
     j.done()
 
 

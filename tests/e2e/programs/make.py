@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """make -j4 with a compiler, recursive makes that share the job server, pipelines and archives: what it built is byte
 for byte what it builds alone."""
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 MAKEFILE = r'''
 N := $(shell seq 40)
@@ -66,11 +62,11 @@ while [ ! -e stop ]; do
 done
 echo right $n
 '''.replace("cd alone; make", "cp sub.mk alone; cd alone; make").replace("-I .. CC=gcc sub=", "CC=gcc"))
-    j.launch(["bash", "build.sh"])
-    j.await_line("ready")
+    j.launch("bash", "build.sh")
+    j.expect("ready")
     j.rounds()
     j.stop()
-    j.await_line("right")
+    j.expect("right")
     j.done()
 
 

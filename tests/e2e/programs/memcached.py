@@ -1,14 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """memcached (four threads, libevent) with clients inside of the job, which compare all that they get, and one outside."""
-import os
 import socket
-import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 INSIDE = r'''
 import hashlib, os, socket, subprocess, sys, threading, time
@@ -68,17 +65,17 @@ def main():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    j.launch([job.PYTHON, j.write("inside.py", INSIDE), str(port)])
-    j.await_line("ready")
+    j.launch(job.PYTHON, j.write("inside.py", INSIDE), str(port))
+    j.expect("ready")
     ending, seen = [], []
     t = threading.Thread(target=outside, args=(port, ending, seen), daemon=True)
     t.start()
     j.rounds()
     ending.append(1)
     t.join(job.LIMIT)
-    j.check(not t.is_alive() and not any(seen) and len(seen) >= j.restores, "the client outside", seen)
+    j.check("the client outside", not t.is_alive() and not any(seen) and len(seen) >= j.restores, seen)
     j.stop()
-    j.await_line("inside")
+    j.expect("inside")
     j.done()
 
 

@@ -2,11 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """mpich and openmpi, four ranks on one machine, over shared memory and over TCP: rings, collectives and messages of every
 size, with the numbers that must come out."""
-import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 PROGRAM = r'''
 #include <mpi.h>
@@ -74,11 +72,11 @@ def main():
         if r.returncode:
             job.skip(f"{cc} does not work: {r.stdout}")
         j.env.update(env, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_mpi_yield_when_idle="1")
-        j.launch([*run, "./program"])
-        j.await_line("ready")
+        j.launch(*run, "./program")
+        j.expect("ready")
         j.rounds(rounds=max(1, job.ROUNDS // 2))
         j.stop()
-        print(kind, j.await_line("right"))
+        print(kind, j.expect("right"))
         j.done()
         ran += 1
     if not ran:

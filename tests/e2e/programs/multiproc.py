@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """python multiprocessing: a pool that is replaced while it works, queues, a shared array under a lock, shared memory,
 a manager, a pipe; fork and spawn. Every piece of work must be done exactly once."""
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 PROGRAM = r'''
 import multiprocessing as mp, os, sys
@@ -75,12 +71,12 @@ if __name__ == "__main__":
 def main():
     for method in ("fork", "forkserver"):
         j = job.Job("multiproc")
-        j.launch([job.PYTHON, j.write("program.py", PROGRAM), method])
-        j.await_line("ready")
+        j.launch(job.PYTHON, j.write("program.py", PROGRAM), method)
+        j.expect("ready")
         j.rounds(rounds=max(1, job.ROUNDS // 2))
         j.stop()
-        j.await_line("right")
-        j.check("Error" not in j.said() and "leaked" not in j.said(), "no complaints")
+        j.expect("right")
+        j.check("no complaints", "Error" not in j.said() and "leaked" not in j.said())
         j.done()
 
 

@@ -5,11 +5,9 @@ reports as errors are the connections that a restart reset. Then it loads its co
 import os
 import re
 import socket
-import sys
 import urllib.request
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 CONF = """
 daemon off; master_process on; worker_processes 2; pid nginx.pid; error_log error.log notice; %s
@@ -58,7 +56,7 @@ def main():
     lua = LUA.replace("local wrong = 0", "count_wrong = 0").replace("wrong = wrong + 1", "count_wrong = count_wrong + 1")
     script = j.write("wrk.lua", lua)
     url = f"http://127.0.0.1:{port}"
-    j.launch([job.find("nginx"), "-p", j.work, "-e", "error.log", "-c", conf])
+    j.launch(job.find("nginx"), "-p", j.work, "-e", "error.log", "-c", conf)
 
     def get(path):
         try:
@@ -80,18 +78,18 @@ def main():
     with open(log, encoding="utf-8") as f:
         text = f.read()
     got = re.findall(r"^requests (\d+) wrong (\d+) timeout (\d+) status (\d+)$", text, re.M)
-    j.check(len(got) == len(bench) and all(int(n) > 0 and wrong == timeout == status == "0" for n, wrong, timeout, status in got),
-            "wrk reports", text)
+    j.check("wrk reports",
+            len(got) == len(bench) and all(int(n) > 0 and wrong == timeout == status == "0" for n, wrong, timeout, status in got), text)
     pid = j.run("cat", "nginx.pid").stdout.strip()
     init = [p for p in j.processes() if open(f"/proc/{p}/status").read().split("NSpid:")[1].split("\n")[0].split()[-1] == pid]
-    j.check(len(init) == 1, "no master with pid", pid)
-    j.check("worker process" in j.run("cat", "error.log").stdout, "no log")
+    j.check("no master with pid", len(init) == 1, pid)
+    j.check("no log", "worker process" in j.run("cat", "error.log").stdout)
     os.kill(init[0], 1)
     j.until("the workers to be replaced", lambda: "reconfiguring" in j.run("cat", "error.log").stdout)
     j.until("an answer", lambda: get("/proxy/text") == b"the text\n")
     os.kill(init[0], 3)
     status = j.front.wait(job.LIMIT)
-    j.check(status == 0, "exit status", status)
+    j.check("exit status", status == 0, status)
     j.done()
 
 

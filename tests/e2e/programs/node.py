@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """node: a cluster of two HTTP servers with keep-alive clients in the job, worker threads with shared memory, child
 processes, zlib and crypto on libuv's pool."""
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 PROGRAM = r'''
 const cluster = require('cluster'), http = require('http'), fs = require('fs'), zlib = require('zlib');
@@ -123,11 +119,11 @@ if (!isMainThread) {
 
 def main():
     j = job.Job("node", needs=["node"])
-    j.launch(["node", j.write("program.js", PROGRAM)])
-    j.await_line("ready")
+    j.launch("node", j.write("program.js", PROGRAM))
+    j.expect("ready")
     j.rounds()
     j.stop()
-    j.await_line("right")
+    j.expect("right")
     j.done()
 
 

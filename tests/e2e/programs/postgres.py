@@ -7,10 +7,8 @@ import glob
 import os
 import re
 import socket
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 SCRIPT = r'''
 set -u
@@ -46,8 +44,8 @@ def main():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = str(s.getsockname()[1])
-    j.launch(["bash", "-c", SCRIPT, "bash", found[-1], port])
-    j.await_line("ready")
+    j.launch("bash", "-c", SCRIPT, "bash", found[-1], port)
+    j.expect("ready")
     log = j.path("work", "outside.log")
     bench = []
 
@@ -60,15 +58,15 @@ def main():
     for p in bench:
         p.wait(job.LIMIT)
     j.stop()
-    accounts, branches, tellers, history, count = map(int, j.await_line("sums").split()[1:])
-    j.check(accounts == branches == tellers == history, "sums differ", accounts, branches, tellers, history)
+    accounts, branches, tellers, history, count = map(int, j.expect("sums").split()[1:])
+    j.check("sums differ", accounts == branches == tellers == history, accounts, branches, tellers, history)
     inside = [int(x) for x in re.findall(r"^inside (\d+)$", j.said(), re.M)]
     with open(log, encoding="utf-8") as f:
         text = f.read()
     reported = [int(x) for x in re.findall(r"^number of transactions actually processed: (\d+)", text, re.M)]
-    j.check(inside and all(x == 300 for x in inside), "transactions inside", inside)
-    j.check(count >= sum(inside) + sum(reported), "transactions are lost", count, sum(inside), sum(reported))
-    j.check("amcheck ok" in j.said(), j.run("cat", "amcheck.log").stdout)
+    j.check("transactions inside", inside and all(x == 300 for x in inside), inside)
+    j.check("transactions are lost", count >= sum(inside) + sum(reported), count, sum(inside), sum(reported))
+    j.check("amcheck", "amcheck ok" in j.said(), j.run("cat", "amcheck.log").stdout)
     print(f"{count} transactions, {sum(inside)} inside, {sum(reported)} outside")
     j.done()
 

@@ -3,14 +3,11 @@
 """redis-server with an append-only file, under load from clients inside of the job (one persistent, one that pipelines:
 they must not notice anything) and from clients outside (they find their connection reset at a restart, come again, and
 nothing that was acknowledged is lost)."""
-import os
 import socket
-import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 # The protocol, for both sides.
 CLIENT = r'''
@@ -118,8 +115,8 @@ def main():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    j.launch([job.PYTHON, j.write("inside.py", INSIDE), str(port)])
-    j.await_line("ready")
+    j.launch(job.PYTHON, j.write("inside.py", INSIDE), str(port))
+    j.expect("ready")
     clients = [Outside(port, f"out{i}") for i in range(3)]
     for c in clients:
         c.start()
@@ -128,13 +125,13 @@ def main():
         c.ending = True
     for c in clients:
         c.join(job.LIMIT)
-        j.check(not c.is_alive(), "a client outside hangs")
-        j.check(c.error is None, c.error)
+        j.check("a client outside hangs", not c.is_alive())
+        j.check("a client outside", c.error is None, c.error)
     j.stop()
-    words = j.await_line("inside").split()
+    words = j.expect("inside").split()
     for c, got in zip(clients, map(int, words[3:])):
-        j.check(c.acked > 0 and got == c.acked, f"{c.key}: the server has {got}, acknowledged {c.acked}")
-        j.check(c.resets >= j.restores, "a connection survived a restart")
+        j.check(f"{c.key}: the server has {got}, acknowledged {c.acked}", c.acked > 0 and got == c.acked)
+        j.check("a connection survived a restart", c.resets >= j.restores)
     j.done()
 
 

@@ -3,11 +3,7 @@
 """What shell scripts are made of: pipelines, coprocesses, process substitution, here documents, traps, time-outs, locks,
 FIFOs, background jobs, xargs -P, tar, gzip, rsync, curl, wget, sqlite3, expect and script, each in a loop that compares
 what came out. What is not installed is left out."""
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 SCRIPT = r'''
 set -u
@@ -183,12 +179,12 @@ echo right $(cat w.*/done)
 
 def main():
     j = job.Job("shell")
-    j.launch(["bash", j.write("script.sh", SCRIPT)])
-    j.await_line("ready")
+    j.launch("bash", j.write("script.sh", SCRIPT))
+    j.expect("ready")
     j.rounds()
     j.stop()
-    j.await_line("right")
-    j.check("wrong" not in j.said(), "all was right")
+    j.expect("right")
+    j.check("all was right", "wrong" not in j.said())
     j.done()
 
 

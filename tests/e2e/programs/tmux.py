@@ -3,10 +3,8 @@
 """tmux with a shell in one window and vim in another: clients come and go between checkpoints, what was typed before one
 is there after it, the shell's jobs and vim's undo too."""
 import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import job  # noqa: E402
+import job
 
 
 def main():
@@ -16,14 +14,14 @@ def main():
     j.env["PS1"] = "$ "
     # Without it tmux takes the shell of the password file, which lets nobody in.
     j.env["SHELL"] = "/bin/sh"
-    j.launch(["tmux", "-S", "sock", "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "bash --norc -i"])
+    j.launch("tmux", "-S", "sock", "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "bash --norc -i")
 
     def tmux(*args):
         return j.run("tmux", "-S", "sock", *args)
 
     def type_in(window, text):
         r = tmux("send-keys", "-t", window, "-l", text)
-        j.check(r.returncode == 0, "send-keys", r.stdout)
+        j.check("send-keys", r.returncode == 0, r.stdout)
 
     def see(window, text):
         j.until(f"'{text}' in window {window}", lambda: text in tmux("capture-pane", "-p", "-J", "-t", window).stdout, alive=False)
@@ -52,7 +50,7 @@ def main():
     type_in(":1", "the end\x1b:w\r:q\r")
     j.until("the end of the server", lambda: not j.running(), alive=False)
     lines = open(os.path.join(j.work, "edited"), encoding="utf-8").read().split("\n")
-    j.check(lines == ["first"] + [f"line {n + 1}" for n in range(steps[0])] + ["the end", ""], "what vim wrote", lines)
+    j.check("what vim wrote", lines == ["first"] + [f"line {n + 1}" for n in range(steps[0])] + ["the end", ""], lines)
     j.done()
 
 

@@ -10,11 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
 
-BIN = os.path.abspath(os.environ.get("builddir", "."))
-CC = os.environ.get("CC", "cc").split()
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import check, compile_c, end, must, our, place, tool, until  # noqa: E402
+
 PROGRAM = r"""
 #include <pthread.h>
 #include <stdio.h>
@@ -63,21 +62,6 @@ int main(void)
 	return transfer(accounts[0], accounts[1], 250) ? 0 : 1;
 }
 """
-failures = []
-
-
-def check(ok, what, *more):
-    print("ok  " if ok else "FAIL", what, *([] if ok else more), flush=True)
-    if not ok:
-        failures.append(what)
-
-
-def run(*argv):
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
-                          check=False)
-    text = done.stdout.decode(errors="replace")
-    check(done.returncode == 0, "%s %s" % (os.path.basename(argv[0]), argv[1]), text)
-    return text
 
 
 def hangs(pid):
@@ -105,26 +89,25 @@ def executed():
     return found
 
 
-def run_quietly(*argv):
-    return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                          timeout=60, check=False).stdout
+def pid_of(job, comm):
+    status = json.loads(tool("ckpt_command", "--status", "--json", job).stdout or "[]")
+    return next((p["host_pid"] for j in status for p in j["processes"] if p["comm"] == comm), 0)
 
 
 def look(copy, work, pid):
-    inspect = os.path.join(BIN, "ckpt_inspect")
-    shown = json.loads(run(inspect, "show", "--json", copy))
-    check((shown["processes"], shown["threads"]) == (1, 2), "show: one process, two threads", shown)
-    stacks = json.loads(run(inspect, "bt", "--json", copy))
+    shown = json.loads(must("ckpt_inspect", "show", "--json", copy))
+    check("show: one process, two threads", (shown["processes"], shown["threads"]) == (1, 2), shown)
+    stacks = json.loads(must("ckpt_inspect", "bt", "--json", copy))
     names = {t["tid"]: [f["symbol"].split("+")[0] for f in t["stack"]] for t in stacks}
     want = ["take_second", "transfer"]
-    check(len(names) == 2 and all([n for n in s if n in want] == want for s in names.values()),
-          "bt: both threads are in take_second() of transfer()", names)
-    check("main" in names.get(pid, []) and any("back" in s for t, s in names.items() if t != pid),
-          "bt: one from main(), one from back()", names)
-    check(all(t["syscall_name"] == "futex" for t in stacks), "bt: both wait for a futex", stacks)
-    check("futex" in run(inspect, "threads", copy), "threads: as text")
+    check("bt: both threads are in take_second() of transfer()",
+          len(names) == 2 and all([n for n in s if n in want] == want for s in names.values()), names)
+    check("bt: one from main(), one from back()",
+          "main" in names.get(pid, []) and any("back" in s for t, s in names.items() if t != pid), names)
+    check("bt: both wait for a futex", all(t["syscall_name"] == "futex" for t in stacks), stacks)
+    check("threads: as text", "futex" in must("ckpt_inspect", "threads", copy))
     cores = os.path.join(work, "cores")
-    run(inspect, "core", "-o", cores, copy)
+    must("ckpt_inspect", "core", "-o", cores, copy)
     return os.path.join(cores, "core.%d" % pid)
 
 
@@ -132,47 +115,36 @@ def debug(core, program):
     if not shutil.which("gdb"):
         print("skip gdb: it is not installed")
         return
-    text = run("gdb", "-batch", "-nx", "-ex", "thread apply all bt", "-ex", "p transfers", "-ex", "p accounts[0]->owner",
-               "-ex", "p accounts[1]->cents", "-ex", "p accounts[0]->lock.__data.__owner", program, core)
+    gdb = subprocess.run(["gdb", "-batch", "-nx", "-ex", "thread apply all bt", "-ex", "p transfers",
+                          "-ex", "p accounts[0]->owner",
+                          "-ex", "p accounts[1]->cents", "-ex", "p accounts[0]->lock.__data.__owner", program, core],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",
+                         timeout=120, check=False)
+    text = gdb.stdout
+    check("gdb: its status", gdb.returncode == 0, text)
     for frame in (r"take_second \(second=0x", r"transfer \(first=0x[0-9a-f]+, second=0x[0-9a-f]+, cents=250\)",
                   r"transfer \(first=0x[0-9a-f]+, second=0x[0-9a-f]+, cents=100\)", r"\bback \(", r"\bmain \("):
-        check(re.search(frame, text), "gdb: " + frame, text)
+        check("gdb: " + frame, re.search(frame, text), text)
     for value in ("4711", "Ada Lovelace", "123457"):
-        check(value in text, "gdb: the value " + value, text)
+        check("gdb: the value " + value, value in text, text)
 
 
 def main():
-    work = tempfile.mkdtemp(prefix="ckpt-look.")
-    os.environ["CKPT_DIR"] = os.path.join(work, "store")
-    job, program, copy = os.path.basename(work), os.path.join(work, "bank"), os.path.join(work, "evidence")
-    try:
-        with open(program + ".c", "w", encoding="ascii") as f:
-            f.write(PROGRAM)
-        if subprocess.run([*CC, "-g", "-O0", "-o", program, program + ".c", "-lpthread"], check=False).returncode:
-            print("the compiler does not work")
-            return 77
-        child = subprocess.Popen([os.path.join(BIN, "ckpt_launch"), "-q", "--name=" + job, program],
-                                 stdin=subprocess.DEVNULL)
-        pid, end = 0, time.monotonic() + 60
-        while not (pid and hangs(pid)) and time.monotonic() < end:
-            time.sleep(0.02)
-            status = json.loads(run_quietly(os.path.join(BIN, "ckpt_command"), "--status", "--json", job) or "[]")
-            pid = [p["host_pid"] for j in status for p in j["processes"] if p["comm"] == "bank"][:1]
-            pid = pid[0] if pid else 0
-        check(pid and hangs(pid), "it hangs")
-        where = run(os.path.join(BIN, "ckpt_command"), "--checkpoint", job).strip()
+    with place("look") as work:
+        job, program, copy = os.path.basename(work), os.path.join(work, "bank"), os.path.join(work, "evidence")
+        compile_c(program, PROGRAM, "-g", "-O0", "-lpthread")
+        child = subprocess.Popen([our("ckpt_launch"), "-q", "--name=" + job, program], stdin=subprocess.DEVNULL)
+        check("it hangs", until(lambda: (pid := pid_of(job, "bank")) and hangs(pid)))
+        pid = pid_of(job, "bank")
+        where = must("ckpt_command", "--checkpoint", job).strip()
         child.wait(30)
         shutil.copytree(where, copy)
         shutil.rmtree(where)
         before = digest(copy)
         debug(look(copy, work, pid), program)
-        check(digest(copy) == before, "no byte of the checkpoint has changed")
-        check(program not in executed(), "and nothing of it runs")
-    finally:
-        subprocess.run([os.path.join(BIN, "ckpt_command"), "-q", "--kill", job], stderr=subprocess.DEVNULL, check=False)
-        shutil.rmtree(work, ignore_errors=True)
-    return 1 if failures else 0
+        check("no byte of the checkpoint has changed", digest(copy) == before)
+        check("and nothing of it runs", program not in executed())
+    end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

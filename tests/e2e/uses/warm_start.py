@@ -5,13 +5,13 @@ checkpointed when it is ready, and restored instead of started: one, then five c
 the clones' memory takes up is printed from smaps: what came from files is theirs together."""
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
-BIN = os.path.abspath(os.environ.get("builddir", "."))
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import PYTHON, check, end, must, our, place  # noqa: E402
+
 CLONES = 5
 SERVICE = r"""
 import sys
@@ -33,13 +33,6 @@ for line in sys.stdin:
     changes += 1
     print(changes, index[hashlib.sha256(pages[n]).hexdigest()] == n, flush=True)
 """
-failures = []
-
-
-def check(ok, what, *more):
-    print("ok  " if ok else "FAIL", what, *([] if ok else more), flush=True)
-    if not ok:
-        failures.append(what)
 
 
 def mebibytes():
@@ -66,15 +59,8 @@ class Service:
         return status
 
 
-def tool(name, *args):
-    done = subprocess.run([os.path.join(BIN, name), *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                          timeout=120, check=False)
-    check(done.returncode == 0, "%s %s" % (name, " ".join(args[:1])), done.returncode)
-    return done.stdout
-
-
 def host_pids(job):
-    return [p["host_pid"] for j in json.loads(tool("ckpt_command", "--status", "--json", job))
+    return [p["host_pid"] for j in json.loads(must("ckpt_command", "--status", "--json", job))
             for p in j["processes"]]
 
 
@@ -94,51 +80,38 @@ def shares(pids):
 
 
 def main():
-    work = tempfile.mkdtemp(prefix="ckpt-warm.", dir=os.environ.get("TMPDIR", "/var/tmp"))
-    os.environ["CKPT_DIR"] = os.path.join(work, "store")
-    job, size = os.path.basename(work), mebibytes()
-    clones = []
-    python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
-    try:
-        cold = Service(os.path.join(BIN, "ckpt_launch"), "-q", "--name=" + job, python, "-c", SERVICE, str(size))
-        check(cold.ask(size - 1) == "1 True\n", "it answers")
+    with place("warm", os.environ.get("TMPDIR", "/var/tmp")) as work:
+        job, size = os.path.basename(work), mebibytes()
+        cold = Service(our("ckpt_launch"), "-q", "--name=" + job, PYTHON, "-c", SERVICE, str(size))
+        check("it answers", cold.ask(size - 1) == "1 True\n")
         cold_s = time.monotonic() - cold.begin
-        tool("ckpt_command", "--checkpoint", job)
+        must("ckpt_command", "--checkpoint", job)
         cold.end()
 
-        warm = Service(os.path.join(BIN, "ckpt_restart"), "-q", job)
-        check(warm.ask(size - 1) == "2 True\n", "restored, it answers, and has forgotten nothing")
+        warm = Service(our("ckpt_restart"), "-q", job)
+        check("restored, it answers, and has forgotten nothing", warm.ask(size - 1) == "2 True\n")
         warm_s = time.monotonic() - warm.begin
         print("     ready after %.3f s instead of %.2f s, %.0f times faster (%d MiB of data)"
               % (warm_s, cold_s, cold_s / warm_s, size))
-        check(warm_s < cold_s, "it is ready before it could have started", warm_s, cold_s)
-        check(warm.end() == 0, "it ends as it does")
+        check("it is ready before it could have started", warm_s < cold_s, warm_s, cold_s)
+        check("it ends as it does", warm.end() == 0)
 
         begin = time.monotonic()
-        clones = [Service(os.path.join(BIN, "ckpt_restart"), "-q", "--name=%s.%d" % (job, n), job) for n in range(CLONES)]
-        check(all(c.ask(n * 7) == "2 True\n" for n, c in enumerate(clones)), "five clones answer")
+        clones = [Service(our("ckpt_restart"), "-q", "--name=%s.%d" % (job, n), job) for n in range(CLONES)]
+        check("five clones answer", all(c.ask(n * 7) == "2 True\n" for n, c in enumerate(clones)))
         print("     five clones ready after %.3f s" % (time.monotonic() - begin))
-        check(all(c.ask(n) == "3 True\n" for n, c in enumerate(clones[:3])) and clones[4].ask(1) == "3 True\n",
-              "each has its own state")
+        check("each has its own state",
+              all(c.ask(n) == "3 True\n" for n, c in enumerate(clones[:3])) and clones[4].ask(1) == "3 True\n")
         for n in range(CLONES):
-            tool("ckpt_command", "--wait", "%s.%d" % (job, n))
+            must("ckpt_command", "--wait", "%s.%d" % (job, n))
         pids = [pid for n in range(CLONES) for pid in host_pids("%s.%d" % (job, n))]
         sums = shares(pids)
         for kind, (rss, pss) in sums.items():
             print("     %s: %d MiB in each, %d MiB of memory for all five" % (
                 {"file": "mapped from files and images", "anon": "anonymous memory"}[kind], rss / 1024 / len(pids), pss / 1024))
-        check(sums["file"][1] < sums["file"][0] / 2, "what was mapped from files takes up less than half of five times", sums)
-        check([c.end() for c in clones] == [0] * CLONES, "they end as they do")
-        clones = []
-    finally:
-        for c in clones:
-            c.child.kill()
-        for n in range(CLONES):
-            subprocess.run([os.path.join(BIN, "ckpt_command"), "-q", "--kill", "%s.%d" % (job, n)], stderr=subprocess.DEVNULL,
-                           check=False)
-        shutil.rmtree(work, ignore_errors=True)
-    return 1 if failures else 0
+        check("what was mapped from files takes up less than half of five times", sums["file"][1] < sums["file"][0] / 2, sums)
+        check("they end as they do", [c.end() for c in clones] == [0] * CLONES)
+    end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -7,12 +7,8 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
-import time
 
-BIN = os.path.abspath(os.environ.get("builddir", "."))
-CC = os.environ.get("CC", "cc").split()
+from harness import check, compile_c, end, must, our, place, until
 
 PROGRAM = r"""
 #include <pthread.h>
@@ -61,28 +57,12 @@ int main(void)
 		outer_call(2);
 }
 """
-
-failed = 0
-
-
-def check(what, cond, *more):
-    global failed
-    print("ok  " if cond else "FAIL", what, *([] if cond else more), flush=True)
-    failed += not cond
+# Of its lines, sorted.
+WORDS = re.compile(r"child (\d+)\nparent (\d+) marker 0x(\w+) shared 0x(\w+)\n")
 
 
-def run(program, *args, want=0, binary=False):
-    r = subprocess.run([os.path.join(BIN, program), *args], stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
-    err = r.stderr.decode(errors="replace")
-    if r.returncode != want:
-        check("status %d of %s %s" % (want, program, " ".join(args)), False, r.returncode, err,
-              r.stdout[-500:])
-    return r.stdout if binary else r.stdout.decode(errors="replace")
-
-
-def inspect(*args, **kw):
-    return run("ckpt_inspect", *args, **kw)
+def inspect(*args, **more):
+    return must("ckpt_inspect", *args, **more)
 
 
 def as_json(verb, checkpoint, *args, want=0):
@@ -94,15 +74,9 @@ def as_json(verb, checkpoint, *args, want=0):
         return {}
 
 
-def wait_for(path, *words):
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        text = open(path).read()
-        if all(w in text for w in words):
-            return text
-        time.sleep(0.05)
-    check("the program says " + " and ".join(words), False, open(path).read())
-    sys.exit(1)
+def text_of(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
 
 
 def check_show(c, parent, child):
@@ -133,11 +107,11 @@ def check_threads(c, parent, child):
 
 def check_memory(c, parent, child, marker, shared):
     text = b"MARKER-IN-THE-DATA-SEGMENT\0"
-    check("read", inspect("read", "--raw", c, str(parent), marker, str(len(text)), binary=True) == text)
+    check("read", inspect("read", "--raw", c, str(parent), marker, str(len(text)), errors=None) == text)
     check("read dumps", "MARKER-IN-THE-DA" in inspect("read", c, str(parent), marker, "32"))
     at = "%x" % (int(shared, 16) + 8192)
     for pid in (parent, child):
-        got = inspect("read", "--raw", c, str(pid), at, "14", binary=True)
+        got = inspect("read", "--raw", c, str(pid), at, "14", errors=None)
         check("read of shared memory in %s" % ("parent" if pid == parent else "child"), got == b"from the child", got)
     inspect("read", c, str(parent), "10", "1", want=1)
     inspect("read", c, "1", marker, "1", want=1)
@@ -207,7 +181,7 @@ def check_rest(a, b, dir, parent):
     inspect("diff", a, b, want=1)
     page = os.path.join(dir, "page.html")
     inspect("html", "-o", page, b)
-    check("html", "outer_call" in open(page).read())
+    check("html", "outer_call" in text_of(page))
     check("records", "pipe_data" in inspect("records", a))
     check("records as JSON", "checkpoint.img" in as_json("records", a))
     inspect(want=2)
@@ -218,27 +192,19 @@ def check_rest(a, b, dir, parent):
 
 
 def main():
-    for p in ("ckpt_launch", "ckpt_command", "ckpt_coordinator", "ckpt_inspect"):
-        if not os.access(os.path.join(BIN, p), os.X_OK):
-            print("there is no", p, "in", BIN)
-            sys.exit(77)
-    dir = tempfile.mkdtemp(prefix="ckpt-inspect.")
-    os.environ["CKPT_DIR"] = os.path.join(dir, "store")
-    prog, out, job = os.path.join(dir, "prog"), os.path.join(dir, "out"), "e2e-inspect-%d" % os.getpid()
-    launch = None
-    try:
-        with open(prog + ".c", "w") as f:
-            f.write(PROGRAM)
-        if subprocess.run([*CC, "-g", "-O1", "-o", prog, prog + ".c", "-lpthread"]).returncode:
-            print("the compiler does not work")
-            sys.exit(77)
-        launch = subprocess.Popen([os.path.join(BIN, "ckpt_launch"), "--name=" + job, prog],
-                                  stdin=subprocess.DEVNULL, stdout=open(out, "w"))
-        text = wait_for(out, "parent ", "child ")
-        parent, marker, shared = re.search(r"parent (\d+) marker 0x(\w+) shared 0x(\w+)", text).groups()
-        parent, child = int(parent), int(re.search(r"child (\d+)", text).group(1))
-        raw = run("ckpt_command", "--checkpoint", "--leave-running", "--compression=none", job).strip()
-        packed = run("ckpt_command", "--checkpoint", "--compression=zstd", job).strip()
+    with place("inspect") as dir:
+        prog, out, job = os.path.join(dir, "prog"), os.path.join(dir, "out"), os.path.basename(dir)
+        compile_c(prog, PROGRAM, "-g", "-O1", "-lpthread")
+        with open(out, "w", encoding="utf-8") as f:
+            launch = subprocess.Popen([our("ckpt_launch"), "--name=" + job, prog], stdin=subprocess.DEVNULL, stdout=f)
+        words = until(lambda: WORDS.search("".join(sorted(text_of(out).splitlines(True)))))
+        check("the program says who it is", words, text_of(out))
+        if not words:
+            end()
+        child, parent, marker, shared = words.groups()
+        parent, child = int(parent), int(child)
+        raw = must("ckpt_command", "--checkpoint", "--leave-running", "--compression=none", job).strip()
+        packed = must("ckpt_command", "--checkpoint", "--compression=zstd", job).strip()
         launch.wait(20)
         for c in (raw, packed):
             print("#", c)
@@ -251,12 +217,7 @@ def main():
         check("the newest of the job", packed in inspect(job))
         check("JOB/ID", raw in inspect("show", "%s/%s" % (job, os.path.basename(raw))))
         check_rest(raw, packed, dir, parent)
-    finally:
-        if launch and launch.poll() is None:
-            subprocess.run([os.path.join(BIN, "ckpt_command"), "-q", "--kill", job])
-            launch.wait(20)
-        shutil.rmtree(dir)
-    sys.exit(1 if failed else 0)
+    end()
 
 
 main()

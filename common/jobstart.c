@@ -17,13 +17,12 @@
 #include "control.h"
 #include "fds.h"
 #include "io.h"
+#include "job_env.h"
 #include "keeper.h"
 #include "paths.h"
 #include "proc.h"
 
 #define AUTO_NAMES	100
-
-extern char **environ;
 
 /* auto_name() - "python3-1234"; a number more when somebody of another pid namespace has that one. */
 static char *auto_name(const char *program, int try)
@@ -119,26 +118,20 @@ fail:
 	_exit(127);
 }
 
-/*
- * coordinator_env() - ours, without what is meant for the program, and with paths that are good in "/".
- * Only the array and what differs is new.
- */
+/* Ours, without what is meant for the program, and with a path that is good in "/". Only the array and that are new. */
 static char **coordinator_env(void)
 {
-	size_t n = 0, i;
-	char **envp;
+	size_t n, i = 0;
+	char **envp = job_env_without(0, &n);
 
-	while (environ[n])
-		n++;
-	envp = xcalloc(n + 2, sizeof(*envp));
-	for (n = i = 0; environ[i]; i++)
-		if (strncmp(environ[i], ENV_PRELOAD "=", sizeof(ENV_PRELOAD)) &&
-		    strncmp(environ[i], ENV_DIR "=", sizeof(ENV_DIR)) && strncmp(environ[i], "CKPT_DIR=", 9))
-			envp[n++] = environ[i];
-	if (getenv("CKPT_DIR") && *getenv("CKPT_DIR")) {
+	if (!getenv("CKPT_DIR"))
+		return envp;
+	while (strncmp(envp[i], "CKPT_DIR=", 9))
+		i++;
+	if (*getenv("CKPT_DIR")) {
 		cleanup_free char *root = paths_store_root();
 
-		envp[n++] = xasprintf("CKPT_DIR=%s", root);
+		envp[i] = xasprintf("CKPT_DIR=%s", root);
 	}
 	return envp;
 }

@@ -7,11 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "../common/agent.h"
-#include "../common/io.h"
+#include "../common/job_env.h"
 #include "../common/keeper.h"
 #include "../common/proc.h"
-
-extern char **environ;
 
 /* Every process of a job comes from its keeper, whatever became of its parents: that is a subreaper. */
 static int below_a_keeper(void)
@@ -25,37 +23,13 @@ static int below_a_keeper(void)
 	return 0;
 }
 
-/* preload_without() - LD_PRELOAD=... of @value without the library @path; malloc'ed, NULL if nothing is left. */
-static char *preload_without(const char *value, const char *path)
-{
-	cleanup_free char *copy = xstrdup(value);
-	char *rest = copy, *word, *left = NULL, *longer;
-
-	while ((word = strsep(&rest, ": "))) {
-		if (!*word || !strcmp(word, path))
-			continue;
-		longer = xasprintf("%s%s%s", left ? left : ENV_PRELOAD "=", left ? ":" : "", word);
-		free(left);
-		left = longer;
-	}
-	return left;
-}
-
 /* Not through libc: the library is behind that. */
 static void execute_again(char **argv, const char *library)
 {
-	const char *preload = getenv(ENV_PRELOAD);
-	size_t n = 0, i;
-	char **envp;
+	size_t n;
+	char **envp = job_env_without(1, &n);
 
-	while (environ[n])
-		n++;
-	envp = xcalloc(n + 2, sizeof(*envp));
-	for (n = i = 0; environ[i]; i++)
-		if (strncmp(environ[i], ENV_PRELOAD "=", sizeof(ENV_PRELOAD)) &&
-		    strncmp(environ[i], ENV_DIR "=", sizeof(ENV_DIR)))
-			envp[n++] = environ[i];
-	envp[n] = preload ? preload_without(preload, library) : NULL;
+	envp[n] = job_env_preload(NULL, library);
 	syscall(SYS_execve, "/proc/self/exe", argv, envp);
 	free(envp[n]);
 	free(envp);

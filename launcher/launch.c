@@ -12,6 +12,7 @@
 #include "../common/control.h"
 #include "../common/fds.h"
 #include "../common/io.h"
+#include "../common/job_env.h"
 #include "../common/keeper.h"
 #include "../common/log.h"
 #include "../common/paths.h"
@@ -29,8 +30,6 @@
 
 #define SIGNALS	64
 
-extern char **environ;
-
 static int fail(const struct err *err)
 {
 	log_err(err);
@@ -45,39 +44,14 @@ static int show_version(int verbose)
 	return fflush(stdout) == 0 ? 0 : PROGRAM_EXIT_FAILED;
 }
 
-/* preload_value() - our library, then what the user had there (inside of a job that is ours again); malloc'ed. */
-static char *preload_value(const char *library)
-{
-	const char *old = getenv(ENV_PRELOAD);
-	cleanup_free char *rest = xstrdup(old ? old : "");
-	char *value = xstrdup(library), *next = rest, *word, *longer;
-
-	while ((word = strsep(&next, ": "))) {
-		if (!*word || !strcmp(word, library))
-			continue;
-		longer = xasprintf("%s:%s", value, word);
-		free(value);
-		value = longer;
-	}
-	return value;
-}
-
 /* program_env() - our environment with the two variables that the library needs. */
 static char **program_env(const char *library, const char *run_dir)
 {
-	char *preload = preload_value(library), **envp;
-	size_t n = 0, i;
+	size_t n;
+	char **envp = job_env_without(2, &n);
 
-	while (environ[n])
-		n++;
-	envp = xcalloc(n + 3, sizeof(*envp));
-	for (n = i = 0; environ[i]; i++)
-		if (strncmp(environ[i], ENV_PRELOAD "=", sizeof(ENV_PRELOAD)) &&
-		    strncmp(environ[i], ENV_DIR "=", sizeof(ENV_DIR)))
-			envp[n++] = environ[i];
-	envp[n++] = xasprintf("%s=%s", ENV_PRELOAD, preload);
+	envp[n++] = job_env_preload(library, library);	/* inside of a job it is there already */
 	envp[n++] = xasprintf("%s=%s", ENV_DIR, run_dir);
-	free(preload);
 	return envp;
 }
 

@@ -208,6 +208,8 @@ int round_sysv_collect(struct round *r, struct round_sysv *s, struct err *err)
 			attached = xrealloc(attached, (nattached + 1) * sizeof(*attached));
 			attached[nattached++] = (uint32_t)o->ino;
 		}
+	for (size_t i = 0; i < r->set.ndescs; i++)
+		job.queues |= r->set.descs[i].ops->kind == RES_MQUEUE;
 	job.pids = pids;
 	job.npids = n + 1;
 	job.uids = uids;
@@ -219,8 +221,7 @@ int round_sysv_collect(struct round *r, struct round_sysv *s, struct err *err)
 	if (job.all)
 		ret = collect_inside(r->p->keeper, &job, s, err);
 	else
-		ret = sysv_any() || nattached ? sysv_collect(&job, &s->text, &s->fds, &s->nfds, err)
-					      : 0;
+		ret = sysv_collect(&job, &s->text, &s->fds, &s->nfds, err);
 	return ret ? -1 : rec_parse(s->text.data, s->text.len, &s->list, err);
 }
 

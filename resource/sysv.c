@@ -67,16 +67,6 @@ int sysv_unlisted(void)
 	return shm.used_ids + sem.semusz + msg.msgpool;
 }
 
-int sysv_any(void)
-{
-	static const char *const kinds[] = { "shm", "sem", "msg" };
-	size_t n = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(kinds) && !n; i++)
-		free(sysv_rows(kinds[i], &n));
-	return n > 0;
-}
-
 /* ---- whose it is ---- */
 
 static int is_among(const uint32_t *list, size_t n, uint32_t what)
@@ -119,7 +109,7 @@ enum sysv_owner sysv_whose(const struct sysv_job *job, const struct sysv_use *us
 	if (use->changed >= job->since && (is_among(job->uids, job->nuids, use->uid) ||
 					   is_among(job->uids, job->nuids, use->cuid)))
 		ret = SYSV_LIKELY;
-	for (size_t i = 0; i < ARRAY_SIZE(use->pids); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(use->pids) && ret == SYSV_LIKELY; i++)
 		if (use->pids[i] && is_alive(use->pids[i], use->last))
 			ret = SYSV_OTHERS;
 	return ret;
@@ -179,11 +169,14 @@ static void restore_limits(struct rset *set)
 int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds, size_t *ret_nfds,
 		 struct err *err)
 {
-	collect_limits(ret);
-	return sysv_shm_collect(job, ret, ret_fds, ret_nfds, err) ||
-			       sysv_sem_collect(job, ret, err) || sysv_msg_collect(job, ret, err)
-		       ? -1
-		       : 0;
+	size_t begun = ret->len;
+
+	if (sysv_shm_collect(job, ret, ret_fds, ret_nfds, err) || sysv_sem_collect(job, ret, err) ||
+	    sysv_msg_collect(job, ret, err))
+		return -1;
+	if (job->all || job->queues || ret->len > begun)
+		collect_limits(ret);
+	return 0;
 }
 
 int sysv_restore(struct rset *set, struct err *err)

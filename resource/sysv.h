@@ -40,11 +40,12 @@ struct sysv_job {
 	size_t nuids;
 	const uint32_t *attached; /* shmids that are mapped by its processes */
 	size_t nattached;
+	int queues;		  /* it has POSIX message queues, which have their limits there, too */
 };
 
 /*
- * sysv_collect() - the job's objects as records, and the limits of its own namespace. Nothing is
- * changed. The caller is in the job's ipc, user and pid namespaces.
+ * sysv_collect() - the job's objects as records, and if it has any, or the namespace, the limits there. Nothing
+ * is changed. The caller is in the job's ipc, user and pid namespaces.
  * @ret_fds: memfds with the bytes of segments that nobody has attached; N is that of the record
  * with content N + 1. malloc'ed.
  */
@@ -56,8 +57,6 @@ uint64_t sysv_mapped_size(uint64_t size, uint32_t hugetlb);
 
 /* sysv_unlisted() - how many objects there are, where no list (/proc/sysvipc) tells which; else 0. */
 int sysv_unlisted(void);
-/* sysv_any() - 0: there is nothing at all in this namespace. */
-int sysv_any(void);
 
 /*
  * sysv_restore() - make everything that set->manifest lists, with its number and key.

@@ -33,6 +33,11 @@ struct sysv_name {
 	const void *rec;
 	int (*is_same)(const void *rec, int id); /* an existing object: may it be taken for ours? */
 };
+/* Of a record, all of which have these fields, and the three functions of its kind. */
+#define SYSV_NAME_OF(record) \
+	.id = (record)->id, .key = (record)->key, \
+	.uid = (record)->uid, .gid = (record)->gid, .cuid = (record)->cuid, .cgid = (record)->cgid, \
+	.make = make, .remove = rm, .is_same = is_same, .rec = (record)
 /* sysv_make() - an object with number and key of @name. 0 made, 1 it was there, -1. */
 int sysv_make(const struct sysv_name *name, int own_ipc, struct err *err);
 

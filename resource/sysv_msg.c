@@ -191,16 +191,7 @@ int sysv_msg_restore(struct rset *rs, const struct rec_sysv_msg *q, struct err *
 	const struct sysv_name name = {
 		.what = "message queue",
 		.next_id = "msg_next_id",
-		.id = q->id,
-		.key = q->key,
-		.uid = q->uid,
-		.gid = q->gid,
-		.cuid = q->cuid,
-		.cgid = q->cgid,
-		.make = make,
-		.remove = rm,
-		.rec = q,
-		.is_same = is_same,
+		SYSV_NAME_OF(q),
 	};
 	int old = sysv_make(&name, rs->own_ipc, err), r = 0;
 

@@ -194,16 +194,7 @@ int sysv_sem_restore(struct rset *set, const struct rec_sysv_sem *s, struct err 
 	const struct sysv_name name = {
 		.what = "semaphores",
 		.next_id = "sem_next_id",
-		.id = s->id,
-		.key = s->key,
-		.uid = s->uid,
-		.gid = s->gid,
-		.cuid = s->cuid,
-		.cgid = s->cgid,
-		.make = make,
-		.remove = rm,
-		.rec = s,
-		.is_same = is_same,
+		SYSV_NAME_OF(s),
 	};
 	const uint32_t *values = s->values.data;
 

@@ -84,6 +84,8 @@ static int copy_out(const struct rec_sysv_shm *s, int swapped, struct err *err)
 	if (mem == (void *)-1 || fd < 0) {
 		err_set(err, err_code_of_errno(errno), errno,
 			"cannot read System V shared memory %u (key 0x%x)", s->id, s->key);
+		if (mem != (void *)-1)
+			shmdt(mem);
 		cleanup_closep(&fd);
 		return -1;
 	}
@@ -292,17 +294,8 @@ int sysv_shm_restore(struct rset *set, const struct rec_sysv_shm *s, struct err 
 	const struct sysv_name name = {
 		.what = "shared memory",
 		.next_id = "shm_next_id",
-		.id = s->id,
-		.key = s->key,
 		.cpid = s->cpid,
-		.uid = s->uid,
-		.gid = s->gid,
-		.cuid = s->cuid,
-		.cgid = s->cgid,
-		.make = make,
-		.remove = rm,
-		.rec = s,
-		.is_same = is_same,
+		SYSV_NAME_OF(s),
 	};
 	int old = sysv_make(&name, set->own_ipc, err);
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# sysv_refuse.sh - System V objects and message queues that cannot be saved are refused by name, and the job
+# sysv_refuse.sh - System V objects that cannot be saved are refused by name, and the job
 # runs on; a job that is ended leaves no memory segment behind, but what was there before it.
 set -u
 bin=$(cd "${builddir:-.}" && pwd) || exit 1
@@ -70,19 +70,6 @@ check(c.munmap(ctypes.c_void_p(at + 4096), 4096))
 ready("partial")
 P
 refused partial E-UNSUPPORTED-MEMORY 'part of System V shared memory'
-
-cat >"$dir/notify.py" <<'P'
-from lib import *
-class Attr(ctypes.Structure):
-    _fields_ = [("flags", ctypes.c_long), ("maxmsg", ctypes.c_long), ("msgsize", ctypes.c_long), ("pad", ctypes.c_long * 5)]
-name = ("/ckpt-refuse-%d" % os.getpid()).encode()
-q = check(c.mq_open(name, os.O_RDWR | os.O_CREAT, 0o600, ctypes.byref(Attr(0, 4, 100))))
-check(c.mq_unlink(name))
-event = (ctypes.c_int * 16)(0, 0, 10, 0)	# sigev_value, SIGUSR1, SIGEV_SIGNAL
-check(c.mq_notify(q, event))
-ready("notify")
-P
-refused notify E-UNSUPPORTED-FD 'mq_notify'
 
 # Attached by somebody outside, too: refused as long as that is so; then ended and restored.
 cat >"$dir/shared.py" <<'P'

@@ -196,6 +196,7 @@ void round_shm_end(struct round *r);
 
 /* round_records.c: what is known of a process, as records. */
 int round_records(struct round *r, struct rproc *p, struct err *err);
+/* round_manifest.c: the same of the job, for the manifest. */
 void round_manifest_job(struct round *r);
 
 /* round_save.c */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * unix.h - between the files that deal with AF_UNIX sockets: unix.c (checked and saved), unix_diag.c
- * (who is connected to whom), unix_queue.c (what is in their queues), unix_restore.c (made again),
- * unix_fill.c (queues filled, when all are there). Context: HOST.
+ * (who is connected to whom), unix_queue.c (what is in their queues), unix_name.c (where their names are
+ * now), unix_restore.c (made again), unix_fill.c (queues filled, when all are there). Context: HOST.
  */
 #ifndef CKPT_UNIX_H
 #define CKPT_UNIX_H
@@ -57,6 +57,10 @@ struct rdesc *unix_by_name(struct rset *set, struct bytes local, uint32_t type, 
 /* unix_bind(), unix_connect() - by the saved address @a of @r (relative names: in r->dir). 0, or -1 + errno. */
 int unix_bind(struct rset *set, int fd, const struct rec_socket *r, struct bytes a);
 int unix_connect(struct rset *set, int fd, const struct rec_socket *r, struct bytes a);
+/* unix_in_use() - does somebody answer under the name of @r? */
+int unix_in_use(struct rset *set, const struct rec_socket *r);
+/* unix_check_name() - can @r be bound to its name here? What stands there is not touched. */
+int unix_check_name(struct rset *set, const struct rec_socket *r, struct err *err);
 /* unix_unlink() - remove the file of a bound name. */
 void unix_unlink(struct rset *set, const struct rec_socket *r, struct bytes a);
 /* unix_path() - where a bound name is now; -1: it is no path. */

@@ -15,7 +15,7 @@
  *   PROC (/proc by SCM_RIGHTS)           ->
  *                                        <- HELLO
  *   SNAPSHOT (what is wanted)            ->
- *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, FDS* (with SCM_RIGHTS), END
+ *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, NOTE*, FDS* (with SCM_RIGHTS), END
  *   SEMS, only if there are any          ->
  *                                        <- UNDO
  *   NOTIFY, for each mq_notify() of it   ->
@@ -33,7 +33,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		8
+#define AGENT_VERSION		9
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -43,6 +43,9 @@
 /* Environment the launcher sets and the exec wrappers keep. */
 #define ENV_DIR			"CKPT_JOB_DIR"	/* directory of the coordinator's sockets */
 #define ENV_PRELOAD		"LD_PRELOAD"
+#define NOTES_FILE		"notes"		/* in that directory: the kernel does not tell what an epoll watches */
+
+enum { NOTES_ASK, NOTES_NOT, NOTES_KEPT };
 
 /*
  * What the library knows of its job. One instance, exported under no name: HELLO gives its address,
@@ -60,6 +63,9 @@ struct agent_self {
 	uint64_t frames_start, frames_end; /* set by a restart: moved parts of signal frames; unmapped by the next
 					 * checkpoint, when all threads have returned through them */
 	uint64_t stack_start;		/* where argc stands, behind it argv, the environment and auxv */
+	uint64_t notes_start, notes_end; /* set by a restart: struct agent_note[nnotes], unmapped by the leader */
+	uint32_t nnotes;
+	uint32_t notes;			/* NOTES_*: preload/notes.c */
 };
 
 #define AGENT_SPECULATION 3		/* PR_SPEC_STORE_BYPASS, _INDIRECT_BRANCH, _L1D_FLUSH */
@@ -130,6 +136,26 @@ struct agent_timer {
 	int64_t value_ns, interval_ns;
 };
 
+/*
+ * What an epoll watches, as the library has noted it where the kernel does not tell (preload/notes.c). It is
+ * true if the kernel says that there is such a watch.
+ */
+struct agent_note {
+	int32_t ep, fd;			/* numbers in the process */
+	uint32_t events;
+	uint32_t again;			/* it was added a second time: the first may be there still, under the same number */
+	uint64_t data;
+	int64_t when;			/* CLOCK_MONOTONIC; 0 before the last restart */
+	uint32_t state;			/* AGENT_NOTE_* */
+	uint32_t pad;
+};
+enum {
+	AGENT_NOTE_NONE,		/* removed by EPOLL_CTL_DEL */
+	AGENT_NOTE_WATCH,
+	AGENT_NOTE_BUSY,		/* a thread was stopped in the midst of the call */
+	AGENT_NOTE_SPOILED,		/* of two calls at the same time, nobody knows which came last */
+};
+
 /* One message: this head, @len bytes, and for FDS as many descriptors as the body lists. */
 struct agent_msg {
 	uint32_t magic;
@@ -162,7 +188,8 @@ struct agent_msg {
 	X(18,	PROC,		BOTH,		"nothing, instead of HELLO: /proc is wanted; the answer has it as SCM_RIGHTS") \
 	X(19,	NOTIFY,		TO_AGENT,	"struct agent_notify, then int32_t[nqueue + nsock]") \
 	X(20,	NOTIFIED,	TO_ROUND,	"struct agent_notified") \
-	X(21,	STOPPED,	TO_AGENT,	"nothing: it was stopped, and is to be again (SIGSTOP) before it goes on, even without RESUME")
+	X(21,	STOPPED,	TO_AGENT,	"nothing: it was stopped, and is to be again (SIGSTOP) before it goes on, even without RESUME") \
+	X(22,	NOTE,		TO_ROUND,	"struct agent_note[count]")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,

@@ -12,6 +12,7 @@
 #include "agent.h"
 #include "control.h"
 #include "io.h"
+#include "kernel.h"
 #include "paths.h"
 
 #define CLAIM_NS	3000000000LL	/* for a job that is just ending to be gone */
@@ -138,6 +139,7 @@ int claim_run_dir(const char *name, char **ret_dir, struct err *err)
 		fd = claim_once(name, dir, control, err);
 		umask(mask);
 		if (fd >= 0) {
+			claim_note_kernel(dir);
 			*ret_dir = dir;
 			dir = NULL;
 		}
@@ -145,6 +147,14 @@ int claim_run_dir(const char *name, char **ret_dir, struct err *err)
 			return fd;
 	} while (io_monotonic_ns() < until);
 	return err_set(err, E_EXISTS, 0, "%s is being made and removed by others again and again", dir);
+}
+
+void claim_note_kernel(const char *dir)
+{
+	cleanup_free char *path = kernel_tells_epoll() ? NULL : xasprintf("%s/" NOTES_FILE, dir);
+	cleanup_close int fd = path ? open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600) : -1;
+
+	(void)fd;
 }
 
 void claim_tidy(const char *dir)

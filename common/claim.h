@@ -16,6 +16,12 @@
  */
 int claim_run_dir(const char *name, char **ret_dir, struct err *err);
 
+/*
+ * claim_note_kernel() - tell the job's processes, by a file in its run directory @dir, what the kernel here does not
+ * tell (NOTES_FILE of agent.h). Without it their epolls are refused at a checkpoint.
+ */
+void claim_note_kernel(const char *dir);
+
 /* claim_tidy() - remove the run directory @dir if the coordinator that should have done so was killed. */
 void claim_tidy(const char *dir);
 

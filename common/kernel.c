@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,6 +57,14 @@ int kernel_has_rseq(void)
 int kernel_has_sched_setattr(void)
 {
 	REMEMBER(syscall(SYS_sched_setattr, 0, NULL, 0) == 0 || errno != ENOSYS);
+}
+
+int kernel_has_rlimit(uint32_t resource)
+{
+	struct rlimit l;
+
+	return getrlimit((__rlimit_resource_t)resource, &l) == 0 &&
+	       (setrlimit((__rlimit_resource_t)resource, &l) == 0 || errno != EPERM);
 }
 
 int kernel_has_subreapers(void)

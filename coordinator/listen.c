@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "../common/claim.h"
 #include "../common/io.h"
 #include "../common/paths.h"
 
@@ -80,6 +81,7 @@ int listen_claim(struct coordinator *c, struct err *err)
 		if (mkdir(dir, 0700) < 0)
 			return err_set(err, err_code_of_errno(errno), errno, "cannot make %s", dir);
 	}
+	claim_note_kernel(dir);
 	c->run_dir = dir;
 	dir = NULL;
 	return listen_at(c, control, err);

@@ -129,6 +129,7 @@ static void round_free(struct round *r)
 		free(p->threads);
 		free(p->pending);
 		free(p->notified);
+		free(p->notes);
 		free(p->timers);
 		free(p->timer_recs);
 		for (size_t k = 0; k < p->nareas; k++)

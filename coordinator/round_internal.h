@@ -46,6 +46,8 @@ struct rproc {
 	size_t nthreads;
 	struct agent_pending *pending;
 	size_t npending;
+	struct agent_note *notes;	/* what its epolls watch, where the kernel does not tell */
+	size_t nnotes;
 	struct agent_timer *timers;
 	size_t ntimers, ntimers_heard;
 	struct agent_undo *undo;	/* what it owes to semaphores */

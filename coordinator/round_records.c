@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "../common/check_here.h"
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../resource/lock.h"
 #include "round_internal.h"
 
@@ -257,7 +258,9 @@ static void put_limits(struct rproc *p)
 			.hard = p->process->rlimit[i].hard,
 		};
 
-		rec_put_rlimit(&p->recs, &rec);
+		/* What is made up must not become a limit where there is such a one. */
+		if (kernel_has_rlimit(i))
+			rec_put_rlimit(&p->recs, &rec);
 	}
 }
 

@@ -159,6 +159,9 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 	case AGENT_PENDING:
 		ok = !collect(&m, body, sizeof(*p->pending), (void **)&p->pending, &p->npending);
 		break;
+	case AGENT_NOTE:
+		ok = !collect(&m, body, sizeof(*p->notes), (void **)&p->notes, &p->nnotes);
+		break;
 	case AGENT_TIMER:
 		ok = !collect(&m, body, sizeof(*p->timers), (void **)&p->timers, &p->ntimers_heard);
 		break;
@@ -220,6 +223,18 @@ static int listen_to_all(struct round *r, struct err *err)
 	}
 	free(pfds);
 	return ret < 0 ? -1 : 0;
+}
+
+static void hand_on_notes(struct round *r)
+{
+	for (size_t i = 0; i < r->nprocs; i++) {
+		const struct rproc *p = r->procs[i];
+
+		for (size_t k = 0; k < p->nnotes; k++) {
+			r->set.notes = xrealloc(r->set.notes, (r->set.nnotes + 1) * sizeof(*r->set.notes));
+			r->set.notes[r->set.nnotes++] = (struct res_note){ p->pid, p->notes[k] };
+		}
+	}
 }
 
 /* Numbers as the job sees them: the innermost namespace's. */
@@ -344,6 +359,7 @@ int round_snapshot(struct round *r, struct err *err)
 	}
 	if (listen_to_all(r, err))
 		return -1;
+	hand_on_notes(r);
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie &&
 		    (read_proc(r->procs[i], err) || refuse_process(r->procs[i], &keeper, err)))

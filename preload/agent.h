@@ -182,6 +182,15 @@ HIDDEN int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t nti
 			uint32_t nthreads);
 
 /*
+ * notes.c: what epolls watch, where the kernel does not tell.
+ * notes_forked() - APP, in the child of a fork. notes_tell() - to the round; LEADER; 0 or -errno.
+ * notes_take_over() - LEADER, in a restored process: what the restart has brought.
+ */
+HIDDEN void notes_forked(void);
+HIDDEN int notes_tell(struct leader *l);
+HIDDEN void notes_take_over(void);
+
+/*
  * pending.c: signals that wait. Context: LEADER, or HANDLER with all parked.
  * pending_tell() - those of the whole process, to the round. 0 or -errno.
  * pending_take() - those of the parked thread alone, into its ->pending, which has room for ->npending; on a stack

@@ -222,7 +222,8 @@ int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers, u
 	int r;
 
 	if ((r = tell_timers(l, timer_ids, ntimers)) != 0 || (r = tell_process(l, nthreads)) != 0 ||
-	    (r = tell_threads(l)) != 0 || (r = pending_tell(l)) != 0)
+	    (r = tell_threads(l)) != 0 || (r = pending_tell(l)) != 0 ||
+	    (r = notes_tell(l)) != 0)
 		return r;
 	return tell_fds(l);
 }

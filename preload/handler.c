@@ -195,6 +195,7 @@ static void leave_stub(void)
 	if (agent_self.stub_end)
 		SYS(munmap, agent_self.stub_start, agent_self.stub_end - agent_self.stub_start);
 	agent_self.stub_start = agent_self.stub_end = 0;
+	notes_take_over();
 }
 
 static void lead(struct park *p)

@@ -40,6 +40,7 @@ static void unblock_signal(void)
 static void forked(void)
 {
 	wiped->pid = 0;
+	notes_forked();
 }
 
 /*

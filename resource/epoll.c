@@ -8,14 +8,13 @@
  * Added in attach(), by a process of the job, is what exists only then (pidfds), and what wakes those that
  * wait because of who added it (signalfds: the signals are that process's).
  */
-#include "resource.h"
+#include "epoll.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -33,6 +32,19 @@ static int epoll_probe(const struct desc *d)
 
 /* ---- saving ---- */
 
+void epoll_items_add(struct desc *d, const struct epoll_item *it)
+{
+	struct epoll_items *all = d->priv;
+	size_t n = all ? all->n : 0;
+
+	/* Doubling: there is room for the next power of two. */
+	if ((n & (n + 1)) == 0)
+		all = d->priv = xrealloc(all, sizeof(*all) + (n + 1) * 2 * sizeof(*it));
+	all->item[n] = *it;
+	all->n = n + 1;
+}
+
+/* A line of fdinfo. */
 struct item { int tfd; uint32_t events; uint64_t data, dev, ino; };
 
 /* "tfd:  5 events:  19 data:  5  pos:0 ino:414 sdev:10"; sdev as the kernel packs it inside. */
@@ -47,12 +59,12 @@ static int parse(const char *line, struct item *ret)
 }
 
 /* A process that has the epoll, and @target as number @tfd. 0 none. */
-static uint32_t holder_pid(const struct res_set *set, const struct desc *d, const struct item *it, uint32_t target)
+static uint32_t holder_pid(const struct res_set *set, const struct desc *d, const struct epoll_item *it)
 {
 	for (size_t i = 0; i < d->nholders; i++) {
 		const struct desc *o = res_desc_of(set, d->holders[i].pid, it->tfd);
 
-		if (o && o->id == target)
+		if (o && o->id == it->target)
 			return d->holders[i].pid;
 	}
 	return 0;
@@ -92,16 +104,14 @@ static uint32_t find_target(const struct res_set *set, const struct desc *d, con
 	return candidates == 1 ? only : 0;
 }
 
-static int each_item(struct res_set *set, struct desc *d, struct err *err,
-		     int (*fn)(struct res_set *, struct desc *, const struct item *, struct err *))
+static int look(struct res_set *set, struct desc *d, struct err *err)
 {
 	for (const char *p = strstr(d->fdinfo, "tfd:"); p; p = strstr(p + 1, "\ntfd:")) {
 		struct item it;
 
 		if (!parse(p + (*p == '\n'), &it))
 			return res_refuse(set, d, E_KERNEL_FEATURE, err, "this kernel does not tell what it watches");
-		if (fn(set, d, &it, err) < 0)
-			return -1;
+		epoll_items_add(d, &(struct epoll_item){ it.tfd, it.events, it.data, find_target(set, d, &it) });
 	}
 	return 0;
 }
@@ -121,11 +131,9 @@ static int is_late(const struct res_ops *ops, uint32_t pid)
 	return pid && (comes_late(ops) || ops->kind == RES_SIGNALFD);
 }
 
-static int check_item(struct res_set *set, struct desc *d, const struct item *it, struct err *err)
+static int check_item(struct res_set *set, struct desc *d, const struct epoll_item *it, struct err *err)
 {
-	uint32_t target = find_target(set, d, it);
-
-	if (target && (!comes_late(set->descs[target - 1].ops) || holder_pid(set, d, it, target)))
+	if (it->target && (!comes_late(set->descs[it->target - 1].ops) || holder_pid(set, d, it)))
 		return 0;
 	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it watches a file (added as descriptor %d) that no process of "
 			  "the job has open any more; remove it with EPOLL_CTL_DEL before closing it", it->tfd);
@@ -133,30 +141,33 @@ static int check_item(struct res_set *set, struct desc *d, const struct item *it
 
 static int epoll_check(struct res_set *set, struct desc *d, struct err *err)
 {
-	if (!kernel_tells_epoll())
-		return res_refuse(set, d, E_KERNEL_FEATURE, err, "this kernel does not tell what it watches");
-	return each_item(set, d, err, check_item);
+	const struct epoll_items *all;
+	int r = kernel_tells_epoll() ? look(set, d, err) : epoll_notes_look(set, d, err);
+
+	all = d->priv;
+	for (size_t i = 0; r == 0 && all && i < all->n; i++)
+		r = check_item(set, d, &all->item[i], err);
+	return r;
 }
 
-static int save_item(struct res_set *set, struct desc *d, const struct item *it, struct err *err UNUSED)
+static int epoll_save(struct res_set *set, struct desc *d, struct err *err UNUSED)
 {
-	uint32_t target = find_target(set, d, it);
+	const struct epoll_items *all = d->priv;
 
-	rec_put_epoll_item(set->recs, &(struct rec_epoll_item){
-		.desc = d->id,
-		.fd = it->tfd,
-		.events = it->events,
-		.data = it->data,
-		.target = target,
-		.pid = holder_pid(set, d, it, target),
-	});
-	return 0;
-}
-
-static int epoll_save(struct res_set *set, struct desc *d, struct err *err)
-{
 	rec_put_epoll(set->recs, &(struct rec_epoll){ .desc = d->id });
-	return each_item(set, d, err, save_item);
+	for (size_t i = 0; all && i < all->n; i++) {
+		const struct epoll_item *it = &all->item[i];
+
+		rec_put_epoll_item(set->recs, &(struct rec_epoll_item){
+			.desc = d->id,
+			.fd = it->tfd,
+			.events = it->events,
+			.data = it->data,
+			.target = it->target,
+			.pid = holder_pid(set, d, it),
+		});
+	}
+	return 0;
 }
 
 /* ---- restoring ---- */
@@ -168,8 +179,7 @@ static int epoll_open(struct rset *set UNUSED, struct rdesc *d, struct err *err)
 	return d->fd < 0 ? err_set(err, E_FAILED, errno, "cannot make an epoll") : 0;
 }
 
-/* The numbers a program used may lie above our own soft limit. */
-static void allow_number(int number)
+void epoll_allow_number(int number)
 {
 	struct rlimit l;
 
@@ -179,8 +189,7 @@ static void allow_number(int number)
 	setrlimit(RLIMIT_NOFILE, &l);
 }
 
-/* epoll_ctl() with @fd in the place of @number for the time of the call. */
-static int ctl_as(int ep, int op, int fd, int number, struct epoll_event *ev)
+int epoll_ctl_as(int ep, int op, int fd, int number, struct epoll_event *ev)
 {
 	int aside = -1, flags, r, e;
 
@@ -220,12 +229,12 @@ static int add_fired(int ep, int fd, const struct rec_epoll_item *it)
 	struct epoll_event ev = { .events = it->events, .data.u64 = it->data }, got;
 
 	ev.events |= EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP;
-	if (ctl_as(ep, EPOLL_CTL_ADD, fd, it->fd, &ev) < 0)
+	if (epoll_ctl_as(ep, EPOLL_CTL_ADD, fd, it->fd, &ev) < 0)
 		return -1;
 	if (epoll_wait(ep, &got, 1, 0) == 1)
 		return 0;
 	ev.events = it->events;
-	return ctl_as(ep, EPOLL_CTL_MOD, fd, it->fd, &ev);
+	return epoll_ctl_as(ep, EPOLL_CTL_MOD, fd, it->fd, &ev);
 }
 
 static int add_item(int ep, int fd, const struct rec_epoll_item *it, const struct rdesc *target,
@@ -233,8 +242,8 @@ static int add_item(int ep, int fd, const struct rec_epoll_item *it, const struc
 {
 	struct epoll_event ev = { .events = it->events, .data.u64 = it->data };
 
-	allow_number(it->fd);
-	if ((has_fired(it) && !late ? add_fired(ep, fd, it) : ctl_as(ep, EPOLL_CTL_ADD, fd, it->fd, &ev)) == 0)
+	epoll_allow_number(it->fd);
+	if ((has_fired(it) && !late ? add_fired(ep, fd, it) : epoll_ctl_as(ep, EPOLL_CTL_ADD, fd, it->fd, &ev)) == 0)
 		return 0;
 	/* A standard stream is now a file, which no epoll takes; as if nothing ever came from there. */
 	if (errno == EPERM && target->rec->std >= 0)

@@ -290,6 +290,9 @@ void res_set_free(struct res_set *set)
 		free(d->holders);
 		free(d->priv);
 	}
+	free(set->notes);
+	set->notes = NULL;
+	set->nnotes = 0;
 	free(set->descs);
 	set->descs = NULL;
 	set->ndescs = 0;

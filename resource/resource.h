@@ -19,6 +19,7 @@
 
 #include <sys/stat.h>
 #include <sys/types.h>
+#include "../common/agent.h"
 #include "../common/image.h"
 #include "../common/save_files.h"
 #include "../common/tcp_policy.h"
@@ -44,6 +45,9 @@ struct desc {
 	size_t nholders;
 	void *priv;			/* the kind's own, malloc'ed, freed by res_set_free() */
 };
+
+/* What process @pid has noted of its epolls, where the kernel does not tell. */
+struct res_note { uint32_t pid; struct agent_note n; };
 
 /* Identity of a standard stream of ckpt_launch. */
 struct std_stream { uint32_t valid, mode; uint64_t dev, ino, rdev; };
@@ -87,6 +91,8 @@ struct res_set {
 	enum save_files save_files;	/* which data files are stored, see stored.h */
 	struct stored *stored;		/* stored.c */
 	int again;			/* res_refuse_for_now(): what was refused may be gone in a moment */
+	struct res_note *notes;		/* malloc'ed */
+	size_t nnotes;
 	struct merge *merge;		/* merge.c */
 	void *kind[RES_KIND_END];	/* one malloc'ed block for each kind that wants it */
 };

@@ -69,6 +69,9 @@ int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t l
 size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf, size_t len);
 /* vdso.c: the kernel's own code and data: the same ones moved, or others put in their place. */
 int build_vdso(struct build *b, struct err *err);
+/* notes.c: what the library is told of its epolls, where the kernel does not tell it; sets those fields of @self. */
+struct agent_self;
+int build_notes(struct build *b, struct agent_self *self, struct err *err);
 /* pkeys.c: keys taken before anything is mapped; those of an area that is; others given back. */
 void pkeys_take(struct build *b);
 void pkeys_protect(struct build *b, const struct rec_area *a);

@@ -346,6 +346,8 @@ static int patch_self(struct build *b, struct err *err)
 	}
 	if (!(r->namespaces & CLONE_NEWTIME))
 		self.clock_delta += io_monotonic_ns() - r->job->monotonic_ns;
+	if (build_notes(b, &self, err))
+		return -1;
 	self.stub_start = self.stub_end = 0;	/* enter.c */
 	self.frames_start = self.frames_end = 0;	/* frames.c */
 	op = build_op(&b->ops, 0, PLAN_COPY, 0, at, 0, sizeof(self), 0, 0, 0);

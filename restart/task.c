@@ -24,6 +24,7 @@
 #include <unistd.h>
 #include "../common/fault.h"
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../common/keeper.h"
 #include "../resource/directory.h"
 #include "../common/log.h"
@@ -219,9 +220,8 @@ static int set_limits(struct restart_task *t, struct err *err)
 			free(lim);
 			continue;
 		}
-		/* gVisor has numbers only for those limits that it does not know. */
-		if (setrlimit((__rlimit_resource_t)rec->resource, &now)) {
-			log_info("resource limit %u cannot be set here: %s", rec->resource, strerror(errno));
+		if (!kernel_has_rlimit(rec->resource)) {
+			log_info("resource limit %u: this kernel has none", rec->resource);
 			free(lim);
 			continue;
 		}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gvisor.py MODE FILE - for gvisor.sh. Writes "NUMBER PID" lines to FILE.
+"""gvisor.py MODE FILE [again] - for gvisor.sh. Writes "NUMBER PID" lines to FILE.
 
 all: threads, pipes, a child, memory, a pending signal; after SIGTERM says what it has found, and ends with 42.
-lock, timer, epoll: has something open of which the kernel of gVisor does not tell enough.
+lock, timer, oneshot, inherited: has something open of which the kernel of gVisor does not tell enough.
 """
 import ctypes
 import fcntl
@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-mode, path = sys.argv[1:]
+mode, path = sys.argv[1:3]
 
 
 def say(what):
@@ -29,9 +29,18 @@ if mode == "lock":
 elif mode == "timer":
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     ctypes.CDLL(None).timer_create(1, None, ctypes.byref(ctypes.c_void_p()))
-elif mode == "epoll":
+elif mode == "oneshot":
+    watch = select.epoll()
+    watch.register(os.pipe()[0], select.EPOLLIN | select.EPOLLONESHOT)
+elif mode == "inherited" and len(sys.argv) == 3:
     watch = select.epoll()
     watch.register(os.pipe()[0], select.EPOLLIN)
+    for fd in range(3, 10):
+        try:
+            os.set_inheritable(fd, True)
+        except OSError:
+            pass
+    os.execv(sys.executable, [sys.executable] + sys.argv + ["again"])
 if mode != "all":
     number = 0
     while True:

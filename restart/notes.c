@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * notes.c - what the library has to know of the process' epolls if the kernel here does not tell it at the next
+ * checkpoint (preload/notes.c). It comes from the checkpoint, wherever that was made, and the library takes it over
+ * before the program goes on.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include "../common/io.h"
+#include "../common/kernel.h"
+#include "build.h"
+
+struct notes { struct agent_note *notes; size_t n; };
+
+static void add_items(struct build *b, const struct rdesc *d, int number, struct notes *ret)
+{
+	const struct rec_epoll_item *it;
+	size_t pos = 0;
+
+	while ((it = rset_next(&b->t->r->rset, d, REC_TAG_epoll_item, &pos)) != NULL) {
+		ret->notes = xrealloc(ret->notes, (ret->n + 1) * sizeof(*ret->notes));
+		ret->notes[ret->n++] = (struct agent_note){
+			.ep = number, .fd = (int32_t)it->fd, .events = it->events, .data = it->data,
+			.state = AGENT_NOTE_WATCH,
+		};
+	}
+}
+
+static void collect(struct build *b, struct notes *ret)
+{
+	const struct rec_fd *fd;
+	size_t pos = 0;
+
+	while ((fd = rec_next_fd(&b->t->image->recs, &pos)) != NULL) {
+		const struct rdesc *d = rset_desc(&b->t->r->rset, fd->desc);
+
+		if (d && d->rec->kind == RES_EPOLL)
+			add_items(b, d, (int)fd->fd, ret);
+	}
+}
+
+int build_notes(struct build *b, struct agent_self *self, struct err *err)
+{
+	struct notes all = { NULL, 0 };
+	uint64_t len, at;
+
+	self->notes = kernel_tells_epoll() ? NOTES_NOT : NOTES_KEPT;
+	self->notes_start = self->notes_end = self->nnotes = 0;
+	if (self->notes == NOTES_NOT)
+		return 0;
+	collect(b, &all);
+	len = PAGE_UP(all.n * sizeof(*all.notes) + 1);	/* also none: the library then forgets what it has */
+	at = build_hole(b, len);
+	if (!at) {
+		free(all.notes);
+		return err_set(err, E_FAILED, 0, "no room for what epolls watch");
+	}
+	build_use(b, at, at + len);
+	build_sys(&b->ops, 0, SYS_mmap, at, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (all.n)
+		build_ptr(b, build_op(&b->ops, 0, PLAN_COPY, 0, at, 0, all.n * sizeof(*all.notes), 0, 0, 0), 1, all.notes,
+			  all.n * sizeof(*all.notes));
+	free(all.notes);
+	self->notes_start = at;
+	self->notes_end = at + len;
+	self->nnotes = (uint32_t)all.n;
+	return 0;
+}

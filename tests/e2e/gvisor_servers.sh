@@ -1,0 +1,133 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# gvisor_servers.sh [CASE...] - servers that wait with epoll, in sandboxes of gVisor (runsc): saved in one, continued in
+# a second, from there on Linux, and from there in a third. After each step clients connect again and find what
+# there was. Needs root and runsc, and for each case its program.
+set -u
+# shellcheck source=tests/e2e/gvisor_lib.sh
+. "$(dirname "$0")/gvisor_lib.sh"
+
+# in_box NAME COMMAND...: run it in that sandbox
+in_box() {
+	local name=$1
+	shift
+	runsc_ exec -env PATH=/opt/ckpt:/usr/bin:/bin -env XDG_RUNTIME_DIR=/run "$name" "$@"
+}
+
+# On Linux: in a network of its own, whose loopback interface is up, with the test's directory as /mnt. All ends with
+# its first process, of which the job's container is a descendant.
+linux() {
+	PATH=$dir/ckpt:$PATH unshare --pid --fork --kill-child --mount-proc --mount --net bash -c '
+		cd / && mount --bind "$1" /mnt && mount -t tmpfs run /run && ip link set lo up || exit 1
+		shift; "$@"' sh "$c" "$@" </dev/null >"$dir/linux" 2>&1 &
+	front=$!
+}
+# in_linux COMMAND...: in the same namespaces; the job's own processes are in a container below
+in_linux() {
+	local first
+	first=$(cat "/proc/$front/task/$front/children")
+	PATH=$dir/ckpt:$PATH nsenter --target "${first%% *}" --pid --mount --net "$@"
+}
+
+# where COMMAND...: run it where the job is, in sandbox $place or on Linux
+where() { if [ "$place" = linux ]; then in_linux "$@"; else in_box "$place" "$@"; fi; }
+
+# answers WHAT COMMAND...: its output is WHAT, within twenty seconds
+answers() {
+	local want=$1 got=
+	shift
+	for _ in $(seq 200); do
+		got=$(where "$@" 2>&1) && [ "$got" = "$want" ] && return 0
+		sleep 0.1
+	done
+	fail "$tag: in $place '$*' said '$got' instead of '$want': $(tail -n 5 "$dir/$place")"
+}
+
+# launch COMMAND...: the job begins in a sandbox
+launch() {
+	mkdir -m 777 "$c/$tag"
+	place=$tag-1
+	box "$place" 0 ckpt_launch --name=job --checkpoint-dir="/mnt/$tag" "$@"
+}
+
+# move PLACE: save the job where it is, and go on there
+move() {
+	local said
+	if [ "$place" = linux ]; then
+		said=$(in_linux ckpt_command --checkpoint job 2>&1) || { fail "$tag: on Linux: $said"; return 1; }
+		wait "$front"
+		status=$? front=
+		[ $status = 137 ] || { fail "$tag: ended with $status on Linux after its checkpoint: $(cat "$dir/linux")"; return 1; }
+	else
+		save "$place" 0 "$tag" || return
+	fi
+	place=$1
+	if [ "$place" = linux ]; then
+		linux ckpt_restart -v --checkpoint-dir="/mnt/$tag" job
+	else
+		box "$place" 0 ckpt_restart -v --checkpoint-dir="/mnt/$tag" job
+	fi
+	# Nobody may take a process id in a sandbox before all of the job's are there.
+	until_line "$dir/$place" '^ckpt_restart: job job: ' || fail "$tag: does not go on in $place: $(cat "$dir/$place")"
+}
+
+# ends STATUS: the job, told to end, does so in the sandbox where it is
+ends() {
+	in_box "$place" /bin/kill -TERM "$2" || { fail "$tag: no process $2: $(cat "$dir/$place")"; return 1; }
+	over "$place"
+	[ $status = "$1" ] || fail "$tag: ended with $status in $place: $(tail -n 5 "$dir/$place")"
+}
+
+redis() {
+	local cli="redis-cli -p 7001" pid
+	mkdir -m 777 "$c/redis-data"
+	launch redis-server --port 7001 --dir /mnt/redis-data --appendonly yes --save 3600 1
+	answers PONG $cli ping || return
+	answers OK $cli set text "some text" || return
+	answers 1 $cli incr count || return
+	pid=$(where $cli info server | tr -d '\r' | sed -n 's/^process_id://p')
+	for step in redis-2 linux redis-3; do
+		move $step || return
+		answers PONG $cli ping || return
+		answers "some text" $cli get text || return
+		where $cli incr count >/dev/null
+	done
+	answers 4 $cli get count || return
+	answers "$pid" bash -c "$cli info server | tr -d '\r' | sed -n 's/^process_id://p'" || return
+	ends 0 "$pid" && ok "redis: two sandboxes, Linux, and a sandbox again"
+}
+
+# A scenario of this directory (scn.h), checkpointed in a sandbox and once more in the next.
+scenario() {
+	local name=$1
+	cp "$bin/tests/e2e/$name" "$dir/ckpt"
+	mkdir -m 777 "$c/$tag" "$c/$tag/home"
+	place=$tag-1
+	box "$place" 0 /bin/sh -c "cd /mnt/$tag/home && exec ckpt_launch --name=job --checkpoint-dir=/mnt/$tag $name"
+	for _ in $(seq 200); do [ -e "$c/$tag/home/ready.1" ] && break; sleep 0.1; done
+	move "$tag-2" || return
+	move "$tag-3" || return
+	echo "2 1" >"$c/$tag/home/go.1.new" && mv "$c/$tag/home/go.1.new" "$c/$tag/home/go.1"
+	over "$place"
+	if [ $status = 0 ] && grep -qx PASS "$dir/$place"; then
+		ok "$tag: three sandboxes, one after the other"
+	else
+		fail "$tag: ended with $status: $(tail -n 3 "$dir/$place")"
+	fi
+}
+
+run() {
+	tag=$1
+	command -v "$2" >/dev/null || { echo "skip $1: there is no $2"; return; }
+	"$1"
+}
+for tag in ${*:-watches redis}; do
+	case $tag in
+	watches) scenario "$tag" ;;
+	redis) run redis redis-server ;;
+	*) skip "there is no case $tag" ;;
+	esac
+done
+echo "$passed cases passed, $bad failed"
+[ $bad = 0 ]

@@ -18,6 +18,8 @@
  *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, NOTE*, FDS* (with SCM_RIGHTS), END
  *   SEMS, only if there are any          ->
  *                                        <- UNDO
+ *   AREA_STARTS, all mappings            ->
+ *                                        <- POLICIES
  *   NOTIFY, for each mq_notify() of it   ->
  *                                        <- NOTIFIED
  *   SAVE (image fd by SCM_RIGHTS, areas) ->
@@ -33,7 +35,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		9
+#define AGENT_VERSION		10
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -189,7 +191,9 @@ struct agent_msg {
 	X(19,	NOTIFY,		TO_AGENT,	"struct agent_notify, then int32_t[nqueue + nsock]") \
 	X(20,	NOTIFIED,	TO_ROUND,	"struct agent_notified") \
 	X(21,	STOPPED,	TO_AGENT,	"nothing: it was stopped, and is to be again (SIGSTOP) before it goes on, even without RESUME") \
-	X(22,	NOTE,		TO_ROUND,	"struct agent_note[count]")
+	X(22,	NOTE,		TO_ROUND,	"struct agent_note[count]") \
+	X(23,	AREA_STARTS,	TO_AGENT,	"uint64_t[count], at most AGENT_STARTS_MAX: have they a memory policy?") \
+	X(24,	POLICIES,	TO_ROUND,	"struct agent_policy[count]: the answer, one for each AREA_STARTS")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,
@@ -267,6 +271,15 @@ struct agent_undo {
 	uint16_t num;
 	int16_t adjust;
 };
+
+/* What mbind(2) has said of the area that begins there; get_mempolicy(2) has the numbers. */
+struct agent_policy {
+	uint64_t start;
+	uint32_t mode;			/* MPOL_* with its flags */
+	uint32_t pad;
+	uint64_t nodes[AGENT_NODES / 64];
+};
+#define AGENT_STARTS_MAX	(AGENT_BODY_MAX / sizeof(struct agent_policy))
 
 /* A POSIX message queue that the process has registered with (mq_notify), of which the kernel tells this much. */
 struct agent_notify {

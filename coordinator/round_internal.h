@@ -52,6 +52,8 @@ struct rproc {
 	size_t ntimers, ntimers_heard;
 	struct agent_undo *undo;	/* what it owes to semaphores */
 	size_t nundo;
+	struct agent_policy *policies;	/* of areas that have one */
+	size_t npolicies;
 	struct round_notified *notified;
 	size_t nnotified;
 	int hides_timers;		/* there is no /proc/PID/timers */
@@ -184,6 +186,10 @@ void round_sysv_records(struct rproc *p);
 /* round_sysv_end() - the job has been ended: its memory segments are of no use here any more. */
 void round_sysv_end(struct round *r);
 void round_sysv_free(struct round *r);
+
+/* round_numa.c: memory policies of areas (mbind). After round_memory(). */
+int round_numa(struct round *r, struct err *err);
+void round_numa_records(struct rproc *p);
 
 /* round_notify.c: mq_notify(3). */
 /* round_notify_check() - what its processes are to get; refuse what cannot be found out. After res_set_check(). */

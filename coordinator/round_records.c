@@ -321,5 +321,6 @@ int round_records(struct round *r, struct rproc *p, struct err *err)
 	round_sysv_records(p);
 	round_notify_records(p);
 	put_memory(p);
+	round_numa_records(p);
 	return 0;
 }

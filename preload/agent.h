@@ -130,13 +130,6 @@ extern HIDDEN const char syscall_after[];
 struct arena { unsigned char *base; size_t size, used; };
 HIDDEN void *arena_get(struct arena *a, size_t n);
 
-/*
- * undo.c: what the process owes to semaphores (SEM_UNDO). @ret: room for @n; *nret is set. LEADER.
- * 0 or -errno.
- */
-HIDDEN int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t n, struct agent_undo *ret,
-		     uint32_t *nret);
-
 /* scout.c: stop all other threads. LEADER. Return 0, or the tid that would not stop. */
 HIDDEN uint32_t scout_stop_threads(struct park *leader, struct arena *arena);
 
@@ -170,8 +163,15 @@ struct leader {
 };
 /* leader_tell() - one message to the round. 0 or -errno. */
 HIDDEN int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count);
+/* leader_fail() - the same of a failure, @error -errno, at @what. Return: @error. */
+HIDDEN int leader_fail(struct leader *l, long error, const char *what);
 /* leader_more_fds() - the program's table is full: raise its limit for as long as all stands still. */
 HIDDEN int leader_more_fds(struct leader *l);
+/*
+ * undo.c: answer what the process owes to semaphores (SEM_UNDO). @sems: in l->body, which is not used for
+ * anything else meanwhile. LEADER. 0 or -errno.
+ */
+HIDDEN int undo_tell(struct leader *l, const struct agent_sem *sems, uint32_t n);
 /*
  * notify.c: answer what a registration with a message queue (mq_notify) is for. @len: of @want and the descriptors
  * behind it. LEADER. 0 or -errno.
@@ -180,6 +180,8 @@ HIDDEN int notify_tell(struct leader *l, const struct agent_notify *want, size_t
 /* describe.c: what only the process can say of itself, and its descriptors. LEADER. 0 or -errno. */
 HIDDEN int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers,
 			uint32_t nthreads);
+/* describe_policies() - answer which of the areas that begin at @starts, in l->body, have a memory policy. */
+HIDDEN int describe_policies(struct leader *l, const uint64_t *starts, uint32_t n);
 
 /*
  * notes.c: what epolls watch, where the kernel does not tell.

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/keyctl.h>
+#include <linux/mempolicy.h>
 #include <linux/prctl.h>
 #include <linux/time_types.h>
 #include "agent.h"
@@ -215,6 +216,28 @@ static int tell_fds(struct leader *l)
 		}
 	SYS(close, dir);
 	return !r && n ? send_fds(l, f, fds, n) : r;
+}
+
+int describe_policies(struct leader *l, const uint64_t *starts, uint32_t n)
+{
+	size_t mark = l->arena.used;
+	struct agent_policy *p = arena_get(&l->arena, (n + 1) * sizeof(*p));
+	uint32_t found = 0;
+	int r;
+
+	if (!p)
+		return leader_fail(l, -ENOMEM, "memory policies");
+	for (uint32_t i = 0; i < n; i++) {
+		struct agent_policy *a = &p[found];
+
+		*a = (struct agent_policy){ .start = starts[i] };
+		if (SYS(get_mempolicy, &a->mode, a->nodes, AGENT_NODES, starts[i], MPOL_F_ADDR) == -ENOSYS)
+			break;
+		found += a->mode != MPOL_DEFAULT;
+	}
+	r = leader_tell(l, AGENT_POLICIES, p, found * sizeof(*p), found);
+	l->arena.used = mark;
+	return r;
 }
 
 int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers, uint32_t nthreads)

@@ -84,7 +84,7 @@ int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32
 	return wire_send(l->sock, type, body, (uint32_t)len, count, NULL, 0);
 }
 
-static int fail(struct leader *l, long error, const char *what)
+int leader_fail(struct leader *l, long error, const char *what)
 {
 	struct agent_failed f = { .error = (int32_t)error, .tid = l->park->pub.tid };
 
@@ -135,7 +135,7 @@ static int snapshot(struct leader *l, const struct agent_snapshot *want, const i
 	l->hidden = (want->flags & AGENT_SNAPSHOT_HIDDEN) != 0;
 	r = describe_all(l, timer_ids, want->ntimers, nthreads);
 	if (r)
-		return fail(l, r, "snapshot");
+		return leader_fail(l, r, "snapshot");
 	resign_as_subreaper(l);
 	open_up(l);
 	return leader_tell(l, AGENT_END, NULL, 0, 0);
@@ -226,19 +226,6 @@ static int save_in_background(struct leader *l, struct save *s, const struct age
 	return b.pid < 0 ? (int)b.pid : 1;
 }
 
-/* @sems is in l->body, which is not used for anything else meanwhile. */
-static int tell_undo(struct leader *l, const struct agent_sem *sems, uint32_t n)
-{
-	size_t mark = l->arena.used;
-	struct agent_undo *undo = arena_get(&l->arena, n * sizeof(*undo));
-	uint32_t found = 0;
-	int r = undo ? undo_find(&l->arena, sems, n, undo, &found) : -ENOMEM;
-
-	r = r ? fail(l, r, "semaphores") : leader_tell(l, AGENT_UNDO, undo, found * sizeof(*undo), found);
-	l->arena.used = mark;
-	return r;
-}
-
 /* The image is not the program's file, so its limit of file sizes is not meant: raised as far as we may. */
 static uint64_t raise_file_size(struct leader *l)
 {
@@ -270,7 +257,7 @@ static int save(struct leader *l, const struct agent_save *want, int image)
 	s.mincore = arena_get(&l->arena, SAVE_CHUNK / PAGE_SIZE);
 	areas = (struct agent_area *)(l->arena.base + l->arena.used);
 	if (!s.extents || !s.buffer || !s.mincore)
-		return fail(l, -ENOMEM, "scratch memory");
+		return leader_fail(l, -ENOMEM, "scratch memory");
 	for (;;) {
 		r = wire_recv(l->sock, &m, l->body, AGENT_BODY_MAX, &fd);
 		if (r || m.type != AGENT_AREAS || m.len != m.count * sizeof(*areas))
@@ -278,7 +265,7 @@ static int save(struct leader *l, const struct agent_save *want, int image)
 		if (!m.count)
 			break;
 		if (!arena_get(&l->arena, m.len + 64))
-			return fail(l, -ENOMEM, "list of areas");
+			return leader_fail(l, -ENOMEM, "list of areas");
 		memcpy(areas + n, l->body, m.len);
 		n += m.count;
 	}
@@ -332,7 +319,9 @@ static void converse(struct leader *l, uint32_t stuck)
 				return;
 			r = snapshot(l, want, (int32_t *)(want + 1), h.nthreads);
 		} else if (m.type == AGENT_SEMS && m.len == m.count * sizeof(struct agent_sem)) {
-			r = tell_undo(l, (const struct agent_sem *)l->body, m.count);
+			r = undo_tell(l, (const struct agent_sem *)l->body, m.count);
+		} else if (m.type == AGENT_AREA_STARTS && m.len == m.count * sizeof(uint64_t)) {
+			r = describe_policies(l, (const uint64_t *)l->body, m.count);
 		} else if (m.type == AGENT_NOTIFY && m.len >= sizeof(struct agent_notify)) {
 			r = notify_tell(l, (const struct agent_notify *)l->body, m.len);
 		} else if (m.type == AGENT_SAVE && m.len == sizeof(struct agent_save) && fd >= 0) {

@@ -115,8 +115,8 @@ static int counts_as_none(long r)
 	return r == -EACCES || r == -EPERM || r == -EINVAL || r == -EIDRM;
 }
 
-int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t n, struct agent_undo *ret,
-	      uint32_t *nret)
+static int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t n, struct agent_undo *ret,
+		     uint32_t *nret)
 {
 	struct probe *p = arena_get(arena, sizeof(*p));
 	uint32_t at = 0, end;
@@ -139,4 +139,17 @@ int undo_find(struct arena *arena, const struct agent_sem *sems, uint32_t n, str
 			return r < 0 ? (int)r : -EPROTO;
 	}
 	return 0;
+}
+
+int undo_tell(struct leader *l, const struct agent_sem *sems, uint32_t n)
+{
+	size_t mark = l->arena.used;
+	struct agent_undo *undo = arena_get(&l->arena, n * sizeof(*undo));
+	uint32_t found = 0;
+	int r = undo ? undo_find(&l->arena, sems, n, undo, &found) : -ENOMEM;
+
+	r = r ? leader_fail(l, r, "semaphores") :
+		leader_tell(l, AGENT_UNDO, undo, found * sizeof(*undo), found);
+	l->arena.used = mark;
+	return r;
 }

@@ -41,6 +41,8 @@ struct build {
 	struct span vdso_now, vvar_now;	/* of this process; equal to what is to be moved */
 	int move_vdso;			/* 1: the kernel's own are moved to the old addresses */
 	uint64_t vdso_shift;		/* else: from where they are now to where they shall be */
+	const struct rec_area_policy *policy; /* numa.c: the next one, */
+	size_t policy_pos;		/* and where the one behind it is */
 	int exe_fd;
 };
 

@@ -34,6 +34,7 @@
 #include "build.h"
 #include "extents.h"
 #include "frames.h"
+#include "numa.h"
 #include "packed.h"
 
 #ifndef PR_SET_VMA
@@ -100,6 +101,7 @@ static void private_anonymous(struct build *b, const struct rec_area *a)
 
 	map_anon(b, a->start, a->end, (int)a->prot | PROT_WRITE, a->vmflags, a->hugetlb);
 	page_size(b, a);
+	numa_area(b, a);
 	filled = b->ops.n;
 	if (lazy_area(b->t, b->lazy.mode, a))
 		give_to_pager(b, a);
@@ -263,8 +265,10 @@ static int map_areas(struct build *b, struct err *err)
 			ret = err_set(err, E_VERSION, 0, "%s: area of unknown kind %u",
 				      b->t->image->name, a->kind);
 		}
-		if (!ret && a->kind != AREA_KIND_ANON)
+		if (!ret && a->kind != AREA_KIND_ANON) {
 			page_size(b, a);
+			numa_area(b, a);
+		}
 		if (!ret)
 			attributes(b, a);
 	}
@@ -376,6 +380,7 @@ int build_memory(struct build *b, struct err *err)
 	b->mm = rec_first(mm, &b->t->image->recs);
 	if (!b->mm)
 		return err_set(err, E_CORRUPT, 0, "%s: no mm record", b->t->image->name);
+	numa_begin(b);
 	if (lazy_begin(b->t, &b->lazy, err) || map_areas(b, err) || build_vdso(b, err) ||
 	    patch_self(b, err))
 		return -1;

@@ -43,6 +43,7 @@ struct pproc {
 	enum memory_mode mode;
 	int uffd;
 	int ready;			/* its areas are registered */
+	int numa;			/* its first thread has chosen where memory is to be */
 	int child;			/* it was forked since; it comes last */
 	int gone;			/* it has ended or executed another program */
 	int over;			/* nothing is left to do: to be closed by the server */

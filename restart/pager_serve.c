@@ -7,6 +7,7 @@
  * refuses copies meanwhile (EAGAIN). So a table that was brought up to date under the gate is never
  * older than what is copied by it.
  */
+#include "numa.h"
 #include "pager_internal.h"
 
 #include <errno.h>
@@ -157,14 +158,27 @@ static int copy_part(struct pager *g, struct pproc *p, const struct range *r,
 	return done;
 }
 
-int pager_copy(struct pager *g, struct pproc *p, const struct range *r, const unsigned char *data,
-	       uint64_t first)
+static int copy_all(struct pager *g, struct pproc *p, const struct range *r, const unsigned char *data,
+		    uint64_t first)
 {
 	uint64_t end = r->addr + r->len, around = first & ~(AROUND - 1);
 
 	if (first && !copy_part(g, p, r, data, MAX(around, r->addr), MIN(around + AROUND, end)))
 		return 0;
 	return copy_part(g, p, r, data, r->addr, end);
+}
+
+int pager_copy(struct pager *g, struct pproc *p, const struct range *r, const unsigned char *data,
+	       uint64_t first)
+{
+	int ret;
+
+	if (!p->numa)
+		return copy_all(g, p, r, data, first);
+	numa_adopt(p->image->img);
+	ret = copy_all(g, p, r, data, first);
+	numa_drop();
+	return ret;
 }
 
 /* ---- faults ---- */
@@ -268,6 +282,7 @@ struct pproc *pager_add(struct pager *g, struct pimage *image, uint32_t pid, enu
 	p->pid = pid;
 	p->mode = mode;
 	p->uffd = uffd;
+	p->numa = numa_chosen(image->img);
 	p->answer_fd = -1;
 	pthread_mutex_init(&p->m, NULL);
 	/* Or the workers, one after the other, would keep the server out for ever. */

@@ -37,6 +37,7 @@
 #include "../resource/object.h"
 #include "frames.h"
 #include "lazy.h"
+#include "numa.h"
 #include "packed.h"
 #include "pager.h"
 #include "sync.h"
@@ -260,6 +261,19 @@ static int fail(const struct err *err)
 	return RESTART_EXIT_FAILED;
 }
 
+/* Not a reason against it: a job that was saved on one kind of machine may go on on another. */
+static void tell_nodes(const struct restart *r)
+{
+	char nodes[200];
+
+	numa_missing(r, nodes, sizeof(nodes));
+	if (!*nodes)
+		return;
+	show_end();
+	log_warn("memory nodes %s, which the program has chosen for its memory (numa(7)), are not here or not allowed; "
+		 "the kernel chooses in their place", nodes);
+}
+
 int restart_run(const struct restart_options *o, int std_closed)
 {
 	static struct restart r;	/* big, and every process that is made refers to it */
@@ -282,6 +296,7 @@ int restart_run(const struct restart_options *o, int std_closed)
 		return reasons ? 1 : 0;
 	if (reasons)
 		return RESTART_EXIT_FAILED;
+	tell_nodes(&r);
 	if (o->detach && go_to_background(&pipe_fd))
 		return fail((err_set(&err, E_FAILED, errno, "going to the background"), &err));
 	if (start_job(&r, &err))

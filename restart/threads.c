@@ -11,7 +11,7 @@
 #include "../common/agent.h"
 #include "../common/io.h"
 #include "../common/kernel.h"
-#include "build.h"
+#include "numa.h"
 
 #define PR_SET_IO_FLUSHER_ 57
 #define MCL_ONFAULT_ 4
@@ -116,12 +116,7 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 			build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_SPECULATION_CTRL, i,
 				  state & ~PR_SPEC_PRCTL);
 	}
-	/* Fewer or other memory nodes here: as with processors. */
-	if (t->mempolicy)
-		build_ptr(b,
-			  build_sys(ops, PLAN_MAY_FAIL, SYS_set_mempolicy, t->mempolicy, 0,
-				    t->nodes.len * 8),
-			  1, t->nodes.data, t->nodes.len);
+	numa_thread(b, ops, t);
 	if (t->ioprio)
 		build_sys(ops, PLAN_MAY_FAIL, SYS_ioprio_set, 1, 0, t->ioprio);
 	/* Fewer or other processors here: the kernel's choice is better than none. */

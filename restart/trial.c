@@ -13,6 +13,7 @@
 #include "../common/pids.h"
 #include "ascend.h"
 #include "lazy.h"
+#include "numa.h"
 
 #define OWN_PIDS	12	/* used up by a restart before the first of the job */
 #define PIDS_PER_S	40000
@@ -130,7 +131,7 @@ void trial_print(const struct restart *r, FILE *out)
 		[MEMORY_LAZY] = "read while the program runs (userfaultfd)",
 	};
 	const struct way *w = &r->way;
-	char names[64];
+	char names[64], nodes[200];
 
 	container_names(w->namespaces, names, sizeof(names));
 	fprintf(out, "  container: %s%s\n", w->namespaces ? "of its own: " : "the one that is here, which is new",
@@ -152,4 +153,8 @@ void trial_print(const struct restart *r, FILE *out)
 		fputs("  registers: their part of the signal frames is made as large as this kernel reads\n", out);
 	fprintf(out, "  memory: %s%s\n", memory[w->memory],
 		lazy_wanted(r) == MEMORY_READ ? ", as there is little" : "");
+	numa_missing(r, nodes, sizeof(nodes));
+	if (*nodes)
+		fprintf(out, "  memory nodes: %s, which the program has chosen, are not here or not allowed; the kernel chooses\n",
+			nodes);
 }

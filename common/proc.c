@@ -194,28 +194,6 @@ int proc_stat(pid_t pid, pid_t tid, struct proc_stat *ret)
 	return 0;
 }
 
-/* numbers() - up to @max numbers to the end of the line; how many there were. */
-static int numbers(const char *p, int base, uint64_t *ret, int max)
-{
-	int n = 0;
-	char *end;
-
-	for (;;) {
-		while (*p == ' ' || *p == '\t')
-			p++;
-		if (*p == '\n' || *p == 0)
-			return n;
-		uint64_t value = strtoull(p, &end, base);
-
-		if (end == p)
-			return n;
-		if (n < max)
-			ret[n] = value;
-		n++;
-		p = end;
-	}
-}
-
 /* line_value() - what stands behind "NAME:" at the beginning of a line; NULL if nothing does. */
 static const char *line_value(const char *text, const char *name)
 {
@@ -236,9 +214,14 @@ static const char *line_value(const char *text, const char *name)
 int proc_field(const char *text, const char *name, int base, uint64_t *ret)
 {
 	const char *value = line_value(text, name);
+	char *end;
 	uint64_t n;
 
-	if (!value || numbers(value, base, &n, 1) < 1)
+	if (!value)
+		return -1;
+	value += strspn(value, " \t");
+	n = strtoull(value, &end, base);
+	if (end == value || *value == '\n')
 		return -1;
 	*ret = n;
 	return 0;
@@ -254,15 +237,23 @@ static uint64_t field_or_0(const char *text, const char *name, int base)
 /* list_u32() - a list of numbers; how many there were, which may be more than @max. */
 static int list_u32(const char *text, const char *name, uint32_t *ret, int max)
 {
-	const char *value = line_value(text, name);
-	uint64_t n[256];
-	int count, i;
+	const char *at = line_value(text, name);
+	int count = 0;
+	char *end;
 
-	if (!value)
-		return 0;
-	count = numbers(value, 10, n, MIN(max, 256));
-	for (i = 0; i < MIN(count, max); i++)
-		ret[i] = (uint32_t)n[i];
+	for (; at; at = end) {
+		unsigned long n;
+
+		at += strspn(at, " \t");
+		if (*at == '\n')
+			break;
+		n = strtoul(at, &end, 10);
+		if (end == at)
+			break;
+		if (count < max)
+			ret[count] = (uint32_t)n;
+		count++;
+	}
 	return count;
 }
 

@@ -43,7 +43,7 @@ struct proc_status {			/* proc_pid_status(5) */
 	int ns_depth;			/* entries in the three above */
 	int tells_signals;		/* 0: no such lines in this kernel's file; the sets above are empty */
 	int tells_umask;
-	uint32_t groups[256];
+	uint32_t groups[1024];		/* who is in more of them cannot be described: proc_status() fails, EOVERFLOW */
 	int ngroups;
 };
 int proc_status(pid_t pid, pid_t tid, struct proc_status *ret);

@@ -6,6 +6,7 @@
  * the signal, and the walk is repeated. A stopped process cannot fork and cannot exec, so when one walk
  * finds nobody who did not answer, the set is closed and all stand still at once.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,7 +133,9 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 	free(p->comm);
 	p->comm = xstrdup(p->stat.comm);
 	if (proc_status(p->host_pid, 0, &st))
-		return wait_for_end(p, err);
+		return errno != EOVERFLOW ? wait_for_end(p, err) :
+			err_set(err, E_LIMIT, 0, "%s is in more groups, or deeper in pid namespaces, than can be saved",
+				round_who(p));
 	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
 		if (ready_now(p->host_pid, &st)) {
 			int not_now = 0;

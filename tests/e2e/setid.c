@@ -8,6 +8,7 @@ const char *scn_doc = "set*id functions of a program with threads still reach ev
 		      "ids are as they were";
 
 #define THREADS 10
+#define GROUPS 600		/* as in large directories of users */
 
 static volatile int stop;
 
@@ -40,7 +41,7 @@ static void same_in_all_threads(const char *uids, const char *gids)
 int main(void)
 {
 	pthread_t t[THREADS];
-	gid_t groups[3] = { 12, 34, 56 }, got[10];
+	gid_t groups[GROUPS], got[GROUPS + 1];
 	int before;
 
 	if (geteuid() != 0)
@@ -48,7 +49,9 @@ int main(void)
 	scn_sys(chmod(".", 0777));
 	for (int i = 0; i < THREADS; i++)
 		t[i] = scn_thread(thread, NULL);
-	scn_sys(setgroups(3, groups));
+	for (unsigned int i = 0; i < GROUPS; i++)
+		groups[i] = 12 + 22 * i;
+	scn_sys(setgroups(GROUPS, groups));
 	scn_sys(setresgid(1001, 1002, 1003));
 	/* What was root keeps being able to go on with others. */
 	scn_sys(prctl(PR_SET_KEEPCAPS, 1));
@@ -59,8 +62,7 @@ int main(void)
 	scn_checkpoint();
 
 	same_in_all_threads("1001\t1002\t0\t1002", "1001\t1002\t1003\t1002");
-	scn_check(getgroups(10, got) == 3 && got[0] == 12 && got[1] == 34 && got[2] == 56,
-		  "groups");
+	scn_check(getgroups(GROUPS + 1, got) == GROUPS && !memcmp(got, groups, sizeof(groups)), "groups");
 	scn_check(prctl(PR_GET_SECUREBITS) == before && prctl(PR_GET_KEEPCAPS) == 1,
 		  "securebits %x, was %x", prctl(PR_GET_SECUREBITS), before);
 	scn_sys(seteuid(0));

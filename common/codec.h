@@ -64,8 +64,11 @@ int codec_inflate_some(const struct image *img, int dst,
  */
 int codec_open_image(int dirfd, const char *name, struct image *ret, struct err *err);
 
-/* codec_verify_image() - every checksum of an image, compressed or not. */
-int codec_verify_image(const struct image *img, struct err *err);
+/*
+ * codec_verify_image() - every checksum of an image, compressed or not.
+ * @seen: NULL, or called for each piece that was read, by two threads at once.
+ */
+int codec_verify_image(const struct image *img, image_seen_fn *seen, void *arg, struct err *err);
 
 /*
  * codec_reader - page data of an image, compressed or not, at the offsets that its records name,

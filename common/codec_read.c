@@ -136,6 +136,7 @@ struct inflate {
 	const struct image *img;
 	int dst;			/* -1: only to be verified */
 	int (*wanted)(void *arg, uint64_t raw, uint64_t len); /* NULL: all are */
+	image_seen_fn *seen;		/* NULL: nobody wants to know */
 	void *arg;
 };
 
@@ -150,26 +151,29 @@ static int inflate_chunk(void *arg, struct codec_scratch *s, size_t i, struct er
 		return 0;
 	if (get_chunk(w->img, c, s, &raw, err) < 0)
 		return -1;
+	if (w->seen)
+		w->seen(w->arg, c->stored);
 	if (w->dst >= 0 && io_pwrite_full(w->dst, raw, c->len, c->raw) < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot inflate %s",
 			       w->img->name);
 	return 0;
 }
 
+static int inflate(struct inflate *w, struct err *err)
+{
+	size_t n;
+
+	chunk_table(w->img, &n);
+	return codec_each(n, inflate_chunk, w, err);
+}
+
 int codec_inflate_some(const struct image *img, int dst,
 		       int (*wanted)(void *arg, uint64_t raw, uint64_t len), void *arg,
 		       struct err *err)
 {
-	struct inflate w = { img, dst, wanted, arg };
-	size_t n;
+	struct inflate w = { .img = img, .dst = dst, .wanted = wanted, .arg = arg };
 
-	chunk_table(img, &n);
-	return codec_each(n, inflate_chunk, &w, err);
-}
-
-static int inflate_all(const struct image *img, int dst, struct err *err)
-{
-	return codec_inflate_some(img, dst, NULL, NULL, err);
+	return inflate(&w, err);
 }
 
 /* All records but the chunks one; their lengths were checked by rec_parse(). */
@@ -196,7 +200,7 @@ int codec_inflate_image(const struct image *img, int dst, struct err *err)
 
 	if (!img->chunks)
 		return err_set(err, E_FAILED, 0, "%s is not compressed", img->name);
-	if (inflate_all(img, dst, err) < 0)
+	if (codec_inflate_some(img, dst, NULL, NULL, err) < 0)
 		return -1;
 	copy_records(img, &records);
 	r = image_finish(dst, img->name, &records, img->chunks->raw_end, NULL, NULL, err);
@@ -236,9 +240,11 @@ int codec_open_image(int dirfd, const char *name, struct image *ret, struct err 
 	return 0;
 }
 
-int codec_verify_image(const struct image *img, struct err *err)
+int codec_verify_image(const struct image *img, image_seen_fn *seen, void *arg, struct err *err)
 {
-	return img->chunks ? inflate_all(img, -1, err) : image_verify(img, err);
+	struct inflate w = { .img = img, .dst = -1, .seen = seen, .arg = arg };
+
+	return img->chunks ? inflate(&w, err) : image_verify(img, seen, arg, err);
 }
 
 /* ---- here and there ---- */

@@ -71,11 +71,14 @@ static inline const struct image_extent *image_extents(struct bytes table, size_
 	return table.data;
 }
 
+/* So many bytes more of the file were read. */
+typedef void image_seen_fn(void *arg, uint64_t bytes);
+
 /*
  * image_verify() - check every page extent and content extent against its hash. Reads all of it.
- * Not for a compressed image: codec_verify_image().
+ * Not for a compressed image: codec_verify_image(). @seen: NULL, or called for each piece.
  */
-int image_verify(const struct image *img, struct err *err);
+int image_verify(const struct image *img, image_seen_fn *seen, void *arg, struct err *err);
 
 /*
  * image_store_file() - append the bytes of @src (holes left out) to the image @fd at *@data_end and

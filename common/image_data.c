@@ -61,9 +61,23 @@ static int walk_table(const struct image *img, struct bytes table, void *buf, pi
 	return 0;
 }
 
-int image_verify(const struct image *img, struct err *err)
+struct seen { image_seen_fn *fn; void *arg; };
+
+static int piece_seen(void *arg, const struct image_extent *e, uint64_t pos, const void *data, size_t n,
+		      struct err *err)
+{
+	const struct seen *s = arg;
+
+	(void)e, (void)pos, (void)data, (void)err;
+	s->fn(s->arg, n);
+	return 0;
+}
+
+int image_verify(const struct image *img, image_seen_fn *seen, void *arg, struct err *err)
 {
 	cleanup_free void *buf = xmalloc(STEP);
+	struct seen s = { seen, arg };
+	piece_fn fn = seen ? piece_seen : NULL;
 
 	posix_fadvise(img->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	for (size_t i = 0; i < img->recs.count; i++) {
@@ -72,10 +86,10 @@ int image_verify(const struct image *img, struct err *err)
 		const struct rec_content *c = r->body;
 
 		if (r->tag == REC_TAG_extents &&
-		    walk_table(img, e->table, buf, NULL, NULL, err) < 0)
+		    walk_table(img, e->table, buf, fn, &s, err) < 0)
 			return -1;
 		if (r->tag == REC_TAG_content &&
-		    walk_table(img, c->extents, buf, NULL, NULL, err) < 0)
+		    walk_table(img, c->extents, buf, fn, &s, err) < 0)
 			return err_prefix(err, "contents of %s", c->path);
 	}
 	return 0;

@@ -10,6 +10,7 @@
 #include "units.h"
 
 #define SHOW_AFTER_NS	1000000000LL
+#define SHOW_EACH_NS	100000000LL
 #define BAR		20
 
 void progress_begin(struct progress *p, int quiet)
@@ -60,8 +61,9 @@ void progress_show(struct progress *p, const char *phase, uint64_t done, uint64_
 		p->phase_ns = now;
 		p->phase_done = done;
 	}
-	if (now - p->begin_ns < SHOW_AFTER_NS)
+	if (now - p->begin_ns < SHOW_AFTER_NS || (p->shown && now - p->shown_ns < SHOW_EACH_NS))
 		return;
+	p->shown_ns = now;
 	since = (now - p->phase_ns) / 1000000;
 	if (since > 0)
 		rate = (done - p->phase_done) * 1000 / (uint64_t)since;

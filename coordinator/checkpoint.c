@@ -212,7 +212,7 @@ void checkpoint_read(struct coordinator *c)
 			struct client *cl = c->clients[i];
 
 			/* who does not read gets less of it, not a queue of old news */
-			if (cl->state == CLIENT_ROUND && cl->progress && !conn_pending(&cl->conn))
+			if ((cl->state == CLIENT_ROUND || cl->state == CLIENT_WAIT) && cl->progress && !conn_pending(&cl->conn))
 				conn_put(&cl->conn, json_incref(msg));
 		}
 		json_decref(msg);

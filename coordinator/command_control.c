@@ -145,7 +145,22 @@ static int simple(const struct command *cmd, json_t *req, struct err *err)
 
 int command_wait(const struct command *cmd, struct err *err)
 {
-	return simple(cmd, json_pack("{s:s}", "request", "wait"), err);
+	cleanup_free char *job = NULL;
+	int fd = command_connect(cmd, &job, err);	/* open until we end, as above */
+	json_t *req, *reply = NULL;
+	int r;
+
+	if (fd < 0)
+		return -1;
+	req = json_pack("{s:s, s:b}", "request", "wait", "progress", !cmd->quiet);
+	if (control_send(fd, req, err) == 0)
+		reply = follow(fd, cmd->quiet, err);
+	json_decref(req);
+	if (!reply)
+		return err->code == E_ABORTED ? err_prefix(err, "job %s", job) : -1;
+	r = reply_error(reply, err);
+	json_decref(reply);
+	return r;
 }
 
 int command_interval(const struct command *cmd, struct err *err)

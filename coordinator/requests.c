@@ -101,20 +101,34 @@ static enum verdict req_checkpoint(struct coordinator *c, struct client *cl, con
 	return LATER;
 }
 
+/* Who does not read gets less of it. */
+static void tell_progress(struct client *cl, const char *phase, uint64_t done, uint64_t total, uint32_t processes)
+{
+	if (cl->progress && !conn_pending(&cl->conn))
+		conn_put(&cl->conn, json_pack("{s:{s:s, s:I, s:I, s:i}}", "progress", "phase", phase, "done",
+					      (json_int_t)done, "total", (json_int_t)total, "processes", (int)processes));
+}
+
 static enum verdict req_wait(struct coordinator *c, struct client *cl, const json_t *msg, json_t **ret_reply,
 			     struct err *err)
 {
-	(void)msg;
+	uint64_t done, total;
+
+	cl->progress = json_is_true(json_object_get(msg, "progress"));
 	if (c->cp) {
 		cl->state = CLIENT_WAIT;
+		if (c->cp->phase[0])
+			tell_progress(cl, c->cp->phase, c->cp->done, c->cp->total, c->cp->nprocs);
 		return LATER;
 	}
 	if (too_late(c, err))
 		return FAIL;
 	if (c->state != JOB_RUNNING)
 		return not_up(c, cl, err);
-	if (loading_now(c->run_dir))
+	if (loading_now(c->run_dir, &done, &total)) {
+		tell_progress(cl, "loading", done, total, 0);
 		return PARK;
+	}
 	*ret_reply = json_pack("{s:O?}", "last", c->last);
 	return REPLY;
 }

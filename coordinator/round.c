@@ -162,8 +162,10 @@ static void round_free(struct round *r)
 /* Of a job that was restored a moment ago, memory may still be in the images it came from only. */
 static int await_memory(struct round *r, struct err *err)
 {
-	while (loading_now(r->p->run_dir)) {
-		progress(r, "loading", 0, 0);
+	uint64_t done, total;
+
+	while (loading_now(r->p->run_dir, &done, &total)) {
+		progress(r, "loading", done, total);
 		if (!round_ms_left(r, 0))
 			return err_set(err, E_TIMEOUT, 0,
 				       "the time given was over before the restored job's memory was "

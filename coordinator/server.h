@@ -16,7 +16,7 @@
 /*
  * CLIENT_IDLE	what it asked is answered
  * CLIENT_ROUND	asked for the checkpoint that is under way: gets its outcome, and its progress if wanted
- * CLIENT_WAIT	waits for the checkpoint under way, if any: gets its outcome
+ * CLIENT_WAIT	waits for the checkpoint under way, if any: the same
  * CLIENT_KILL	gets an answer when the job's processes are gone
  * CLIENT_PARKED	its request (@request) comes too early: tried again when the state has changed
  */
@@ -28,7 +28,7 @@ struct client {
 	int owner;			/* 1: the launcher's connection; the job lives while it is open */
 	json_t *request;		/* CLIENT_PARKED */
 	int64_t parked_until;		/* CLOCK_MONOTONIC */
-	int progress;			/* CLIENT_ROUND: it asked for news while the work goes on */
+	int progress;			/* of its last request: it wants news while the work goes on */
 	int closing;			/* close when the output is out */
 };
 

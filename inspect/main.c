@@ -36,7 +36,7 @@ static const char help[] =
 	"  -o, --output=PATH     core: directory for the files; read, html: the file to write\n"
 	"      --raw             read: the bytes themselves\n"
 	"  -v, --verbose         say more\n"
-	"  -q, --quiet           print no warnings\n"
+	"  -q, --quiet           no progress bar, no warnings\n"
 	"      --help            show this text\n"
 	"      --version         show the version\n"
 	"\n"

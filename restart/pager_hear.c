@@ -29,6 +29,8 @@ void pager_take_images(struct pager *g)
 		for (size_t e = 0; e < g->images[i].x->n; e++)
 			if (packed_verified(r, i, e))
 				g->images[i].state[e] = EXTENT_GOOD;
+			else
+				g->to_load += g->images[i].x->e[e].len;
 	}
 }
 
@@ -138,12 +140,14 @@ static struct pimage *image_of(struct pager *g, uint32_t pid)
 static void begin_loading(struct pager *g)
 {
 	struct err err;
+	int fd;
 
 	if (g->loading_fd >= 0)
 		return;
-	g->loading_fd = loading_begin(g->r->run.run_dir, &err);
-	if (g->loading_fd < 0)
+	fd = loading_begin(g->r->run.run_dir, &err);
+	if (fd < 0)
 		pager_fail(g, &err);
+	__atomic_store_n(&g->loading_fd, fd, __ATOMIC_RELAXED);	/* workers may be at work */
 }
 
 static void hello(struct pager *g, const struct lazy_msg *m, const int *fds, size_t nfds)

@@ -67,6 +67,7 @@ struct pager {
 	struct restart *r;
 	struct pimage *images;
 	size_t nimages;
+	uint64_t to_load;		/* bytes of all extents that are not verified yet, at the start */
 	int epoll, sock, wake_fd, init_fd, run_dir_fd, loading_fd;
 	pid_t init;
 	pid_t guard;

@@ -12,11 +12,13 @@
 #include "../common/codec.h"
 #include "../common/hash.h"
 #include "../common/io.h"
+#include "../common/loading.h"
 
 #define EXTENT_MOST	(64UL << 20)	/* the library writes none above 1 MiB */
 #define WORKERS_MOST	4		/* more would wait for the memory's bandwidth */
 #define BEHIND_NICE	5		/* when the program runs, it comes first */
 #define AGAIN_NS	200000L
+#define TELL_EACH	(4UL << 20)	/* bytes, of how much is read */
 
 /* ---- an extent ---- */
 
@@ -48,6 +50,15 @@ static int read_extent(struct ploader *l, const struct pimage *image, const stru
 	return 0;
 }
 
+/* For those who show how far it is: the restart itself, and afterwards whoever waits for it. */
+static void count(struct pager *g, uint64_t len)
+{
+	uint64_t now = __atomic_add_fetch(&g->r->sync->loaded, len, __ATOMIC_RELAXED);
+
+	if (now / TELL_EACH != (now - len) / TELL_EACH)
+		loading_tell(__atomic_load_n(&g->loading_fd, __ATOMIC_RELAXED), now, g->to_load);
+}
+
 const unsigned char *pager_extent(struct pager *g, struct ploader *l, struct pimage *image,
 				  const struct image_extent *e)
 {
@@ -68,7 +79,7 @@ const unsigned char *pager_extent(struct pager *g, struct ploader *l, struct pim
 	}
 	l->extent = e;
 	if (__atomic_exchange_n(&image->state[e - image->x->e], EXTENT_GOOD, __ATOMIC_RELAXED) != EXTENT_GOOD)
-		__atomic_fetch_add(&g->r->sync->loaded, e->len, __ATOMIC_RELAXED);
+		count(g, e->len);
 	return l->buf;
 }
 

@@ -50,7 +50,7 @@ static void as_image(const uint8_t *data, size_t size)
 		abort();
 	if (image_open_fd(fd, "fuzz", &img, NULL) < 0)
 		return;
-	codec_verify_image(&img, NULL);
+	codec_verify_image(&img, NULL, NULL, NULL);
 	image_close(&img);
 }
 

@@ -144,7 +144,7 @@ static void test_there_and_back(void **state)
 		assert_int_equal(open_copy(raw, &a, &err), 0);
 		assert_int_equal(open_copy(fd, &z, &err), 0);
 		assert_non_null(z.chunks);
-		assert_int_equal(codec_verify_image(&z, &err), 0);
+		assert_int_equal(codec_verify_image(&z, NULL, NULL, &err), 0);
 		open_path(fd, &b);
 		/*
 		 * The same records to the byte, so the same offsets and hashes; and the pages are
@@ -153,7 +153,7 @@ static void test_there_and_back(void **state)
 		assert_null(b.chunks);
 		assert_int_equal(b.meta_len, a.meta_len);
 		assert_memory_equal(b.meta, a.meta, a.meta_len);
-		assert_int_equal(codec_verify_image(&b, &err), 0);
+		assert_int_equal(codec_verify_image(&b, NULL, NULL, &err), 0);
 		assert_int_equal(b.size, size);
 		assert_true(b.meta_hash == z.meta_hash);
 		assert_int_equal(b.data_end, a.data_end);
@@ -209,7 +209,7 @@ static void test_flipped(void **state)
 			bad = c ^ (1 << at % 8);
 			assert_int_equal(pwrite(fd, &bad, 1, at), 1);
 			if (open_copy(fd, &img, &err) == 0) {
-				if (codec_verify_image(&img, &err) == 0)
+				if (codec_verify_image(&img, NULL, NULL, &err) == 0)
 					assert_true(at >= IMAGE_DATA_START && at < img.data_end);
 				else
 					assert_int_equal(err.code, E_CORRUPT);

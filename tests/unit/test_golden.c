@@ -77,7 +77,7 @@ static void test_files(void **state)
 		assert_true(e->addr == 0x7f0000001000);
 		assert_int_equal(io_pread_full(img.fd, got, PAGE_SIZE, e->offset), PAGE_SIZE);
 		assert_memory_equal(got, page, PAGE_SIZE);
-		assert_int_equal(codec_verify_image(&img, &err), 0);
+		assert_int_equal(codec_verify_image(&img, NULL, NULL, &err), 0);
 		image_close(&img);
 	}
 }

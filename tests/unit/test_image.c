@@ -78,7 +78,7 @@ static void test_there_and_back(void **state)
 	e = image_extents(rec_first(extents, &img.recs)->table, &n);
 	assert_int_equal(n, 2);
 	assert_int_equal(e[1].addr, 0x410000);
-	assert_int_equal(image_verify(&img, &err), 0);
+	assert_int_equal(image_verify(&img, NULL, NULL, &err), 0);
 	assert_null(img.chunks);
 	image_close(&img);
 }
@@ -148,7 +148,7 @@ static void test_flipped(void **state)
 		assert_int_equal(pwrite(fd, &c, 1, at), 1);
 		if (page) {
 			assert_int_equal(open_copy(fd, &img, &err), 0);
-			assert_int_equal(image_verify(&img, &err), -1);
+			assert_int_equal(image_verify(&img, NULL, NULL, &err), -1);
 			image_close(&img);
 		} else {
 			assert_int_equal(open_copy(fd, &img, &err), -1);
@@ -276,7 +276,7 @@ static size_t store_and_load(int src)
 	assert_int_equal(image_store_file(fd, &end, src, 4, "/tmp/file", &b, &err), 0);
 	assert_int_equal(image_finish(fd, "checkpoint.img", &b, end, NULL, NULL, &err), 0);
 	assert_int_equal(open_copy(fd, &img, &err), 0);
-	assert_int_equal(image_verify(&img, &err), 0);
+	assert_int_equal(image_verify(&img, NULL, NULL, &err), 0);
 	assert_int_equal(io_pwrite_full(dst, "old bytes", 9, 8192), 0);
 	assert_int_equal(image_load_content(&img, 4, dst, &err), 0);
 	compare_files(src, dst);

@@ -341,6 +341,34 @@ static void progress_if_wanted(void **state)
 	close(fd);
 }
 
+/* Who comes when it is half done, too; and who did not ask for it gets the outcome alone. */
+static void progress_for_who_waits(void **state)
+{
+	struct fixture *f = *state;
+	int fd = client(f), waiter = client(f), news = 0;
+	json_t *msg;
+
+	fake.ms = 300;
+	register_job(f, "running");
+	ask(fd, checkpoint_msg(NULL));
+	steps(f, 50);
+	expect_state(f, "checkpointing");
+	ask(waiter, json_pack("{s:s, s:b}", "request", "wait", "progress", 1));
+	for (;; news++) {
+		msg = answer(f, waiter);
+		if (!json_object_get(msg, "progress"))
+			break;
+		assert_non_null(json_string_value(json_object_get(json_object_get(msg, "progress"), "phase")));
+		json_decref(msg);
+	}
+	assert_int_not_equal(news, 0);
+	assert_string_equal(json_string_value(json_object_get(msg, "id")), "1");
+	json_decref(msg);
+	expect_checkpoint(f, fd, "1");
+	close(fd);
+	close(waiter);
+}
+
 static void a_client_that_leaves_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -560,7 +588,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(status_before_and_after), TEST(checkpoints_are_numbered), TEST(early_requests_wait),
-		TEST(one_at_a_time), TEST(progress_if_wanted),
+		TEST(one_at_a_time), TEST(progress_if_wanted), TEST(progress_for_who_waits),
 		TEST(a_client_that_leaves_changes_nothing), TEST(failures_leave_nothing),
 		TEST(image_path), TEST(stopping_tells_the_launcher), TEST(death_after_commit),
 		TEST(kill_ends_everything), TEST(launcher_gone), TEST(interval_keeps_the_newest),

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../resource/table.h"
 #include "round_internal.h"
 
 /*
@@ -114,8 +115,8 @@ static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m,
 			snprintf(path, sizeof(path), "fd/%d", f[i].fd);
 			link = proc_link(p->look, path);
 			err_set(err, E_UNSUPPORTED_FD, 0,
-				"%s has fd %d open on %s, which cannot be saved; close it first",
-				round_who(p), f[i].fd, link ? link : "?");
+				"%s has %s open as descriptor %d: %s", round_who(p), link ? link : "?", f[i].fd,
+				res_unknown_why(link ? link : ""));
 			free(link);
 			ret = -1;
 		} else if (ret) {

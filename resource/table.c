@@ -45,7 +45,8 @@ const struct res_ops *res_ops_of(uint32_t kind)
 /* What people can do about it, by the beginning of the link in /proc/PID/fd. */
 static const struct { const char *link, *why; } unknown[] = {
 	{ "anon_inode:[io_uring]",	"io_uring has requests and memory inside the kernel; let the program use "
-					"read/write or epoll instead (node: UV_USE_IO_URING=0)" },
+					"read/write or epoll instead (node: UV_USE_IO_URING=0, mariadbd: "
+					"--innodb-use-native-aio=0)" },
 	{ "anon_inode:[perf_event]",	"a performance counter cannot be saved; stop profiling it" },
 	{ "anon_inode:bpf",		"BPF objects cannot be saved" },
 	{ "anon_inode:[bpf",		"BPF objects cannot be saved" },
@@ -64,14 +65,18 @@ static const struct { const char *link, *why; } unknown[] = {
 	{ "mnt:[",			"namespaces other than the job's own cannot be saved" },
 };
 
-static int unknown_check(struct res_set *set, struct desc *d, struct err *err)
+const char *res_unknown_why(const char *link)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++)
-		if (strncmp(d->link, unknown[i].link, strlen(unknown[i].link)) == 0)
-			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "%s", unknown[i].why);
-	if (S_ISSOCK(d->st.st_mode))
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "sockets of this family cannot be saved");
-	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "this kind of file cannot be saved");
+		if (strncmp(link, unknown[i].link, strlen(unknown[i].link)) == 0)
+			return unknown[i].why;
+	return "this kind of file cannot be saved";
+}
+
+static int unknown_check(struct res_set *set, struct desc *d, struct err *err)
+{
+	return res_refuse(set, d, E_UNSUPPORTED_FD, err, "%s", S_ISSOCK(d->st.st_mode) ?
+			  "sockets of this family cannot be saved" : res_unknown_why(d->link));
 }
 
 const struct res_ops res_unknown = {

@@ -174,6 +174,9 @@ unharmed "a notification that the library has not seen"
 begin 1 0 full
 ck 1 'E-LIMIT.*|.*ulimit -Hn' --leave-running
 unharmed "a full table of descriptors"
+begin 1 0 uring
+[ -e "$work/denied" ] || ck 1 'io_uring.*UV_USE_IO_URING=0.*E-UNSUPPORTED-FD' --leave-running
+unharmed "an io_uring"
 begin 2 1 fsize
 ck 1 'ulimit -Hf' --leave-running
 unharmed "a limit of file sizes"

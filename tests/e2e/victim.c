@@ -67,6 +67,11 @@ static void odd(const char *what)
 		struct rlimit r = { 4096, 65536 };
 
 		setrlimit(RLIMIT_FSIZE, &r);
+	} else if (!strcmp(what, "uring")) {
+		char params[120] = { 0 };
+
+		if (syscall(SYS_io_uring_setup, 8, params) < 0)
+			scn_sys(mkdir("denied", 0755));
 	} else if (!strcmp(what, "static")) {
 		pid_t pid = scn_fork();
 

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/mount.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "../common/io.h"
 
@@ -41,22 +43,57 @@ static int directory_save(struct res_set *set, struct desc *d, struct err *err U
 
 /* ---- removed ones ---- */
 
+/* The empty directory @name, opened, and its name taken away. @mode: what it is to have. -1 + errno. */
+static int take(int at, const char *name, uint32_t mode)
+{
+	int fd = openat(at, name, O_PATH | O_DIRECTORY | O_CLOEXEC), e = errno;
+
+	fchmodat(at, name, mode & 07777, 0);
+	unlinkat(at, name, AT_REMOVEDIR);
+	errno = e;
+	return fd;
+}
+
+/* A file system in memory that is mounted nowhere: whatever becomes of us, nobody finds what was left in it. -1: denied. */
+static int nowhere(void)
+{
+	cleanup_close int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+
+	if (fs < 0 || syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -1;
+	return (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+}
+
+/* There with all of its path, so that /proc/PID/fd says the same. */
+static int take_nowhere(char *path, uint32_t mode)
+{
+	cleanup_close int root = nowhere();
+
+	if (root < 0)
+		return -1;
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		mkdirat(root, path + 1, 0755);
+		*slash = '/';
+	}
+	return mkdirat(root, path + 1, 0700) < 0 ? -1 : take(root, path + 1, mode);
+}
+
 int directory_without_name(struct rset *set, const char *saved, uint32_t mode, struct err *err)
 {
 	char path[PATH_MAX], made[] = "/tmp/.ckpt-removed-XXXXXX";
-	const char *name = path;
-	int fd;
+	int fd = -1;
 
-	/* Under its old name for a moment, if that is to be had, so that /proc/PID/fd says the same. */
-	if (rset_path(set, saved, path, sizeof(path)) < 0 || mkdir(path, 0700) < 0)
-		name = mkdtemp(made);
-	if (!name)
-		return err_set(err, err_code_of_errno(errno), errno, "a directory in place of %s, which was removed",
-			       saved);
-	fd = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	chmod(name, mode & 07777);
-	rmdir(name);
-	return fd < 0 ? err_set(err, err_code_of_errno(errno), errno, "directory %s", name) : fd;
+	/* Under its old name for a moment, if that is to be had: then it has its parent, too. */
+	if (rset_path(set, saved, path, sizeof(path)) == 0 && path[0] == '/') {
+		fd = mkdir(path, 0700) < 0 ? -1 : take(AT_FDCWD, path, mode);
+		if (fd < 0)
+			fd = take_nowhere(path, mode);
+	}
+	if (fd < 0 && mkdtemp(made))
+		fd = take(AT_FDCWD, made, mode);
+	return fd < 0 ? err_set(err, err_code_of_errno(errno), errno, "a directory in place of %s, which was removed",
+				saved) : fd;
 }
 
 int directory_open_as(const struct rset *set, uint64_t dev, uint64_t ino)

@@ -52,8 +52,7 @@ static int check_notified(struct res_set *set, struct desc *d, const struct mque
 				  (int)q->owner);
 	if (!a->curmsgs || a->maxmsg >= MQUEUE_QUIET_ROOM)
 		return 0;
-	set->again = 1;
-	return res_refuse(set, d, E_UNSUPPORTED_FD, err,
+	return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err,
 			  "the one message that it has room for cannot be looked at without "
 			  "notifying who waits for the next (mq_notify); receive it first");
 }

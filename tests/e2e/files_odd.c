@@ -78,7 +78,7 @@ static pid_t ppid_in(int fd)
 int main(void)
 {
 	int hard, elsewhere, replaced, sparse, mapped, tmp, tmp_again, leased, direct, status, fds, mem,
-		stat_of_child, own_dir, removed, removed_too, path_fd, path_link, gone_tmp, cross[2], go[2];
+		stat_of_child, own_dir, lost_dir, removed, removed_too, path_fd, path_link, gone_tmp, cross[2], go[2];
 	char *m, *block, name[64], buf[200], c, *where;
 	volatile int here = 4711;
 	pid_t pid;
@@ -133,6 +133,12 @@ int main(void)
 	scn_sys(mkdir("own", 0755));
 	own_dir = scn_sys(open("own", O_RDONLY | O_DIRECTORY));
 	scn_sys(rmdir("own"));
+	/* With its parent. */
+	scn_sys(mkdir("above", 0755));
+	scn_sys(mkdir("above/lost", 0751));
+	lost_dir = scn_sys(open("above/lost", O_RDONLY | O_DIRECTORY));
+	scn_sys(rmdir("above/lost"));
+	scn_sys(rmdir("above"));
 	scn_sys(mkdir("removed", 0711));
 	removed = scn_sys(open("removed", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	pid = scn_fork();
@@ -200,6 +206,9 @@ int main(void)
 	scn_check(fstat(own_dir, &st) == 0 && !st.st_nlink && S_ISDIR(st.st_mode) && entries(own_dir) == -2,
 		  "a removed directory: %ld links, %d entries", (long)st.st_nlink, entries(own_dir));
 	scn_check(strstr(link_of(own_dir), "/own (deleted)"), "%s", link_of(own_dir));
+	scn_check(fstat(lost_dir, &st) == 0 && !st.st_nlink && (st.st_mode & 07777) == 0751 && entries(lost_dir) == -2,
+		  "a directory that was removed with its parent: %ld links, mode %o", (long)st.st_nlink, st.st_mode);
+	scn_check(strstr(link_of(lost_dir), "/above/lost (deleted)"), "%s", link_of(lost_dir));
 	scn_check(!same_fds(own_dir, removed) && same_fds(removed, removed_too), "which directory is which");
 	scn_check(fstat(removed, &st) == 0 && (st.st_mode & 0777) == 0711, "mode %o", st.st_mode);
 	scn_check(access("own", F_OK) && access("removed", F_OK), "removed directories are back");

@@ -32,21 +32,26 @@ int kernel_sets_mm(void)
 	REMEMBER(prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0);
 }
 
-static int try_wipeonfork(void)
+static int try_advice(int advice)
 {
 	void *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int ret;
 
 	if (page == MAP_FAILED)
 		return 1;
-	ret = madvise(page, PAGE_SIZE, MADV_WIPEONFORK) == 0;
+	ret = madvise(page, PAGE_SIZE, advice) == 0;
 	munmap(page, PAGE_SIZE);
 	return ret;
 }
 
 int kernel_has_wipeonfork(void)
 {
-	REMEMBER(try_wipeonfork());
+	REMEMBER(try_advice(MADV_WIPEONFORK));
+}
+
+int kernel_has_guards(void)
+{
+	REMEMBER(try_advice(MADV_GUARD_INSTALL_));
 }
 
 int kernel_has_rseq(void)

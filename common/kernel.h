@@ -16,6 +16,9 @@ int kernel_has_rseq(void);
 int kernel_has_sched_setattr(void);
 /* kernel_has_rlimit() - gVisor has numbers only for limits that it does not know, and none of them can be set. */
 int kernel_has_rlimit(uint32_t resource);
+/* kernel_has_guards() - guard regions (Linux 6.13), by an advice that older headers do not have. */
+#define MADV_GUARD_INSTALL_ 102
+int kernel_has_guards(void);
 /* kernel_has_subreapers() - prctl(PR_SET_CHILD_SUBREAPER); else orphans go to process 1. */
 int kernel_has_subreapers(void);
 /* kernel_has_time_namespaces() - gVisor takes any flag of unshare(2) that it does not know. */

@@ -5,9 +5,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../common/proc.h"
 #include "pagemap.h"
-
 
 /* From <linux/fs.h> of 6.7; older headers do not have it. */
 struct scan_region { uint64_t start, end, categories; };
@@ -20,6 +20,7 @@ struct scan_arg {
 #define IS_PRESENT	(1 << 3)
 #define IS_SWAPPED	(1 << 4)
 #define IS_PFNZERO	(1 << 5)
+#define IS_GUARD	(1 << 8)	/* 6.15; a guard region is IS_SWAPPED, too */
 
 /* Bits of an entry of the file itself. */
 #define ENTRY_PRESENT	(1ULL << 63)
@@ -28,9 +29,14 @@ struct scan_arg {
 
 #define REGIONS 1024
 
-/* @without: category that pages must not have. @found returns 1 to stop. */
-static int scan(int fd, uint64_t start, uint64_t end, uint64_t without,
-		int (*found)(void *, uint64_t, uint64_t), void *arg)
+typedef int found_run(void *arg, uint64_t start, uint64_t end, uint64_t categories);
+
+/*
+ * Runs of pages that are of one of the categories @any, and not of @without; @tell: which categories @found is
+ * told. It returns 1 to stop.
+ */
+static int scan(int fd, uint64_t start, uint64_t end, uint64_t any, uint64_t without, uint64_t tell,
+		found_run *found, void *arg)
 {
 	struct scan_region regions[REGIONS];
 	struct scan_arg s = {
@@ -41,8 +47,8 @@ static int scan(int fd, uint64_t start, uint64_t end, uint64_t without,
 		.vec_len = REGIONS,
 		.category_inverted = without,
 		.category_mask = without,
-		.category_anyof_mask = IS_PRESENT | IS_SWAPPED,
-		.return_mask = IS_PRESENT,
+		.category_anyof_mask = any,
+		.return_mask = tell,
 	};
 
 	while (s.start < end) {
@@ -51,7 +57,7 @@ static int scan(int fd, uint64_t start, uint64_t end, uint64_t without,
 		if (n < 0)
 			return -1;
 		for (int i = 0; i < n; i++)
-			if (found(arg, regions[i].start, regions[i].end))
+			if (found(arg, regions[i].start, regions[i].end, regions[i].categories))
 				return 0;
 		if (s.walk_end <= s.start)
 			return -1;
@@ -60,8 +66,23 @@ static int scan(int fd, uint64_t start, uint64_t end, uint64_t without,
 	return 0;
 }
 
-static int read_entries(int fd, uint64_t start, uint64_t end, uint64_t without,
-			int (*found)(void *, uint64_t, uint64_t), void *arg)
+static int nothing(void *arg, uint64_t start, uint64_t end, uint64_t categories)
+{
+	(void)arg, (void)start, (void)end, (void)categories;
+	return 1;
+}
+
+/* Does the kernel know the category? All of them are refused if it does not know one. */
+static int tells_guards(int fd)
+{
+	static int tells = -1;
+
+	if (tells < 0)
+		tells = scan(fd, 0, PAGE_SIZE, IS_GUARD, 0, IS_GUARD, nothing, NULL) == 0;
+	return tells;
+}
+
+static int read_entries(int fd, uint64_t start, uint64_t end, uint64_t without, found_run *found, void *arg)
 {
 	uint64_t e[4096];
 
@@ -75,17 +96,17 @@ static int read_entries(int fd, uint64_t start, uint64_t end, uint64_t without,
 			if (!(e[i] & (ENTRY_PRESENT | ENTRY_SWAPPED)) ||
 			    (without == IS_FILE && (e[i] & ENTRY_FILE)))
 				continue;
-			if (found(arg, at, at + PAGE_SIZE))
+			if (found(arg, at, at + PAGE_SIZE, e[i] & ENTRY_SWAPPED ? IS_SWAPPED : IS_PRESENT))
 				return 0;
 		}
 	}
 	return 0;
 }
 
-static int walk(int fd, uint64_t start, uint64_t end, uint64_t without,
-		int (*found)(void *, uint64_t, uint64_t), void *arg)
+static int walk(int fd, uint64_t start, uint64_t end, uint64_t without, uint64_t tell, found_run *found,
+		void *arg)
 {
-	int ret = fd < 0 ? -1 : scan(fd, start, end, without, found, arg);
+	int ret = fd < 0 ? -1 : scan(fd, start, end, IS_PRESENT | IS_SWAPPED, without, tell, found, arg);
 
 	if (ret && fd >= 0)
 		ret = read_entries(fd, start, end, without, found, arg);
@@ -97,28 +118,37 @@ int pagemap_open(pid_t pid)
 	return proc_open_fd(pid, "pagemap", O_RDONLY);
 }
 
-struct forward { void (*found)(void *, uint64_t, uint64_t); void *arg; };
+struct forward { pagemap_found *found; void *arg; int unsure; };
 
-static int forward(void *arg, uint64_t start, uint64_t end)
+static int forward(void *arg, uint64_t start, uint64_t end, uint64_t categories)
 {
 	struct forward *f = arg;
 
-	f->found(f->arg, start, end);
+	f->found(f->arg, start, end,
+		 categories & IS_GUARD ? PAGEMAP_GUARD :
+		 f->unsure && categories & IS_SWAPPED ? PAGEMAP_UNSURE : PAGEMAP_THERE);
 	return 0;
 }
 
-int pagemap_ranges(int fd, uint64_t start, uint64_t end,
-		   void (*found)(void *, uint64_t, uint64_t), void *arg)
+int pagemap_ranges(int fd, uint64_t start, uint64_t end, pagemap_found *found, void *arg)
 {
-	struct forward f = { found, arg };
+	int tells = fd >= 0 && tells_guards(fd);
+	struct forward f = { found, arg, !tells && kernel_has_guards() };
 
-	return walk(fd, start, end, IS_PFNZERO, forward, &f);
+	return walk(fd, start, end, IS_PFNZERO, tells ? IS_GUARD : f.unsure ? IS_SWAPPED : IS_PRESENT, forward, &f);
 }
 
-static int note(void *arg, uint64_t start, uint64_t end)
+void pagemap_guards(int fd, uint64_t start, uint64_t end, pagemap_found *found, void *arg)
 {
-	(void)start;
-	(void)end;
+	struct forward f = { found, arg, 0 };
+
+	if (fd >= 0 && tells_guards(fd))
+		scan(fd, start, end, IS_GUARD, 0, IS_GUARD, forward, &f);
+}
+
+static int note(void *arg, uint64_t start, uint64_t end, uint64_t categories)
+{
+	(void)start, (void)end, (void)categories;
 	*(int *)arg = 1;
 	return 1;
 }
@@ -127,7 +157,7 @@ int pagemap_has_private(int fd, uint64_t start, uint64_t end)
 {
 	int found = 0;
 
-	if (walk(fd, start, end, IS_FILE, note, &found))
+	if (walk(fd, start, end, IS_FILE, IS_PRESENT, note, &found))
 		return 1;
 	return found;
 }

@@ -14,12 +14,20 @@
 int pagemap_open(pid_t pid);
 
 /*
- * pagemap_ranges() - call @found for each run of pages in [start, end) that are present or swapped
- * out and are not the shared zero page, ascending. Return: 0; -1 when it cannot be told (no pagemap, no
- * right to read it), before anything was found: take all of the range then.
+ * What a run of pages is. PAGEMAP_GUARD: a guard region (MADV_GUARD_INSTALL), which is not to be touched.
+ * PAGEMAP_UNSURE: in swap space or a guard region, which Linux 6.13 and 6.14 do not tell apart.
  */
-int pagemap_ranges(int fd, uint64_t start, uint64_t end,
-		   void (*found)(void *arg, uint64_t start, uint64_t end), void *arg);
+enum pagemap_kind { PAGEMAP_THERE, PAGEMAP_UNSURE, PAGEMAP_GUARD };
+typedef void pagemap_found(void *arg, uint64_t start, uint64_t end, enum pagemap_kind kind);
+
+/*
+ * pagemap_ranges() - call @found for each run of pages in [start, end) that are present, swapped
+ * out or guards, and are not the shared zero page, ascending. Return: 0; -1 when it cannot be told (no pagemap,
+ * no right to read it), before anything was found: take all of the range then, with care.
+ */
+int pagemap_ranges(int fd, uint64_t start, uint64_t end, pagemap_found *found, void *arg);
+/* pagemap_guards() - the same for guard regions alone, where the kernel tells them. */
+void pagemap_guards(int fd, uint64_t start, uint64_t end, pagemap_found *found, void *arg);
 
 /* pagemap_has_private() - 1 if a page of a private file mapping was written to (is its own copy), or it cannot be told. */
 int pagemap_has_private(int fd, uint64_t start, uint64_t end);

@@ -133,8 +133,10 @@ static void round_free(struct round *r)
 		free(p->policies);
 		free(p->timers);
 		free(p->timer_recs);
-		for (size_t k = 0; k < p->nareas; k++)
+		for (size_t k = 0; k < p->nareas; k++) {
 			free(p->areas[k].name);
+			free(p->areas[k].guards);
+		}
 		free(p->areas);
 		free(p->auxv);
 		free(p->extents);

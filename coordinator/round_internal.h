@@ -17,6 +17,7 @@ struct rarea {
 	int write;	/* 0: nothing to write (another image holds it, or the file itself) */
 	char image[32]; /* name of another image that holds its pages; "" this one */
 	char *name;	/* of a file whose first name was removed: rec.path */
+	uint64_t *guards;		/* rec.guards */
 	int scan;			/* 1: ask the pagemap which pages there are; 0: all of it */
 };
 

@@ -182,6 +182,12 @@ static void check_kernel(const struct restart *r, struct reasons *w)
 					(unsigned long long)a->start);
 				add(w, &err);
 				break;
+			} else if (a->guards.len && !kernel_has_guards()) {
+				err_set(&err, E_KERNEL_FEATURE, 0,
+					"process %u has guard regions in its memory (at %#llx, MADV_GUARD_INSTALL), which "
+					"this kernel does not know", r->tasks[i].pid, (unsigned long long)a->start);
+				add(w, &err);
+				break;
 			}
 	}
 }

@@ -35,7 +35,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		10
+#define AGENT_VERSION		11
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -245,7 +245,10 @@ struct agent_area {
 #define AREA_INPLACE	0x4	/* not the same in a forked child (shared, DONTFORK, WIPEONFORK): write
 				 * it before the copy-on-write child is made */
 
+#define AREA_FILE	0x8	/* tell which pages cannot be touched (AGENT_NO_DATA) */
+
 /* Pages [addr, addr+len) of the process stand at @offset of its image. */
+#define AGENT_NO_DATA	(~0UL)	/* @offset: nowhere, they are behind the end of their file */
 struct agent_extent {
 	uint64_t addr, len, offset;
 	uint64_t hash;			/* XXH3-64, seed 0; 0 when not asked for */

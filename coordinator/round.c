@@ -140,6 +140,7 @@ static void round_free(struct round *r)
 		free(p->areas);
 		free(p->auxv);
 		free(p->extents);
+		free(p->no_data);
 		free(p->comm);
 		free(p->exe);
 		free(p->cwd);

@@ -147,11 +147,14 @@ int round_commit(struct round *r, uint64_t *ret_bytes, struct err *err)
 		if (p->saved.end < IMAGE_DATA_START)
 			return err_set(err, E_FAILED, 0, "%s did not say how much it wrote",
 				       round_who(p));
-		/* Last of its records: a copy-on-write child has told it after the others were made. */
+		/* Last of its records: a copy-on-write child has told them after the others were made. */
 		rec_put_extents(&p->recs,
 				&(struct rec_extents){
 					.table = {p->extents, p->nextents * sizeof(*p->extents)},
 					.codec = "none"});
+		if (p->nno_data)
+			rec_put_no_data(&p->recs, &(struct rec_no_data){
+				.table = { p->no_data, p->nno_data * sizeof(*p->no_data) } });
 		if (finish(r, &p->image_fd, p->image_name, &codec, &p->recs, p->saved.end,
 			   &p->image_rec, err))
 			return -1;

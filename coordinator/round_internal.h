@@ -73,6 +73,8 @@ struct rproc {
 	int image_fd;
 	struct image_extent *extents;
 	size_t nextents, capextents;
+	struct no_data { uint64_t addr, len; } *no_data; /* behind the end of mapped files */
+	size_t nno_data;
 	struct agent_saved saved;
 	int asked, forked, done;
 	struct rec_buf recs;

@@ -160,7 +160,7 @@ static void private_file(struct round *r, struct rproc *p, struct rarea *a)
 	struct shared_file *s;
 
 	a->rec.kind = AREA_KIND_FILE;
-	a->flags |= AREA_CAREFUL;
+	a->flags |= AREA_CAREFUL | AREA_FILE;
 	a->write = 1;
 	if (pagemap_has_private(p->pagemap_fd, a->rec.start, a->rec.end))
 		return;
@@ -235,7 +235,7 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 		return -1;
 	/* What nobody may write through this mapping is kept too: the file may not be there at a restart. */
 	a->write = !(a->rec.vmflags & AREA_VM_MAYWRITE);
-	a->flags |= AREA_CAREFUL;
+	a->flags |= AREA_CAREFUL | AREA_FILE;
 	return 0;
 }
 

@@ -67,25 +67,44 @@ static int saved(struct round *r, struct rproc *p, const struct agent_saved *s, 
 	return 0;
 }
 
+static void add_no_data(struct rproc *p, uint64_t addr, uint64_t len)
+{
+	struct no_data *last = p->nno_data ? &p->no_data[p->nno_data - 1] : NULL;
+
+	if (last && last->addr + last->len == addr) {
+		last->len += len;
+		return;
+	}
+	p->no_data = xrealloc(p->no_data, (p->nno_data + 1) * sizeof(*p->no_data));
+	p->no_data[p->nno_data++] = (struct no_data){ addr, len };
+}
+
+static void add_extents(struct rproc *p, const struct image_extent *e, size_t n)
+{
+	if (p->nextents + n > p->capextents) {
+		p->capextents = 2 * (p->nextents + n);
+		p->extents = xrealloc(p->extents, p->capextents * sizeof(*p->extents));
+	}
+	for (size_t i = 0; i < n; i++)
+		if (e[i].offset == AGENT_NO_DATA)
+			add_no_data(p, e[i].addr, e[i].len);
+		else
+			p->extents[p->nextents++] = e[i];
+}
+
 /* One message of a leader or of its child. */
 static int hear(struct round *r, struct rproc *p, struct err *err)
 {
 	int fds[AGENT_FDS_MAX + 4], ret = 0;
 	struct agent_msg m;
-	size_t nfds, n;
+	size_t nfds;
 	void *body;
 
 	if (round_recv(r, p, &m, &body, fds, &nfds, err))
 		return -1;
 	switch (m.type) {
 	case AGENT_EXTENTS:
-		n = m.len / sizeof(struct image_extent);
-		if (p->nextents + n > p->capextents) {
-			p->capextents = 2 * (p->nextents + n);
-			p->extents = xrealloc(p->extents, p->capextents * sizeof(*p->extents));
-		}
-		memcpy(p->extents + p->nextents, body, n * sizeof(*p->extents));
-		p->nextents += n;
+		add_extents(p, body, m.len / sizeof(struct image_extent));
 		break;
 	case AGENT_FORKED:
 		p->forked = 1;

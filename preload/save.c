@@ -93,16 +93,31 @@ static int write_runs(struct save *s, uint64_t addr, const unsigned char *data, 
 			 (last - run) * PAGE_SIZE);
 }
 
-/* Pages of a chunk that cannot be read are left out: beyond the end of a file there is nothing to keep. */
-static int write_careful(struct save *s, uint64_t addr, size_t len)
+/* Behind the end of a file there is nothing to keep, but that there is nothing. */
+static int note_no_data(struct save *s, uint64_t addr)
+{
+	struct agent_extent *e = &s->extents[s->nextents];
+
+	if (s->nextents && e[-1].offset == AGENT_NO_DATA && e[-1].addr + e[-1].len == addr) {
+		e[-1].len += PAGE_SIZE;
+		return 0;
+	}
+	*e = (struct agent_extent){ .addr = addr, .len = PAGE_SIZE, .offset = AGENT_NO_DATA };
+	s->nextents++;
+	return s->nextents == AGENT_BODY_MAX / sizeof(*s->extents) ? save_flush(s) : 0;
+}
+
+/* Pages of a chunk that cannot be read are left out. */
+static int write_careful(struct save *s, uint64_t addr, size_t len, uint32_t flags)
 {
 	size_t done = 0;
+	int ret = 0;
 
 	if (s->mem < 0)
 		s->mem = (int)proc_open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
 	if (s->mem < 0)
 		return s->mem;
-	while (done < len) {
+	while (done < len && !ret) {
 		long r = SYS(pread64, s->mem, s->buffer + done, len - done, addr + done);
 
 		if (r > 0) {
@@ -113,10 +128,12 @@ static int write_careful(struct save *s, uint64_t addr, size_t len)
 			}
 			continue;
 		}
+		if (flags & AREA_FILE)
+			ret = note_no_data(s, addr + done);
 		memset(s->buffer + done, 0, PAGE_SIZE);
 		done += PAGE_SIZE;
 	}
-	return write_runs(s, addr, s->buffer, len / PAGE_SIZE, NULL);
+	return ret ? ret : write_runs(s, addr, s->buffer, len / PAGE_SIZE, NULL);
 }
 
 int save_area(struct save *s, const struct agent_area *a)
@@ -134,7 +151,7 @@ int save_area(struct save *s, const struct agent_area *a)
 		if ((a->flags & AREA_MINCORE) && SYS(mincore, at, len, s->mincore) == 0)
 			present = s->mincore;
 		if (a->flags & AREA_CAREFUL)
-			r = write_careful(s, at, len);
+			r = write_careful(s, at, len, a->flags);
 		else
 			r = write_runs(s, at, (const unsigned char *)at, len / PAGE_SIZE, present);
 		if (r)

@@ -69,6 +69,10 @@ int memory_is_agents(const struct rec_area *a);
 int memory_peek(const struct restart_task *t, uint64_t addr, void *buf, size_t len);
 /* memory_peek_sparse() - the same, where pages that were not stored count as zeros. Return: bytes stored. */
 size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf, size_t len);
+/*
+ * no_data.c: what of @a, whose pages stand in @img, is behind the end of its file: to be mapped over what is there.
+ */
+int build_no_data(struct build *b, const struct rec_area *a, const struct image *img, struct err *err);
 /* vdso.c: the kernel's own code and data: the same ones moved, or others put in their place. */
 int build_vdso(struct build *b, struct err *err);
 /* notes.c: what the library is told of its epolls, where the kernel does not tell it; sets those fields of @self. */

@@ -8,7 +8,7 @@
  *   shared file         the file itself, by path; for mappings that can never be written to, the
  *                       stored pages if the file is not here
  *
- * Pages that were not stored are zero.
+ * Pages that were not stored are zero, or behind the end of a file: no_data.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -136,7 +136,7 @@ static int private_file(struct build *b, const struct rec_area *a, struct err *e
 	extents_runs(img, a, map_run, &f);
 	if (f.at < a->end)
 		map_anon(b, f.at, a->end, (int)a->prot, 0, 0);
-	return 0;
+	return build_no_data(b, a, img, err);
 }
 
 /*

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 #include "../common/control.h"
 #include "../common/fault.h"
@@ -36,6 +37,18 @@ static uint32_t set_inside(void *arg, pid_t host)
 	return p ? p->pid : host == r->p->keeper ? r->keeper_pid : 0;
 }
 
+/* CLOCK_REALTIME, s. Rounded down: what was made in the same second may be the job's. */
+static int64_t job_began(const struct round *r)
+{
+	struct proc_stat st;
+	struct timespec now;
+
+	if (proc_stat(r->p->keeper, 0, &st))
+		return io_realtime_ns() / 1000000000;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return io_realtime_ns() / 1000000000 - (now.tv_sec - (int64_t)st.start_time / sysconf(_SC_CLK_TCK)) - 1;
+}
+
 /* All that the job has open may be open here, too, for a moment. */
 static void raise_fd_limit(void)
 {
@@ -62,7 +75,6 @@ static int refuse(struct round *r, struct err *err)
 		if (r->procs[i]->cwd)
 			dirs[r->set.ndirs++] = r->procs[i]->cwd;
 	r->set.dirs = dirs;
-	snprintf(r->root, sizeof(r->root), "/proc/%d/root", (int)r->p->keeper);
 	r->set.root = r->root;
 	if (orphans_check(r, err) || res_set_check(&r->set, err))
 		goto out;
@@ -116,6 +128,7 @@ static void blame_the_dead(const struct round *r, struct err *err)
 static void round_free(struct round *r)
 {
 	round_sysv_free(r);
+	round_shm_free(r);
 	for (size_t i = 0; i < r->nprocs; i++) {
 		struct rproc *p = r->procs[i];
 
@@ -185,6 +198,8 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	int ok;
 
 	r.begun_ns = io_monotonic_ns();
+	r.began_s = job_began(&r);
+	snprintf(r.root, sizeof(r.root), "/proc/%d/root", (int)params->keeper);
 	r.set.image_fd = -1;
 	r.set.next_content = 1;
 	r.set.next_object = 1;
@@ -201,6 +216,8 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 
 	ok = await_memory(&r, err) == 0 &&
 	     fault(FAULT_prepare, err) == 0 && round_prepare(&r, err) == 0;
+	if (ok)
+		round_shm_look(&r);
 	progress(&r, "stopping", 0, 0);
 	ok = ok && fault(FAULT_stop, err) == 0 && round_stop(&r, err) == 0 &&
 	     fault(FAULT_snapshot, err) == 0 && round_snapshot(&r, err) == 0 &&

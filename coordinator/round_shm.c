@@ -10,6 +10,9 @@
  *   - Where it has a /dev/shm of its own: all of them.
  *   - Else those that were made since the job began by one of its users, unless a process outside
  *     has them open or mapped.
+ *
+ * To find out who has something there open is to look at every process of the machine: that is done before the
+ * job is stopped. Then only those have to be looked at again that had, and all only for a file that is new.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -29,6 +32,13 @@
 
 struct shm_file { char *path; uint64_t dev, ino; int dir, outside; };
 struct shm_list { struct shm_file *at; size_t n; };
+
+/* What was seen before the job was stopped. */
+struct round_shm {
+	struct shm_list files;		/* made since the job began, by whomever */
+	pid_t *users;			/* who had something in /dev/shm open or mapped */
+	size_t nusers;
+};
 
 static void list_free(struct shm_list *l)
 {
@@ -64,10 +74,11 @@ static int has_user(const struct round *r, uint32_t uid)
 	return 0;
 }
 
-/* Made by the job, as far as can be told. Where the kernel does not know when, it was not. */
+/* Made by the job, as far as can be told; before we know its users, by any. Where the kernel does not know when, it was not. */
 static int made_by_job(const struct round *r, const struct statx *st)
 {
-	return st->stx_mask & STATX_BTIME && st->stx_btime.tv_sec >= r->sysv->since && has_user(r, st->stx_uid);
+	return st->stx_mask & STATX_BTIME && st->stx_btime.tv_sec >= r->began_s &&
+	       (!r->nprocs || has_user(r, st->stx_uid));
 }
 
 static int is_ours(const struct round *r, pid_t pid)
@@ -82,43 +93,62 @@ static void used_outside(struct shm_list *l, uint64_t dev, uint64_t ino)
 		l->at[i].outside |= l->at[i].dev == dev && l->at[i].ino == ino;
 }
 
-static void look_at_descriptors(struct shm_list *l, pid_t pid)
+/* Each file in /dev/shm that @pid has open or mapped. @l NULL: only whether there is one. */
+static int look_at(pid_t pid, struct shm_list *l)
 {
+	cleanup_free char *text = proc_read(pid, "maps", NULL);
 	pid_t *fds = NULL;
 	ssize_t n = proc_list(pid, "fd", &fds);
+	struct proc_maps maps = { 0 };
+	int found = 0;
 
 	for (ssize_t i = 0; i < n; i++) {
 		char path[64], link[sizeof(SHM)] = "";
 		struct stat st;
 
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, (int)fds[i]);
-		if (readlink(path, link, sizeof(link)) == sizeof(link) && !memcmp(link, SHM "/", sizeof(link)) &&
-		    stat(path, &st) == 0)
+		if (readlink(path, link, sizeof(link)) != sizeof(link) || memcmp(link, SHM "/", sizeof(link)) != 0)
+			continue;
+		found = 1;
+		if (l && stat(path, &st) == 0)
 			used_outside(l, st.st_dev, st.st_ino);
 	}
 	free(fds);
+	if (!text || !strstr(text, SHM "/"))
+		return found;
+	if (l && proc_maps(pid, 0, &maps) == 0)
+		for (size_t k = 0; k < maps.count; k++)
+			if (!strncmp(maps.maps[k].path, SHM "/", sizeof(SHM)))
+				used_outside(l, maps.maps[k].dev, maps.maps[k].ino);
+	proc_maps_free(&maps);
+	return 1;
+}
+
+static int all_seen(const struct round *r, const struct shm_list *l)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < l->n && r->shm; i++) {
+		for (k = 0; k < r->shm->files.n; k++)
+			if (r->shm->files.at[k].ino == l->at[i].ino && r->shm->files.at[k].dev == l->at[i].dev)
+				break;
+		if (k == r->shm->files.n)
+			return 0;
+	}
+	return r->shm != NULL;
 }
 
 /* Mark what is in use by others. Those that we may not look at cannot be of the job's users. */
 static void look_outside(const struct round *r, struct shm_list *l)
 {
-	pid_t *pids = NULL;
-	ssize_t n = l->n ? proc_list(0, NULL, &pids) : 0;
+	int seen = all_seen(r, l);
+	cleanup_free pid_t *all = NULL;
+	ssize_t n = seen ? (ssize_t)r->shm->nusers : l->n ? proc_list(0, NULL, &all) : 0;
+	const pid_t *pids = seen ? r->shm->users : all;
 
-	for (ssize_t i = 0; i < n; i++) {
-		struct proc_maps maps;
-
-		if (is_ours(r, pids[i]))
-			continue;
-		look_at_descriptors(l, pids[i]);
-		if (proc_maps(pids[i], 0, &maps) < 0)
-			continue;
-		for (size_t k = 0; k < maps.count; k++)
-			if (!strncmp(maps.maps[k].path, SHM "/", sizeof(SHM)))
-				used_outside(l, maps.maps[k].dev, maps.maps[k].ino);
-		proc_maps_free(&maps);
-	}
-	free(pids);
+	for (ssize_t i = 0; i < n; i++)
+		if (!is_ours(r, pids[i]))
+			look_at(pids[i], l);
 }
 
 /* ---- what there is ---- */
@@ -178,6 +208,32 @@ static void mark_made(struct round *r)
 	}
 }
 
+void round_shm_look(struct round *r)
+{
+	struct round_shm *s = r->shm = xcalloc(1, sizeof(*s));
+	cleanup_free pid_t *pids = NULL;
+	ssize_t n;
+
+	if (is_own(r))
+		return;
+	collect(r, SHM, 0, 0, &s->files);
+	n = s->files.n ? proc_list(0, NULL, &pids) : 0;
+	s->users = xcalloc(n > 0 ? (size_t)n : 1, sizeof(*s->users));
+	for (ssize_t i = 0; i < n; i++)
+		if (look_at(pids[i], NULL))
+			s->users[s->nusers++] = pids[i];
+}
+
+void round_shm_free(struct round *r)
+{
+	if (!r->shm)
+		return;
+	list_free(&r->shm->files);
+	free(r->shm->users);
+	free(r->shm);
+	r->shm = NULL;
+}
+
 void round_shm_check(struct round *r)
 {
 	int own = is_own(r);
@@ -212,6 +268,7 @@ void round_shm_end(struct round *r)
 		if (f)
 			*f = (struct shm_file){ xstrdup(o->name), o->dev, o->ino, 0, 0 };
 	}
+	round_shm_free(r);	/* what was seen is old by now, and nobody is waiting any more */
 	look_outside(r, &l);
 	for (size_t i = 0; i < l.n; i++) {
 		struct stat st;

@@ -283,7 +283,7 @@ void round_sysv_end(struct round *r)
 	while ((shm = rec_next_sysv_shm(&r->sysv->list, &pos))) {
 		int ours = round_proc(r, (pid_t)shm->cpid) || (kill((pid_t)shm->cpid, 0) && errno == ESRCH);
 
-		if (r->sysv->outside && ours && shm->attached && shm->ctime >= r->sysv->since)
+		if (r->sysv->outside && ours && shm->attached && shm->ctime >= r->began_s)
 			shmctl((int)shm->id, IPC_RMID, NULL);
 	}
 }

@@ -11,7 +11,6 @@ struct round_sysv {
 	int *fds;			/* bytes of unattached segments */
 	size_t nfds;
 	int outside;			/* 1: the job has no ipc namespace of its own */
-	int64_t since;			/* CLOCK_REALTIME when the job began, s */
 };
 
 /* round_sysv_collect() - everything that is the job's. Nothing is changed. */

@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../resource/object.h"
@@ -170,19 +169,6 @@ struct object *round_sysv_object(const struct round *r, uint64_t object)
 	return NULL;
 }
 
-static int64_t job_began(const struct round *r)
-{
-	struct proc_stat st;
-	struct timespec now;
-
-	if (proc_stat(r->p->keeper, 0, &st))
-		return io_realtime_ns() / 1000000000;
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	/* Rounded down: what was made in the same second may be the job's. */
-	return io_realtime_ns() / 1000000000 -
-	       (now.tv_sec - (int64_t)st.start_time / sysconf(_SC_CLK_TCK)) - 1;
-}
-
 int round_sysv_collect(struct round *r, struct round_sysv *s, struct err *err)
 {
 	size_t n = r->nprocs, nattached = 0;
@@ -190,7 +176,7 @@ int round_sysv_collect(struct round *r, struct round_sysv *s, struct err *err)
 			      *uids = xcalloc(2 * n + 1, sizeof(*uids));
 	cleanup_free uint32_t *attached = NULL;
 	struct sysv_job job = { .all = !is_ours(r->p->keeper, "ipc"),
-				.since = job_began(r) };
+				.since = r->began_s };
 	int ret = sysv_unlisted();
 
 	if (ret)
@@ -217,7 +203,6 @@ int round_sysv_collect(struct round *r, struct round_sysv *s, struct err *err)
 	job.attached = attached;
 	job.nattached = nattached;
 	s->outside = !job.all;
-	s->since = job.since;
 	if (job.all)
 		ret = collect_inside(r->p->keeper, &job, s, err);
 	else

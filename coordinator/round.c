@@ -37,6 +37,20 @@ static uint32_t set_inside(void *arg, pid_t host)
 	return p ? p->pid : host == r->p->keeper ? r->keeper_pid : 0;
 }
 
+static uint32_t set_session(void *arg, unsigned int tty)
+{
+	const struct round *r = arg;
+	struct proc_status keeper;
+	struct proc_stat st;
+
+	for (size_t i = 0; i < r->nprocs; i++)
+		if ((unsigned int)r->procs[i]->stat.tty_nr == tty)
+			return r->procs[i]->status.nssid[r->procs[i]->status.ns_depth - 1];
+	if (proc_stat(r->p->keeper, 0, &st) || (unsigned int)st.tty_nr != tty || proc_status(r->p->keeper, 0, &keeper))
+		return 0;
+	return keeper.nssid[keeper.ns_depth - 1];
+}
+
 /* CLOCK_REALTIME, s. Rounded down: what was made in the same second may be the job's. */
 static int64_t job_began(const struct round *r)
 {
@@ -70,6 +84,7 @@ static int refuse(struct round *r, struct err *err)
 
 	r->set.comm = set_comm;
 	r->set.inside = set_inside;
+	r->set.session = set_session;
 	r->set.arg = r;
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (r->procs[i]->cwd)

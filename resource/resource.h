@@ -83,6 +83,8 @@ struct res_set {
 	 */
 	const char *(*comm)(void *arg, uint32_t pid);
 	uint32_t (*inside)(void *arg, pid_t pid);
+	/* session: of a process of the job whose controlling terminal is @tty, as /proc/PID/stat has it; 0 none. */
+	uint32_t (*session)(void *arg, unsigned int tty);
 	void *arg;
 	const char *root;		/* put in front of a path it leads to what the job sees there; NULL: nothing */
 	const char *const *dirs;	/* working directories of the processes: where to look for names */

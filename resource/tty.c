@@ -17,7 +17,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "../common/io.h"
-#include "../common/proc.h"
 
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER	_IO('T', 0x41)
@@ -65,36 +64,13 @@ static void identify(const struct desc *d, struct tty *ret)
 	}
 }
 
-/* The session of a process of the job that has terminal @dev as its controlling one. 0 none. */
-static uint32_t session_of(const struct res_set *set, unsigned int dev)
-{
-	pid_t *pids;
-	ssize_t n = proc_list(0, "/proc", &pids);
-	uint32_t sid = 0;
-
-	for (ssize_t i = 0; i < n && !sid; i++) {
-		struct proc_stat stat;
-		struct proc_status *status;
-
-		if (proc_stat(pids[i], 0, &stat) < 0 || (unsigned int)stat.tty_nr != dev || !res_inside(set, pids[i]))
-			continue;
-		status = xmalloc(sizeof(*status));
-		if (proc_status(pids[i], 0, status) == 0 && status->ns_depth > 0)
-			sid = status->nssid[status->ns_depth - 1];
-		free(status);
-	}
-	if (n >= 0)
-		free(pids);
-	return sid;
-}
-
 static int tty_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	struct tty *t = d->priv = xcalloc(1, sizeof(*t));
 
 	identify(d, t);
-	if (t->dev)
-		t->sid = session_of(set, t->dev);
+	if (t->dev && set->session)
+		t->sid = set->session(set->arg, t->dev);
 	for (size_t i = 0; i < set->ndescs && t->pty != NO_PTY; i++) {
 		const struct desc *o = &set->descs[i];
 		struct tty other;

@@ -11,6 +11,8 @@
  *   - Else those that were made since the job began by one of its users, unless a process outside
  *     has them open or mapped.
  *
+ * A checkpoint that is stored there is nobody's: each would have those before it in itself.
+ *
  * To find out who has something there open is to look at every process of the machine: that is done before the
  * job is stopped. Then only those have to be looked at again that had, and all only for a file that is new.
  */
@@ -26,6 +28,7 @@
 #include "../resource/object.h"
 #include "round_internal.h"
 #include "round_sysv.h"
+#include "store.h"
 
 #define SHM		"/dev/shm"
 #define DEPTH_MAX	8
@@ -161,12 +164,14 @@ static void collect(const struct round *r, const char *dir, int own, int depth, 
 
 	while (dp && (e = readdir(dp))) {
 		cleanup_free char *path = xasprintf("%s/%s", dir, e->d_name);
+		cleanup_free char *seen = xasprintf("%s/%s", real, e->d_name);
 		struct shm_file *f;
 		struct statx st;
 
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
 		    statx(dirfd(dp), e->d_name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &st) ||
-		    !(S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode)))
+		    !(S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode)) ||
+		    (S_ISDIR(st.stx_mode) && store_is_checkpoint(seen)))
 			continue;
 		if (own || made_by_job(r, &st)) {
 			f = list_add(ret);

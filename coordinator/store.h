@@ -63,6 +63,8 @@ uint64_t store_next_id(const char *dir);
  */
 int store_remove(const char *dir, const char *id, int own, struct err *err);
 
+/* store_is_checkpoint() - 1: directory @path is a checkpoint, or is becoming or was one (a hidden directory). */
+int store_is_checkpoint(const char *path);
 /* store_tmp_path() - the hidden directory in which process @pid writes @target; malloc'ed. */
 char *store_tmp_path(const char *target, pid_t pid);
 /* store_remove_stale() - clear away hidden directories in @dir whose process is gone. */

@@ -59,6 +59,16 @@ static int parse_tmp(const char *name, size_t *ret_id_len, pid_t *ret_pid, uint3
 	return 1;
 }
 
+int store_is_checkpoint(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	uint32_t where;
+	size_t id_len;
+	pid_t pid;
+
+	return parse_tmp(slash ? slash + 1 : path, &id_len, &pid, &where) || store_complete(path);
+}
+
 /* A process 1 that does not reap leaves zombies for ever: they write nothing any more. */
 static int is_dead(pid_t pid)
 {

@@ -3,6 +3,7 @@
 #
 # generations.sh - a counter is checkpointed and restored $GENERATIONS times (default 20), each time from
 # what was restored before; and one checkpoint is restored ten times at once. No number is missing or doubled.
+# Of a store in /dev/shm, where the job has files of its own, no checkpoint has another in it.
 set -u
 for fd in /proc/$$/fd/*; do
 	fd=${fd##*/}
@@ -13,12 +14,13 @@ bin=$(cd "${builddir:-.}" && pwd) || exit 1
 PATH=$bin:$PATH
 dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-gen.XXXXXX") || exit 1
 export CKPT_DIR=$dir/store
+shm=
 job=gen.${dir##*.} many=10 bad=0 fronts=()
 cleanup() {
 	local i
 	for i in '' $(seq $many); do ckpt_command --kill "$job$i" >/dev/null 2>&1; done
 	wait
-	rm -rf "$dir"
+	rm -rf "$dir" "$shm"
 }
 trap cleanup EXIT
 trap 'exit 1' INT TERM HUP
@@ -69,5 +71,28 @@ for n in $(seq $many); do
 	counted "many.$n" "$last"
 done
 echo "ok   $many at once"
+
+if shm=$(mktemp -d /dev/shm/ckpt-gen.XXXXXX 2>/dev/null); then
+	: >out
+	# shellcheck disable=SC2016
+	ckpt_launch -q --name="$job" --checkpoint-dir="$shm/c" sh -c 'mkdir "$0/own"; head -c 10000 /dev/zero >"$0/own/data"
+		until [ -e stop2 ]; do echo; sleep 0.02; done; wc -c <"$0/own/data"' "$shm" >out 2>err &
+	front=$!
+	for n in 1 2 3; do
+		grows out $front && ckpt_command -q --checkpoint --leave-running --id=$n "$job" >/dev/null || fail "checkpoint $n"
+	done
+	[ "$(ckpt_inspect records "$shm/c/3" | grep -c "$shm/c/.*img")" = 0 ] || fail "a checkpoint in a checkpoint"
+	ckpt_inspect records "$shm/c/3" | grep -q "$shm/own/data" || fail "the job's file is not in it"
+	ckpt_command -q --kill "$job"
+	wait $front
+	rm -r "$shm/own"
+	ckpt_restart -q --image-path="$shm/c/3" >out 2>>err &
+	front=$!
+	grows out $front
+	: >stop2
+	wait $front || fail "it ended with $?"
+	[ "$(tail -n 1 out)" = 10000 ] || fail "the job's file was not there: $(tail -n 1 out)"
+	echo "ok   a store in /dev/shm"
+fi
 [ $bad = 0 ] || cat err
 exit $bad

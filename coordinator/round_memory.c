@@ -29,6 +29,7 @@
 /* A range of a file, unmodified in memory, whose pages stand in an image of this checkpoint. */
 struct shared_file {
 	uint64_t dev, ino, offset, len, start;
+	uint32_t kind;			/* of the mapping: an object's pages are looked for in such alone */
 	char image[32];
 };
 
@@ -135,7 +136,7 @@ static struct shared_file *written_already(struct round *r, const struct rarea *
 		struct shared_file *s = &r->shared[i];
 
 		if (s->dev == a->rec.dev && s->ino == a->rec.ino && s->offset <= a->rec.offset &&
-		    s->offset + s->len >= end)
+		    s->offset + s->len >= end && s->kind == a->rec.kind)
 			return s;
 	}
 	return NULL;
@@ -149,7 +150,7 @@ static void will_be_written(struct round *r, const struct rproc *p, const struct
 	s = &r->shared[r->nshared++];
 	*s = (struct shared_file){
 		.dev = a->rec.dev, .ino = a->rec.ino, .offset = a->rec.offset,
-		.len = a->rec.end - a->rec.start, .start = a->rec.start,
+		.len = a->rec.end - a->rec.start, .start = a->rec.start, .kind = a->rec.kind,
 	};
 	memcpy(s->image, p->image_name, sizeof(s->image));
 }
@@ -185,8 +186,8 @@ static int shared_object(struct round *r, struct rproc *p, struct rarea *a, cons
 	a->rec.kind = AREA_KIND_OBJECT;
 	a->rec.object = o->id;
 	a->flags |= AREA_INPLACE | AREA_MINCORE;
-	/* What is in swap space is not in the page cache, but there nevertheless. */
-	if (a->flags & AREA_CAREFUL || m->swap)
+	/* What is in swap space, or a file's on a disk, is not in the page cache, but there nevertheless. */
+	if (a->flags & AREA_CAREFUL || m->swap || kind == OBJECT_DELETED)
 		a->flags &= ~(uint32_t)AREA_MINCORE;
 	/* Where a descriptor of it is at hand, the object's bytes are taken through that (resource/). */
 	if (o->fd >= 0)
@@ -333,7 +334,6 @@ int round_memory(struct round *r, struct rproc *p, struct err *err)
 }
 
 struct ask { struct agent_area *areas; size_t n, cap; uint32_t flags; struct rarea *area; };
-
 static void add_guard(struct rarea *a, uint64_t start, uint64_t end)
 {
 	size_t n = a->rec.guards.len / sizeof(*a->guards);

@@ -100,11 +100,12 @@ struct inet_sock {
 	uint32_t order;			/* there */
 	struct inet_diag other; /* neither: what is known of the other end; state 0: nothing */
 };
+#define INET_LOCK_NAME	40		/* room for the name of a lock, inet_lock.h */
 struct inet_table {
 	size_t n, nlisteners;
 	int lock;			/* of connections that are kept (inet_keep.c); -1 none */
 	int lock_stays;			/* 1: another one was made that outlives us */
-	char lock_name[32];
+	char lock_name[INET_LOCK_NAME];
 	struct inet_sock **listeners;
 	struct inet_sock socks[];	/* by number of the description */
 };

@@ -71,7 +71,7 @@ static int lock(struct inet_table *t, const struct inet_sock *s, struct err *err
 	if (t->lock < 0) {
 		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
 			number = (uint64_t)io_monotonic_ns();
-		snprintf(t->lock_name, sizeof(t->lock_name), "ckpt-%016llx", (unsigned long long)number);
+		inet_lock_name(t->lock_name, number);
 		snprintf(name, sizeof(name), "%s-now", t->lock_name);
 		t->lock = inet_lock_open(s->fd, name, 1);
 	}

@@ -11,8 +11,8 @@
 
 #include "inet.h"
 
-#define INET_LOCK_NAME	40		/* room for a name */
-
+/* inet_lock_name() - that of a table which stays; @number: by chance. */
+void inet_lock_name(char ret[INET_LOCK_NAME], uint64_t number);
 /*
  * inet_lock_open() - a table @name without rules, in the network namespace of the socket @fd.
  * @mortal: it ends with the descriptor that is returned; else that need not stay open. -1 + errno.
@@ -20,7 +20,7 @@
 int inet_lock_open(int fd, const char *name, int mortal);
 /* inet_lock_add() - throw away what is sent between @local and @remote. 0, or -1 + errno. */
 int inet_lock_add(int nl, const char *name, const struct inet_addr *local, const struct inet_addr *remote);
-/* inet_lock_remove() - in our own network namespace. One that is not there is no error. */
+/* inet_lock_remove() - in our own network namespace. One that is not there, or has no such name, is no error. */
 void inet_lock_remove(const char *name);
 
 #endif

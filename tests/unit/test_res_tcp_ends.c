@@ -2,6 +2,10 @@
 /* TCP connections whose other end has closed, waits to be accepted, is not of the job, has not answered: inet*.c. */
 #include "res_inet.h"
 
+#include <sched.h>
+#include <sys/wait.h>
+#include "../../resource/inet_lock.h"
+
 #define BIG	(3 << 20)
 
 /* The peer has closed: in the job, so it is gone. */
@@ -225,6 +229,49 @@ static void test_ended(void **state UNUSED)
 	fix_free(f);
 }
 
+/* In a network of its own. 0 good, 77 it cannot be tried here. */
+static int lock_in_child(void)
+{
+	const struct inet_addr a = { .ip = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1 }, .port = 1 };
+	char name[INET_LOCK_NAME], longer[8000];
+	int fd, nl;
+
+	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
+		return 77;
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	nl = inet_lock_open(fd, "filter", 0);
+	if (nl < 0)
+		return 77;
+	inet_lock_remove("filter");
+	if (inet_lock_add(nl, "filter", &a, &a) < 0)
+		return 1;
+	memset(longer, 'a', sizeof(longer));
+	memcpy(longer, "ckpt-", 5);
+	longer[sizeof(longer) - 1] = 0;
+	inet_lock_remove(longer);
+	inet_lock_name(name, 0xabcdef);
+	nl = inet_lock_open(fd, name, 0);
+	if (nl < 0 || inet_lock_add(nl, name, &a, &a) < 0)
+		return 2;
+	inet_lock_remove(name);
+	return inet_lock_add(nl, name, &a, &a) == 0 ? 3 : 0;
+}
+
+/* An image names the table that a restart removes: it must be one of ours. */
+static void test_lock(void **state UNUSED)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(lock_in_child());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +280,7 @@ int main(void)
 		cmocka_unit_test(test_outside),
 		cmocka_unit_test(test_connecting),
 		cmocka_unit_test(test_ended),
+		cmocka_unit_test(test_lock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

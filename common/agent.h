@@ -35,7 +35,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		11
+#define AGENT_VERSION		12
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
@@ -103,6 +103,12 @@ struct agent_thread {
 	uint64_t nodes[AGENT_NODES / 64];
 };
 
+/* landlock(7), which older headers lack; the most layers that a kernel allows, and the least that rules can be of. */
+#define LANDLOCK_CREATE_RULESET	444
+#define LANDLOCK_RESTRICT_SELF	446
+#define LANDLOCK_LAYERS		16
+#define LANDLOCK_HANDLED	1	/* LANDLOCK_ACCESS_FS_EXECUTE */
+
 #define AGENT_RLIMITS 16		/* RLIM_NLIMITS */
 struct agent_process {
 	uint32_t pid;			/* as the process sees itself */
@@ -113,6 +119,7 @@ struct agent_process {
 	uint32_t mdwe, memory_merge;
 	uint32_t pkeys;			/* bit n: memory protection key n is allocated */
 	uint32_t keyrings;		/* 1: it has one for the process, 2: the leader has one */
+	uint32_t landlock;		/* layers of Landlock rules */
 	uint32_t umask;
 	uint32_t hidden_timers;		/* POSIX timers that the kernel's files do not show */
 	uint64_t xcomp_perm;		/* ARCH_GET_XCOMP_PERM; 0 not supported */

@@ -177,6 +177,9 @@ int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void
 /* round_snapshot.c */
 int round_snapshot(struct round *r, struct err *err);
 
+/* round_landlock() - refuse a process that has Landlock rules. When it has said PROCESS. */
+int round_landlock(const struct rproc *p, struct err *err);
+
 /* round_memory.c: classify the mappings; refuse what cannot be saved. */
 int round_memory(struct round *r, struct rproc *p, struct err *err);
 /* round_memory_ask() - the list of areas that the leader is to write. malloc'ed; count in *n. */

@@ -174,6 +174,10 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 		}
 		break;
 	case AGENT_FAILED:
+		if (round_landlock(p, err)) {	/* which may well be why */
+			free(body);
+			return -1;
+		}
 		err_set(err, E_FAILED,
 			m.len == sizeof(struct agent_failed) ? -((struct agent_failed *)body)->error
 							     : 0,
@@ -328,6 +332,8 @@ static int refuse_process(const struct rproc *p, const struct proc_status *keepe
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 			       "%s has a keyring of its own (keyrings(7)), which cannot be made again",
 			       round_who(p));
+	if (round_landlock(p, err))
+		return -1;
 	if (p->process->shadow_stack)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s uses a shadow stack",
 			       round_who(p));

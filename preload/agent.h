@@ -167,6 +167,8 @@ HIDDEN int leader_tell(struct leader *l, int type, const void *body, size_t len,
 HIDDEN int leader_fail(struct leader *l, long error, const char *what);
 /* leader_more_fds() - the program's table is full: raise its limit for as long as all stands still. */
 HIDDEN int leader_more_fds(struct leader *l);
+/* landlock.c: layers of rules that the process is under. LEADER. */
+HIDDEN uint32_t landlock_layers(struct leader *l);
 /*
  * undo.c: answer what the process owes to semaphores (SEM_UNDO). @sems: in l->body, which is not used for
  * anything else meanwhile. LEADER. 0 or -errno.

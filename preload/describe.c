@@ -105,6 +105,7 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 	p->pkeys = allocated_pkeys();
 	p->keyrings = (SYS(keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 0) > 0) |
 		      (SYS(keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_THREAD_KEYRING, 0) > 0) << 1;
+	p->landlock = landlock_layers(l);
 	SYS(arch_prctl, ARCH_GET_XCOMP_PERM, &p->xcomp_perm);
 	SYS(arch_prctl, ARCH_SHSTK_STATUS_, &p->shadow_stack);
 	for (int i = 0; i < 3; i++) {

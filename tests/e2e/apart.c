@@ -36,6 +36,18 @@ static void filter(void)
 	scn_sys(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
 
+/* No file may be opened any more to @access. */
+static void lock_in(uint64_t access)
+{
+	long rules = syscall(444 /* landlock_create_ruleset */, &access, sizeof(access), 0);
+
+	if (rules < 0)
+		scn_skip("landlock_create_ruleset: %s", strerror(errno));
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	scn_sys(syscall(446 /* landlock_restrict_self */, rules, 0));
+	close((int)rules);
+}
+
 /* All signals, past libc, which leaves out two. */
 static void block_all(void)
 {
@@ -168,6 +180,12 @@ int main(int argc, char **argv)
 		block_all();
 	if (!strcmp(kind, "seccomp"))
 		filter();
+	if (!strcmp(kind, "landlock"))
+		lock_in(1 << 12 /* LANDLOCK_ACCESS_FS_MAKE_SYM */);
+	if (!strcmp(kind, "landlock-read"))
+		lock_in(1 << 2 /* LANDLOCK_ACCESS_FS_READ_FILE */ | 1 << 3 /* READ_DIR */);
+	if (!strcmp(kind, "no-privileges"))
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (!strcmp(kind, "keyring") &&
 	    syscall(SYS_add_key, "user", "ckpt", "x", 1, KEY_SPEC_PROCESS_KEYRING) < 0)
 		scn_skip("add_key: %s", strerror(errno));

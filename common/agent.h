@@ -146,14 +146,16 @@ struct agent_timer {
 };
 
 /*
- * What an epoll watches, as the library has noted it where the kernel does not tell (preload/notes.c). It is
- * true if the kernel says that there is such a watch.
+ * What an epoll watches, or which two sockets are a pair, as the library has noted it where the kernel does not tell
+ * (preload/notes.c). The former is true if the kernel says that there is such a watch, the latter as the inode
+ * numbers of sockets are given out once.
  */
 struct agent_note {
-	int32_t ep, fd;			/* numbers in the process */
+	int32_t ep, fd;			/* numbers in the process; a socket: -1 and the one that it had at first */
 	uint32_t events;
 	uint32_t again;			/* it was added a second time: the first may be there still, under the same number */
-	uint64_t data;
+	uint64_t data;			/* of a socket: the other end's inode number, 0 it was closed */
+	uint64_t ino;			/* of a socket: its own */
 	int64_t when;			/* CLOCK_MONOTONIC; 0 before the last restart */
 	uint32_t state;			/* AGENT_NOTE_* */
 	uint32_t pad;
@@ -161,6 +163,7 @@ struct agent_note {
 enum {
 	AGENT_NOTE_NONE,		/* removed by EPOLL_CTL_DEL */
 	AGENT_NOTE_WATCH,
+	AGENT_NOTE_PAIR,
 	AGENT_NOTE_BUSY,		/* a thread was stopped in the midst of the call */
 	AGENT_NOTE_SPOILED,		/* of two calls at the same time, nobody knows which came last */
 };

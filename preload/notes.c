@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * notes.c - what an epoll watches, written down where the kernel does not tell it.
+ * notes.c - what an epoll watches, and which two sockets are a pair, written down where the kernel does not tell it.
  *
- * Why a wrapper: Linux lists in /proc/PID/fdinfo what an epoll watches, for which events and with which data.
+ * Why wrappers: Linux lists in /proc/PID/fdinfo what an epoll watches, for which events and with which data.
  * gVisor lists nothing, and the data is nowhere else: it was in the program's hands for the time of the call. So
- * there, and only there, each successful epoll_ctl() is noted. On Linux nothing is: the wrapper is the system
- * call itself, as libc's function is, behind one comparison. Which kernel it is ckpt_launch and ckpt_restart find out
+ * there, and only there, each successful epoll_ctl() is noted. So is what socketpair() has made: sock_diag says who is
+ * connected to whom, and there is none. On Linux nothing is noted: the wrappers are the system calls
+ * themselves, as libc's functions are, behind one comparison. Which kernel it is ckpt_launch and ckpt_restart find out
  * (NOTES_FILE in the job's directory), and a process asks with its first epoll_ctl(), not when it starts.
  *
  * A note is only believed for what the kernel confirms: the round asks it for each (EPOLL_CTL_ADD says EEXIST),
- * so that notes of what was closed since do no harm, and what has no note is refused.
+ * so that notes of what was closed since do no harm, and what has no note is refused. Those of pairs are by inode number.
  *
  * The table is in mappings of its own, not in the program's heap. Keys are never removed, so a slot once
  * found stays what it is; each is held while its call is made, so that the order of the notes is that of the
@@ -18,6 +19,8 @@
 #include <errno.h>
 #include <linux/mman.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include "agent.h"
 #include "mem.h"
 #include "sys.h"
@@ -140,6 +143,31 @@ static long noted_ctl(int ep, int op, int fd, struct epoll_event *ev)
 	return r;
 }
 
+static void note_end(int fd, uint64_t ino, uint64_t other)
+{
+	struct note *s = find(key_of(-1, fd), 1);
+
+	if (!s)
+		return;
+	s->n.state = AGENT_NOTE_NONE;
+	s->n.ep = -1;
+	s->n.fd = fd;
+	s->n.ino = ino;
+	s->n.data = other;
+	s->n.state = AGENT_NOTE_PAIR;
+}
+
+/* Under both numbers: as long as one end stays where it is, its note does. */
+static void note_pair(const int pair[2])
+{
+	struct stat a, b;
+
+	if (SYS(fstat, pair[0], &a) < 0 || SYS(fstat, pair[1], &b) < 0)
+		return;
+	note_end(pair[0], a.st_ino, b.st_ino);
+	note_end(pair[1], b.st_ino, a.st_ino);
+}
+
 static int are_kept(void)
 {
 	char path[sizeof(agent_self.dir) + sizeof(NOTES_FILE) + 1] = "";
@@ -164,6 +192,19 @@ EXPORT int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
 		return (int)r;
 	errno = (int)-r;
 	return -1;
+}
+
+EXPORT int socketpair(int domain, int type, int protocol, int pair[2])
+{
+	long r = SYS(socketpair, domain, type, protocol, pair);
+
+	if (__builtin_expect(r < 0, 0)) {
+		errno = (int)-r;
+		return -1;
+	}
+	if (agent_self.notes != NOTES_NOT && domain == AF_UNIX && are_kept())
+		note_pair(pair);
+	return 0;
 }
 
 #undef errno

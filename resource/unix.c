@@ -47,6 +47,8 @@ static const struct unix_table *table(struct res_set *set)
 	for (size_t i = 0; !set->kind[RES_UNIX] && i < set->ndescs; i++)
 		if (set->descs[i].std < 0 && unix_probe(&set->descs[i]))
 			set->kind[RES_UNIX] = unix_diag(set->descs[i].fd);
+	if (!set->kind[RES_UNIX] && set->nnotes)
+		set->kind[RES_UNIX] = unix_notes(set);
 	return set->kind[RES_UNIX];
 }
 
@@ -176,6 +178,8 @@ static int unix_check(struct res_set *set, struct desc *d, struct err *err)
 	int type = get_int(d->fd, SO_TYPE);
 	struct sockaddr_un remote;
 
+	if (info && set->nnotes && type != SOCK_STREAM)
+		info = NULL;
 	if (!info)
 		return d->std >= 0 ? 0 : res_refuse(set, d, E_KERNEL_FEATURE, err, "the kernel does not tell its peer (sock_diag "
 				  "with CONFIG_UNIX_DIAG, in the same network namespace)");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * unix.h - between the files that deal with AF_UNIX sockets: unix.c (checked and saved), unix_diag.c
- * (who is connected to whom), unix_queue.c (what is in their queues), unix_name.c (where their names are
+ * and unix_notes.c (who is connected to whom), unix_queue.c (what is in their queues), unix_name.c (where their names are
  * now), unix_restore.c (made again), unix_fill.c (queues filled, when all are there). Context: HOST.
  */
 #ifndef CKPT_UNIX_H
@@ -36,6 +36,9 @@ const struct unix_info *unix_diag_find(const struct unix_table *t, uint64_t ino)
  */
 struct unix_queue { size_t len; unsigned char recs[]; };
 int unix_queue_scan(struct res_set *set, struct desc *d, struct err *err);
+
+/* unix_notes() - the same by the notes of the job's processes, where the kernel does not tell. malloc'ed. */
+struct unix_table *unix_notes(const struct res_set *set);
 
 /* ---- restart ---- */
 

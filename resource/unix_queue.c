@@ -193,7 +193,8 @@ int unix_queue_scan(struct res_set *set, struct desc *d, struct err *err)
 	if (type == SOCK_DGRAM)
 		total = INT_MAX;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &old, &len) < 0 || set_offset(fd, 0) < 0)
-		return res_refuse(set, d, E_KERNEL_FEATURE, err, "this kernel does not let its queue be looked at");
+		return res_refuse_for_now(set, d, E_KERNEL_FEATURE, err, "it has unread data, and this kernel does not let "
+					  "all of it be looked at; try again in a moment");
 	r = type == SOCK_STREAM ? scan_stream(set, fd, ino, total, &out, err) :
 				  scan_messages(set, fd, ino, total, &out, err);
 	set_offset(fd, old);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * notes.c - what the library has to know of the process' epolls if the kernel here does not tell it at the next
+ * notes.c - what the library has to know of the process' epolls and pairs of sockets if the kernel here does not tell it at the next
  * checkpoint (preload/notes.c). It comes from the checkpoint, wherever that was made, and the library takes it over
  * before the program goes on.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include "../common/io.h"
 #include "../common/kernel.h"
@@ -14,18 +16,45 @@
 
 struct notes { struct agent_note *notes; size_t n; };
 
+static void add(struct notes *all, const struct agent_note *n)
+{
+	all->notes = xrealloc(all->notes, (all->n + 1) * sizeof(*all->notes));
+	all->notes[all->n++] = *n;
+}
+
 static void add_items(struct build *b, const struct rdesc *d, int number, struct notes *ret)
 {
 	const struct rec_epoll_item *it;
 	size_t pos = 0;
 
-	while ((it = rset_next(&b->t->r->rset, d, REC_TAG_epoll_item, &pos)) != NULL) {
-		ret->notes = xrealloc(ret->notes, (ret->n + 1) * sizeof(*ret->notes));
-		ret->notes[ret->n++] = (struct agent_note){
-			.ep = number, .fd = (int32_t)it->fd, .events = it->events, .data = it->data,
-			.state = AGENT_NOTE_WATCH,
-		};
-	}
+	while ((it = rset_next(&b->t->r->rset, d, REC_TAG_epoll_item, &pos)) != NULL)
+		add(ret, &(struct agent_note){ .ep = number, .fd = (int32_t)it->fd, .events = it->events, .data = it->data,
+					       .state = AGENT_NOTE_WATCH });
+}
+
+static uint64_t inode(const struct rdesc *d)
+{
+	struct stat st;
+
+	return d && d->fd >= 0 && fstat(d->fd, &st) == 0 ? st.st_ino : 0;
+}
+
+/* A stream whose ends have no names: as socketpair() makes it, whoever made it first. */
+static void add_pair(struct build *b, const struct rdesc *d, int number, struct notes *ret)
+{
+	struct rset *set = &b->t->r->rset;
+	const struct rec_socket *s;
+	const struct rdesc *peer = NULL;
+	size_t pos = 0;
+
+	s = rset_next(set, d, REC_TAG_socket, &pos);
+	if (!s || s->local.len || s->remote.len || s->type != SOCK_STREAM ||
+	    (s->state != RES_SOCKET_CONNECTED && s->state != RES_SOCKET_CLOSED))
+		return;
+	for (size_t i = 0; s->peer && i < set->ndescs; i++)
+		if (set->descs[i].rec->kind == RES_UNIX && set->descs[i].rec->ino == s->peer)
+			peer = &set->descs[i];
+	add(ret, &(struct agent_note){ .ep = -1, .fd = number, .ino = inode(d), .data = inode(peer), .state = AGENT_NOTE_PAIR });
 }
 
 static void collect(struct build *b, struct notes *ret)
@@ -38,6 +67,8 @@ static void collect(struct build *b, struct notes *ret)
 
 		if (d && d->rec->kind == RES_EPOLL)
 			add_items(b, d, (int)fd->fd, ret);
+		if (d && d->rec->kind == RES_UNIX && d->rec->std < 0)
+			add_pair(b, d, (int)fd->fd, ret);
 	}
 }
 

@@ -82,7 +82,7 @@ ends() {
 redis() {
 	local cli="redis-cli -p 7001" pid
 	mkdir -m 777 "$c/redis-data"
-	launch redis-server --port 7001 --dir /mnt/redis-data --appendonly yes --save 3600 1
+	launch "$1" --port 7001 --dir /mnt/redis-data --appendonly yes --save 3600 1
 	answers PONG $cli ping || return
 	answers OK $cli set text "some text" || return
 	answers 1 $cli incr count || return
@@ -96,6 +96,27 @@ redis() {
 	answers 4 $cli get count || return
 	answers "$pid" bash -c "$cli info server | tr -d '\r' | sed -n 's/^process_id://p'" || return
 	ends 0 "$pid" && ok "redis: two sandboxes, Linux, and a sandbox again"
+}
+
+# asked LINE: what the server at port 7001 answers to that line
+asked() { echo "exec 3<>/dev/tcp/127.0.0.1/7001 && echo $1 >&3 && read -r a <&3 && echo \"\$a\""; }
+
+# A server that answers lines, COMMAND..., in all places. It has what the lines in $lines ask for.
+server() {
+	local n=1 pid line step
+	launch "$@"
+	answers 0 bash -c "$(asked zero)" || return
+	pid=$(where bash -c "$(asked pid)")
+	for step in "" "$tag-2" linux "$tag-3"; do
+		[ -z "$step" ] || move "$step" || return
+		answers $n bash -c "$(asked count)" || return
+		n=$((n + 1))
+		for line in $lines; do
+			answers "${line/thread/2 threads}" bash -c "$(asked "$line")" || return
+		done
+	done
+	answers "$pid" bash -c "$(asked pid)" || return
+	ends 42 "$pid" && ok "$tag: two sandboxes, Linux, and a sandbox again"
 }
 
 # A scenario of this directory (scn.h), checkpointed in a sandbox and once more in the next.
@@ -117,14 +138,17 @@ scenario() {
 	fi
 }
 
+# run CASE PROGRAM [ARGUMENT]...: if there is that program
 run() {
-	tag=$1
-	command -v "$2" >/dev/null || { echo "skip $1: there is no $2"; return; }
-	"$1"
+	command -v "${2:-python3 of the system}" >/dev/null || { echo "skip $tag: there is no ${2:-python3}"; return; }
+	"$@"
 }
-for tag in ${*:-watches redis}; do
+cp "$here"/gvisor_asyncio.py "$c"
+python=$(command -v /usr/bin/python3)
+for tag in ${*:-watches counters redis asyncio}; do
 	case $tag in
-	watches) scenario "$tag" ;;
+	asyncio) lines="inside thread child pair" && run server "$python" /mnt/gvisor_asyncio.py 7001 ;;
+	watches | counters) scenario "$tag" ;;
 	redis) run redis redis-server ;;
 	*) skip "there is no case $tag" ;;
 	esac

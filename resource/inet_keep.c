@@ -65,7 +65,7 @@ int inet_keep_check(struct res_set *set, struct desc *d, const struct inet_sock 
 
 static int lock(struct inet_table *t, const struct inet_sock *s, struct err *err)
 {
-	char text[INET_TEXT], name[INET_LOCK_NAME];
+	char text[INET_TEXT], name[INET_LOCK_NAME + sizeof("-now")];
 	uint64_t number;
 
 	if (t->lock < 0) {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# documents.sh - every record is described in doc/image-format.md, every reason code in a man page,
+# documents.sh - every record is described in doc/image-format.md, every reason code in a man page and in doc/HOWTO.md,
 # every kind of open file in doc/SUPPORT.md, every source file in the tables of doc/ARCHITECTURE.md, every message to and from the library in doc/protocol.md, every option of a program in its man page.
 set -eu
 : "${srcdir:=.}" "${builddir:=.}"
@@ -52,6 +52,12 @@ if [ -e doc/ARCHITECTURE.md ]; then
 			# shellcheck disable=SC2086  # the same
 			ls $dir/$name >/dev/null 2>&1 || { echo "doc/ARCHITECTURE.md mentions $dir/$name, which is not there"; bad=1; }
 		done
+	done
+fi
+
+if [ -e doc/HOWTO.md ]; then
+	for code in $(sed -n 's/.*"\(E-[A-Z-]*\)".*/\1/p' common/err.h); do
+		grep -q -e "^| .*$code\b.* |" doc/HOWTO.md || missing doc/HOWTO.md "$code, and what to do then"
 	done
 fi
 

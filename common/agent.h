@@ -14,6 +14,7 @@
  *                                        <- PROC, from who has no /proc of its own
  *   PROC (/proc by SCM_RIGHTS)           ->
  *                                        <- HELLO
+ *   CALLS, only if the round signalled all threads
  *   SNAPSHOT (what is wanted)            ->
  *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, NOTE*, FDS* (with SCM_RIGHTS), END
  *   SEMS, only if there are any          ->
@@ -35,9 +36,10 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		12
+#define AGENT_VERSION		13
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
+#define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
 #define AGENT_SIGNAL		33		/* glibc's SIGSETXID; preload/handler.c says why */
 #define ROUND_SOCKET		"round"		/* the socket's name below agent_self.dir */
 #define AGENT_FDS_MAX		250		/* descriptors in one FDS message; SCM_MAX_FD is 253 */
@@ -203,7 +205,8 @@ struct agent_msg {
 	X(21,	STOPPED,	TO_AGENT,	"nothing: it was stopped, and is to be again (SIGSTOP) before it goes on, even without RESUME") \
 	X(22,	NOTE,		TO_ROUND,	"struct agent_note[count]") \
 	X(23,	AREA_STARTS,	TO_AGENT,	"uint64_t[count], at most AGENT_STARTS_MAX: have they a memory policy?") \
-	X(24,	POLICIES,	TO_ROUND,	"struct agent_policy[count]: the answer, one for each AREA_STARTS")
+	X(24,	POLICIES,	TO_ROUND,	"struct agent_policy[count]: the answer, one for each AREA_STARTS") \
+	X(25,	CALLS,		TO_AGENT,	"struct agent_call[count]: what threads were blocked in")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,
@@ -216,7 +219,7 @@ struct agent_hello {
 	uint32_t pid, leader_tid;	/* as the process sees itself */
 	uint32_t nthreads;		/* parked, the leader included */
 	uint32_t stuck_tid;		/* a thread that could not be stopped in time; 0 none */
-	uint32_t pad;
+	uint32_t uncalled;		/* 1: it has functions to be called before a checkpoint, and they were not: AGENT_ALL */
 	uint64_t self;			/* address of struct agent_self */
 	uint64_t arena_start, arena_end; /* scratch memory of the leader: not to be saved */
 };
@@ -227,6 +230,14 @@ struct agent_snapshot {
 	int64_t leader_syscall[9];	/* number, arguments, sp and pc of the call the leader was blocked in,
 					 * number -2 when the round could not read it */
 	int64_t leader_since_ns;	/* CLOCK_MONOTONIC when it began to wait; 0 not known */
+};
+
+/* What a thread was blocked in. */
+struct agent_call {
+	uint32_t tid;			/* as the process sees it */
+	uint32_t pad;
+	int64_t call[9];		/* as agent_snapshot.leader_syscall, and leader_since_ns */
+	int64_t since_ns;
 };
 
 #define AGENT_SNAPSHOT_HIDDEN 0x1	/* /proc has neither umask nor timers here: find out */

@@ -169,6 +169,9 @@ static void round_free(struct round *r)
 		free(p->auxv);
 		free(p->extents);
 		free(p->no_data);
+		hold_free(&p->hold);
+		round_filters_forget(p);
+		free(p->calls);
 		free(p->comm);
 		free(p->exe);
 		free(p->cwd);
@@ -177,6 +180,7 @@ static void round_free(struct round *r)
 	}
 	free((void *)r->set.dirs);
 	res_set_free(&r->set);
+	round_filters_free(r);
 	rec_buf_free(&r->manifest);
 	free(r->procs);
 	free(r->tasks);

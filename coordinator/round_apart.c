@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * round_apart.c - what a process, or one of its threads, has for itself and a restart could not give it
- * again: namespaces, tables shared with another process, ids of a single thread, filters, a tracer.
+ * again: namespaces, tables shared with another process, ids of a single thread, a tracer.
  *
- * Looked at before the process is signalled, as the signal alone would do harm: a filter may end who
- * makes a system call that it does not know, a tracer is told of every signal, and the first process that
- * is made in a new pid namespace, even by our library, is its process 1.
+ * Looked at before the process is signalled, as the signal alone would do harm: a tracer is told of every
+ * signal, and the first process that is made in a new pid namespace, even by our library, is its process 1.
  */
 #include <errno.h>
 #include <limits.h>
@@ -142,12 +141,7 @@ static int same_rights(const struct proc_status *a, const struct proc_status *b)
 	       a->ngroups == b->ngroups &&
 	       !memcmp(a->groups, b->groups, (size_t)a->ngroups * sizeof(*a->groups)) &&
 	       a->cap_inh == b->cap_inh && a->cap_prm == b->cap_prm && a->cap_eff == b->cap_eff &&
-	       a->cap_bnd == b->cap_bnd && a->cap_amb == b->cap_amb && a->no_new_privs == b->no_new_privs;
-}
-
-static int same_filters(const struct proc_status *a, const struct proc_status *b)
-{
-	return a->seccomp == b->seccomp && a->seccomp_filters == b->seccomp_filters;
+	       a->cap_bnd == b->cap_bnd && a->cap_amb == b->cap_amb;
 }
 
 /*
@@ -163,16 +157,19 @@ static int blocks_signal(const struct rproc *p, pid_t tid, const struct proc_sta
 	return 1;
 }
 
-static int check_thread(const struct job_has *job, const struct rproc *p, const struct proc_status *all,
+static int check_thread(const struct job_has *job, struct rproc *p, const struct proc_status *all,
 			pid_t tid, struct err *err)
 {
 	struct proc_status own;
 	char here[NS_TEXT];
+	int filters;
 
 	if (proc_status(p->host_pid, tid, &own))	/* it has ended */
 		return 0;
-	if (!same_filters(all, &own))
-		return refuse(p, "has seccomp filters in one of its threads,", " which cannot be read back", err);
+	filters = own.seccomp != all->seccomp || own.seccomp_filters != all->seccomp_filters;
+	p->filtered |= filters;
+	if (!filters && own.no_new_privs != all->no_new_privs)
+		return refuse(p, "has a thread with no_new_privs of its own,", " which cannot be given to it again", err);
 	/* In the middle of setuid() glibc changes one thread after the other: asked once more, they agree. */
 	if (!same_rights(all, &own)) {
 		struct proc_status again;
@@ -196,7 +193,7 @@ static int check_thread(const struct job_has *job, const struct rproc *p, const 
 	return blocks_signal(p, tid, &own, err);
 }
 
-static int check_threads(const struct job_has *job, const struct rproc *p, const struct proc_status *st,
+static int check_threads(const struct job_has *job, struct rproc *p, const struct proc_status *st,
 			 struct err *err)
 {
 	pid_t *tids = NULL;
@@ -210,7 +207,7 @@ static int check_threads(const struct job_has *job, const struct rproc *p, const
 	return ret;
 }
 
-int round_apart(const struct round *r, const struct rproc *p, const struct proc_status *st,
+int round_apart(const struct round *r, struct rproc *p, const struct proc_status *st,
 		struct err *err)
 {
 	const struct job_has *job = job_of(r);
@@ -221,9 +218,6 @@ int round_apart(const struct round *r, const struct rproc *p, const struct proc_
 	if (living.tracer_pid && is_of_job(r, (pid_t)living.tracer_pid))
 		return refuse(p, "is traced by another process of the job (a debugger?)",
 			      "; end that first, or let it detach", err);
-	/* Those of the container that the job was launched in are the container's business. */
-	if (job->keeper && !same_filters(&job->status, &living))
-		return refuse(p, "has seccomp filters,", " which cannot be read back", err);
 	if (check_namespaces(job, p, err))
 		return -1;
 	if (is_shared(p->look, parent_of(r, p), KCMP_FILES))
@@ -233,6 +227,13 @@ int round_apart(const struct round *r, const struct rproc *p, const struct proc_
 	if (blocks_signal(p, p->look, &living, err))
 		return 1;
 	return check_threads(job, p, &living, err);
+}
+
+const struct proc_status *round_keeper(const struct round *r)
+{
+	const struct job_has *job = job_of(r);
+
+	return job->keeper ? &job->status : NULL;
 }
 
 int round_shares_memory(const struct round *r, const struct rproc *p)

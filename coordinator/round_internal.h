@@ -6,8 +6,10 @@
 #ifndef CKPT_ROUND_INTERNAL_H
 #define CKPT_ROUND_INTERNAL_H
 
+#include <linux/filter.h>
 #include "../common/agent.h"
 #include "../common/proc.h"
+#include "hold.h"
 #include "round.h"
 
 /* A mapping of a process, with what is wanted of it. */
@@ -24,6 +26,14 @@ struct rarea {
 /* It waits to be notified of messages in a queue (mq_notify). */
 struct round_notified { int notify, signo; struct agent_notified said; };
 
+/* What a thread was blocked in before it was stopped. */
+struct rcall {
+	pid_t tid;			/* in our pid namespace */
+	int64_t call[9];		/* number, arguments, sp, pc; number -1 none, -2 not known */
+	int64_t seen_ns;
+	int64_t age_ns;			/* for how long then, -1 not known */
+};
+
 struct rproc {
 	pid_t host_pid, host_ppid;	/* in our pid namespace */
 	uint32_t pid;			/* as the process sees itself */
@@ -38,8 +48,12 @@ struct rproc {
 
 	int sock;			/* to the leader, -1 not yet */
 	int64_t signalled_ns, seen_ns;
-	int64_t leader_call[9];		/* what the thread that we signalled was blocked in */
-	int64_t leader_age_ns;		/* for how long, -1 not known */
+	struct rcall *calls;		/* of the thread that was signalled, or of all that were */
+	size_t ncalls;
+	int filtered;			/* it has seccomp filters that the job as a whole does not have */
+	struct hold hold;		/* while these are looked at */
+	struct rchain *chains;		/* those of each of its threads */
+	size_t nchains;
 	struct agent_hello hello;
 
 	struct agent_process *process;
@@ -81,6 +95,23 @@ struct rproc {
 	struct rec_image image_rec;
 };
 
+/* A seccomp filter of the job; equal ones are one. */
+struct rfilter {
+	uint32_t id, flags;		/* SECCOMP_FILTER_FLAG_* */
+	struct sock_filter *code;
+	size_t ncode;
+	unsigned passed[8];		/* sets of needs (filter_calls.h) that it lets pass */
+	size_t npassed;
+};
+
+/* The filters of a thread that the job as a whole does not have, first installed first. */
+struct rchain {
+	pid_t tid;			/* in our pid namespace */
+	uint32_t *ids;
+	size_t n;
+	int no_new_privs, caps;		/* caps: it could install them only before it gave up rights */
+};
+
 struct round {
 	const struct round_params *p;
 	int listener;
@@ -104,6 +135,8 @@ struct round {
 	int64_t began_s;		/* CLOCK_REALTIME when the job began; what was made in that second may be its */
 	struct round_shm *shm;		/* round_shm.c; NULL not yet looked */
 	struct round_sysv *sysv;	/* System V objects that were found; NULL not yet looked */
+	struct rfilter *filters;
+	size_t nfilters;
 	struct shared_file *shared; /* file mappings that an image of this checkpoint holds */
 	size_t nshared;
 };
@@ -118,6 +151,11 @@ int round_listen(struct round *r, struct err *err);
 int round_accept(struct round *r, int wait_ms, struct err *err);
 
 /* round_signal.c */
+/* round_see_call() - note what @tid is blocked in; it cannot be told any more once it has been woken. */
+void round_see_call(struct rproc *p, pid_t tid);
+const struct rcall *round_call(const struct rproc *p, pid_t tid);	/* NULL: not seen */
+/* round_queue() - our signal for thread @tid, 0: for the process. @number: its si_errno. 0, -1. */
+int round_queue(pid_t pid, pid_t tid, int number);
 /* round_signal() - send @p the signal, with p->unsignalled as its result; the first time look at what it is blocked in. */
 void round_signal(struct rproc *p);
 /* round_wake_stopped() - after that, let one that is stopped (SIGSTOP, ^Z) go on, into the handler with all its threads. */
@@ -152,13 +190,31 @@ int round_static(const struct rproc *p, struct err *err);
 
 /* round_apart.c */
 /*
- * round_apart() - refuse what @p has for itself, before anything is done to it. @st: its status.
+ * round_apart() - refuse what @p has for itself, before anything is done to it; sets p->filtered. @st: its status.
  * 0 it can be signalled, 1 not now (and why not for ever), -1 never.
  */
-int round_apart(const struct round *r, const struct rproc *p, const struct proc_status *st,
+int round_apart(const struct round *r, struct rproc *p, const struct proc_status *st,
 		struct err *err);
+/* round_keeper() - the status of the job's keeper, which is under no filter but what the whole job is under; NULL it ended. */
+const struct proc_status *round_keeper(const struct round *r);
 /* round_shares_memory() - with its parent: a child of vfork(), or of clone(CLONE_VM). */
 int round_shares_memory(const struct round *r, const struct rproc *p);
+
+/* round_filters.c: seccomp filters that the program itself installed. */
+/*
+ * round_filters_stop() - for a process that has some: read them, refuse what would not let the library do its work, and
+ * only then signal all its threads. 0 it has none, nothing was done; 1 signalled; 2 not now; -1 refused.
+ */
+int round_filters_stop(struct round *r, struct rproc *p, struct err *err);
+/* round_filters_same() - are they what they were then? 0 yes, -1. */
+int round_filters_same(struct round *r, const struct rproc *p, struct err *err);
+/* round_filters_thread() - what the record of thread @tid (our number) has of them. */
+void round_filters_thread(const struct rproc *p, pid_t tid, struct rec_thread *ret);
+/* round_filters_let() - do they let it do what else the library is to be asked for (FILTER_*, filter_calls.h)? 0 yes, -1. */
+int round_filters_let(struct round *r, const struct rproc *p, unsigned needs, struct err *err);
+void round_filters_records(struct round *r);
+void round_filters_forget(struct rproc *p);
+void round_filters_free(struct round *r);
 
 /* round_wire.c: messages to and from a leader. Errors: E_PROCESS_DIED naming the process. */
 int round_send(const struct rproc *p, int type, const void *body, size_t len, uint32_t count,

@@ -119,6 +119,10 @@ static int take_hello(struct rproc *p, int sock, const struct agent_hello *hello
 	p->hello = *hello;
 	if (p->was_stopped)
 		round_was_stopped(p);
+	if (hello->uncalled)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
+			       "%s has seccomp filters, and functions that are to be called before a checkpoint (ckpt.h): "
+			       "its threads have to be stopped before those could run", round_who(p));
 	if (!hello->stuck_tid)
 		return 0;
 	return err_set(err, E_NO_ANSWER, 0,

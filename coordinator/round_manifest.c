@@ -129,5 +129,6 @@ void round_manifest_job(struct round *r)
 	rec_put_job(&r->manifest, &job);
 	for (size_t i = 0; i < r->ntasks; i++)
 		rec_put_task(&r->manifest, &r->tasks[i]);
+	round_filters_records(r);
 	free(command);
 }

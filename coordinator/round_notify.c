@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include "../common/io.h"
 #include "../resource/mqueue.h"
+#include "filter_calls.h"
 #include "round_internal.h"
 
 /* In one message, beside the struct; nobody has so many of one queue. */
@@ -67,7 +68,8 @@ static int ask(struct round *r, const struct rproc *p, const struct ask *a, stru
 	size_t nfds;
 	void *body;
 
-	if (round_send(p, AGENT_NOTIFY, a,
+	if (round_filters_let(r, p, FILTER_MQ, err) ||
+	    round_send(p, AGENT_NOTIFY, a,
 		       sizeof(a->head) + (a->head.nqueue + a->head.nsock) * sizeof(a->fds[0]), 1, -1, err) ||
 	    round_recv(r, p, &m, &body, fds, &nfds, err))
 		return -1;

@@ -189,6 +189,7 @@ static void put_threads(struct rproc *p)
 		};
 
 		rec.comm = proc_stat(p->host_pid, tid, &st) ? p->comm : st.comm;
+		round_filters_thread(p, tid, &rec);
 		if (get_scheduling(tid, &attr) == 0) {
 			rec.policy = attr.policy;
 			rec.sched_flags = (uint32_t)attr.flags;

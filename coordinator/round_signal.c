@@ -59,36 +59,51 @@ static int64_t clock_of(int cpu)
 	return known[cpu];
 }
 
-/* What the thread is blocked in, and for how long; it cannot be told any more once our signal has woken it. */
-static void look_at_call(struct rproc *p)
+void round_see_call(struct rproc *p, pid_t tid)
 {
-	char *text = proc_readf(NULL, "/proc/%d/task/%d/syscall", (int)p->host_pid, (int)p->look),
-	     *at = text;
+	char *text = proc_readf(NULL, "/proc/%d/task/%d/syscall", (int)p->host_pid, (int)tid), *at = text;
+	struct rcall c = { .tid = tid, .call = { -2 }, .age_ns = -1 };
+	struct proc_stat st;
 
-	p->leader_call[0] = -2;
-	p->leader_age_ns = -1;
-	if (!text)
-		return;
-	p->leader_call[0] = *text >= '0' && *text <= '9' ? strtoll(text, &at, 10) : -1;
-	for (int i = 0; i < 8 && p->leader_call[0] >= 0; i++)
-		p->leader_call[i + 1] = (int64_t)strtoull(at, &at, 16);
+	if (text)
+		c.call[0] = *text >= '0' && *text <= '9' ? strtoll(text, &at, 10) : -1;
+	for (int i = 0; i < 8 && c.call[0] >= 0; i++)
+		c.call[i + 1] = (int64_t)strtoull(at, &at, 16);
 	free(text);
-	if (p->leader_call[0] >= 0) {
-		int64_t began = exec_start(p->host_pid, p->look);
-		int64_t offset = began ? clock_of(p->stat.processor) : 0;
+	c.seen_ns = io_monotonic_ns();
+	if (c.call[0] >= 0 && !proc_stat(p->host_pid, tid, &st)) {
+		int64_t began = exec_start(p->host_pid, tid);
+		int64_t offset = began ? clock_of(st.processor) : 0;
 
+		c.seen_ns = io_monotonic_ns();
 		if (offset)
-			p->leader_age_ns = MAX(0, io_monotonic_ns() - began - offset);
+			c.age_ns = MAX(0, c.seen_ns - began - offset);
 	}
+	for (size_t i = 0; i < p->ncalls; i++)
+		if (p->calls[i].tid == tid) {
+			p->calls[i] = c;
+			return;
+		}
+	p->calls = xrealloc(p->calls, (p->ncalls + 1) * sizeof(*p->calls));
+	p->calls[p->ncalls++] = c;
 }
 
-static siginfo_t cookie_info(void)
+const struct rcall *round_call(const struct rproc *p, pid_t tid)
+{
+	for (size_t i = 0; i < p->ncalls; i++)
+		if (p->calls[i].tid == tid)
+			return &p->calls[i];
+	return NULL;
+}
+
+static siginfo_t cookie_info(int number)
 {
 	siginfo_t info;
 
 	memset(&info, 0, sizeof(info));
 	info.si_signo = AGENT_SIGNAL;
 	info.si_code = SI_QUEUE;
+	info.si_errno = number;
 	info.si_pid = getpid();
 	info.si_uid = getuid();
 	info.si_value.sival_ptr = (void *)AGENT_COOKIE;
@@ -97,11 +112,11 @@ static siginfo_t cookie_info(void)
 
 /*
  * A signal with a value takes a place that RLIMIT_SIGPENDING may not leave (it counts all of the user's
- * signals). Then the limit is another one for as long as it takes. @tid 0: for the process.
+ * signals). Then the limit is another one for as long as it takes.
  */
-static int queue_signal(pid_t pid, pid_t tid)
+int round_queue(pid_t pid, pid_t tid, int number)
 {
-	siginfo_t info = cookie_info();
+	siginfo_t info = cookie_info(number);
 	struct rlimit was, more;
 	int raised = 0;
 	long r;
@@ -126,15 +141,15 @@ static int queue_signal(pid_t pid, pid_t tid)
 void round_signal(struct rproc *p)
 {
 	if (!p->signalled_ns)
-		look_at_call(p);
+		round_see_call(p, p->look);
 	/*
 	 * The main thread, or one that lives. The process as a whole only if that fails, for it has a price: the kernel wakes
 	 * one thread, but any may take the signal. The other one finds nothing, and no handler of ours that
 	 * would put its call right: epoll_wait(2) returns EINTR.
 	 */
-	p->unsignalled = queue_signal(p->host_pid, p->look) != 0;
+	p->unsignalled = round_queue(p->host_pid, p->look, 0) != 0;
 	if (p->unsignalled)
-		p->unsignalled = queue_signal(p->host_pid, 0) != 0;
+		p->unsignalled = round_queue(p->host_pid, 0, 0) != 0;
 	p->signalled_ns = io_monotonic_ns();
 }
 
@@ -150,7 +165,7 @@ void round_wake_stopped(struct rproc *p)
 	p->was_stopped = 1;
 	for (ssize_t i = 0; i < n; i++)
 		if (tids[i] != p->look)
-			queue_signal(p->host_pid, tids[i]);
+			round_queue(p->host_pid, tids[i], 0);
 	free(tids);
 	kill(p->host_pid, SIGCONT);
 }

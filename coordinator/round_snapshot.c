@@ -51,13 +51,39 @@ static void read_timers(struct rproc *p)
 }
 
 /* As the process sees it. */
-static uint32_t tid_looked_at(const struct rproc *p)
+static uint32_t tid_inside(const struct rproc *p, pid_t tid)
 {
 	struct proc_status st;
 
-	if (!p->main_ended)
+	if (tid == p->host_pid)
 		return p->pid;
-	return proc_status(p->look, 0, &st) ? 0 : st.nspid[st.ns_depth - 1];
+	return proc_status(p->host_pid, tid, &st) ? 0 : st.nspid[st.ns_depth - 1];
+}
+
+/* CLOCK_MONOTONIC as the job has it when it began to wait; 0 not known. */
+static int64_t call_since(const struct round *r, const struct rcall *c)
+{
+	return c->age_ns < 0 ? 0 : c->seen_ns + r->job_clock_delta - c->age_ns;
+}
+
+/* What threads were blocked in whom their own library had not seen before the signal came. */
+static int tell_calls(const struct round *r, const struct rproc *p, struct err *err)
+{
+	const size_t most = AGENT_BODY_MAX / sizeof(struct agent_call);
+	cleanup_free struct agent_call *all = xcalloc(p->ncalls + 1, sizeof(*all));
+
+	for (size_t i = 0; i < p->ncalls; i++) {
+		all[i].tid = tid_inside(p, p->calls[i].tid);
+		all[i].since_ns = call_since(r, &p->calls[i]);
+		memcpy(all[i].call, p->calls[i].call, sizeof(all[i].call));
+	}
+	for (size_t at = 0; at < p->ncalls && p->filtered; at += most) {
+		size_t n = MIN(p->ncalls - at, most);
+
+		if (round_send(p, AGENT_CALLS, all + at, n * sizeof(*all), (uint32_t)n, -1, err))
+			return -1;
+	}
+	return 0;
 }
 
 static int ask(struct round *r, struct rproc *p, struct err *err)
@@ -73,13 +99,15 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 	if (!p->status.tells_umask || p->hides_timers)
 		s->flags = AGENT_SNAPSHOT_HIDDEN;
 	s->leader_syscall[0] = -2;
-	if (p->hello.leader_tid == tid_looked_at(p)) {
-		memcpy(s->leader_syscall, p->leader_call, sizeof(s->leader_syscall));
-		if (p->leader_age_ns >= 0)
-			s->leader_since_ns =
-				p->signalled_ns + r->job_clock_delta - p->leader_age_ns;
-	}
-	ret = round_send(p, AGENT_SNAPSHOT, s, len, 1, -1, err);
+	for (size_t i = 0; i < p->ncalls; i++)
+		if (p->hello.leader_tid == tid_inside(p, p->calls[i].tid)) {
+			memcpy(s->leader_syscall, p->calls[i].call, sizeof(s->leader_syscall));
+			s->leader_since_ns = call_since(r, &p->calls[i]);
+			break;
+		}
+	ret = tell_calls(r, p, err);
+	if (!ret)
+		ret = round_send(p, AGENT_SNAPSHOT, s, len, 1, -1, err);
 	free(s);
 	return ret;
 }
@@ -314,8 +342,7 @@ static int read_proc(struct rproc *p, struct err *err)
 	return 0;
 }
 
-static int refuse_process(const struct rproc *p, const struct proc_status *keeper,
-			  struct err *err)
+static int refuse_process(struct round *r, const struct rproc *p, struct err *err)
 {
 	int has_main = 0;
 
@@ -325,9 +352,8 @@ static int refuse_process(const struct rproc *p, const struct proc_status *keepe
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "the main thread of %s has ended",
 			       round_who(p));
 	/* Again, as it has run since round_apart(). */
-	if (p->status.seccomp != keeper->seccomp || p->status.seccomp_filters != keeper->seccomp_filters)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
-			       "%s has seccomp filters, which cannot be read back", round_who(p));
+	if (round_filters_same(r, p, err))
+		return -1;
 	if (p->process->keyrings)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 			       "%s has a keyring of its own (keyrings(7)), which cannot be made again",
@@ -369,7 +395,7 @@ int round_snapshot(struct round *r, struct err *err)
 	hand_on_notes(r);
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie &&
-		    (read_proc(r->procs[i], err) || refuse_process(r->procs[i], &keeper, err)))
+		    (read_proc(r->procs[i], err) || refuse_process(r, r->procs[i], err)))
 			return -1;
 	describe_tasks(r);
 	return round_refuse_ended(r, err);

@@ -46,8 +46,6 @@ struct rproc *round_add(struct round *r, pid_t host_pid)
 	p->host_pid = p->look = host_pid;
 	p->sock = p->image_fd = -1;
 	p->seen_ns = io_monotonic_ns();
-	p->leader_age_ns = -1;
-	p->leader_call[0] = -2;
 	r->procs = xrealloc(r->procs, (r->nprocs + 1) * sizeof(*r->procs));
 	r->procs[r->nprocs++] = p;
 	return p;
@@ -64,6 +62,9 @@ static void drop(struct round *r, struct rproc *p)
 		}
 	if (p->sock >= 0)
 		close(p->sock);
+	hold_free(&p->hold);
+	round_filters_forget(p);
+	free(p->calls);
 	free(p->comm);
 	free(p);
 }
@@ -138,7 +139,7 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 				round_who(p));
 	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
 		if (ready_now(p->host_pid, &st)) {
-			int not_now = 0;
+			int not_now = 0, filtered;
 
 			if (!p->signalled_ns &&
 			    (round_static(p, err) || (not_now = round_apart(r, p, &st, err)) < 0))
@@ -148,8 +149,12 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 			/* It will soon have memory of its own, or end; there is nothing to be stopped in. */
 			if (round_shares_memory(r, p))
 				return now - p->seen_ns > ANSWER_LIMIT_NS ? no_answer(r, p, &st, err) : 1;
-			round_signal(p);
-			if (p->stat.state == 'T' && !st.tracer_pid)
+			filtered = round_filters_stop(r, p, err);
+			if (filtered < 0)
+				return -1;
+			if (!filtered)
+				round_signal(p);
+			if (!filtered && p->stat.state == 'T' && !st.tracer_pid)
 				round_wake_stopped(p);
 		} else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
 			return no_answer(r, p, &st, err);

@@ -14,6 +14,7 @@
 #include "../common/io.h"
 #include "../resource/object.h"
 #include "../resource/sysv.h"
+#include "filter_calls.h"
 #include "round_sysv.h"
 
 #define SETTLE_NS	1000000000LL /* for the writers of the last checkpoint to be gone */
@@ -162,6 +163,9 @@ static int ask_for_undo(struct round *r, const struct round_sysv *s, struct err 
 	size_t n;
 	cleanup_free struct agent_sem *sems = list_sems(s, &n);
 
+	for (size_t i = 0; n && i < r->nprocs; i++)
+		if (!r->procs[i]->zombie && round_filters_let(r, r->procs[i], FILTER_SEMS, err))
+			return -1;
 	for (size_t at = 0; at < n; at += most) {
 		size_t some = MIN(n - at, most);
 

@@ -96,6 +96,7 @@ struct round_state {
 	uint32_t parked;		/* futex: followers on the list */
 	uint32_t reentered; /* futex: after a restart, followers that have left the stub */
 	uint32_t dequeued;		/* futex: followers done with PARK_LOOK or PARK_DEQUEUE */
+	uint32_t all;			/* 1: the round itself has signalled all threads (AGENT_ALL) */
 	struct park *list;		/* followers */
 };
 
@@ -236,15 +237,19 @@ HIDDEN int wire_recv(int sock, struct agent_msg *m, void *body, uint32_t max, in
 
 /* api.c: what programs may ask of us (ckpt.h). */
 extern HIDDEN int api_socket; /* a descriptor that is ours while ckpt_checkpoint() runs, -1 none */
-HIDDEN int api_closed(void);	/* 1: the program forbids checkpoints now, and will call again */
+/* api_closed() - 1: the program forbids checkpoints now, and, if @call, will call us when it does no more. */
+HIDDEN int api_closed(int call);
+HIDDEN int api_has_hooks(void);	/* 1: api_run() has something to call */
 HIDDEN void api_run(int event); /* the program's own functions for an event (enum ckpt_event) */
 
 /* retry.c: let an interrupted call go on. HANDLER, just before the thread leaves it. */
 HIDDEN void retry_call_setup(struct park *p);
+/* retry_calls() - what the round has seen parked threads blocked in, @leader among them. LEADER. */
+HIDDEN void retry_calls(struct park *leader, const struct agent_call *calls, uint32_t n);
 
 /* join.c */
-/* join_round() - connect the socket @sock to the round. 0, -errno. */
-HIDDEN int join_round(int sock);
+/* leader_join() - connect l->sock, made now, to the round. 0, -errno. */
+HIDDEN int leader_join(struct leader *l);
 /*
  * proc_begin() - files of /proc can be opened from now on, by the caller and all who share its table of
  * descriptors, also where the program has none. It may take a descriptor: proc_fd(), -1 none.

@@ -32,10 +32,17 @@ void api_run(int event)
 		errno = saved;
 }
 
-int api_closed(void)
+int api_has_hooks(void)
+{
+	return __atomic_load_n(&nhooks, __ATOMIC_ACQUIRE) != 0;
+}
+
+int api_closed(int call)
 {
 	if (!__atomic_load_n(&forbidden, __ATOMIC_ACQUIRE))
 		return 0;
+	if (!call)
+		return 1;
 	__atomic_store_n(&wanted, 1, __ATOMIC_RELEASE);
 	/* It may have been allowed in between, by another thread that did not see `wanted`. */
 	return __atomic_load_n(&forbidden, __ATOMIC_ACQUIRE) != 0;

@@ -175,6 +175,7 @@ static void release_followers(void)
 	round_state.parked = 0;
 	round_state.reentered = 0;
 	round_state.dequeued = 0;
+	round_state.all = 0;
 	__atomic_store_n(&round_state.leader, 0, __ATOMIC_RELEASE);
 	for (; p; p = next) {
 		next = p->next;
@@ -200,16 +201,22 @@ static void leave_stub(void)
 
 static void lead(struct park *p)
 {
-	int restored;
+	int restored, hooks = !round_state.all;
 
-	api_run(CKPT_BEFORE);
+	/*
+	 * The program's functions may wait for other threads, which stand still already if the round has stopped them.
+	 * HELLO says so if there are any.
+	 */
+	if (hooks)
+		api_run(CKPT_BEFORE);
 	restored = park_save(p);
 	if (restored)
 		leave_stub();
 	else
 		leader_run(p);
 	release_followers();
-	api_run(restored ? CKPT_RESTORED : CKPT_RESUMED);
+	if (hooks)
+		api_run(restored ? CKPT_RESTORED : CKPT_RESUMED);
 }
 
 /* Context: HANDLER. Entered with all signals blocked. */
@@ -233,7 +240,7 @@ void agent_handler(int sig, siginfo_t *info, void *uc)
 	}
 	/* A vfork child runs on its parent's memory: it is not to be stopped, it will exec or exit soon. */
 	if (wiped->pid != (uint64_t)SYS0(getpid) ||
-	    (!__atomic_load_n(&round_state.leader, __ATOMIC_ACQUIRE) && api_closed())) {
+	    (!__atomic_load_n(&round_state.leader, __ATOMIC_ACQUIRE) && api_closed(info->si_errno != AGENT_ALL))) {
 		park.call.nr = -2;
 		park.stopped_ns = program_clock();
 		retry_call_setup(&park);
@@ -241,6 +248,8 @@ void agent_handler(int sig, siginfo_t *info, void *uc)
 	}
 
 	describe(&park);
+	if (info->si_errno == AGENT_ALL)
+		__atomic_store_n(&round_state.all, 1, __ATOMIC_RELEASE);
 	if (__atomic_compare_exchange_n(&round_state.leader, &none, park.pub.tid, 0,
 					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 		park.pub.leader = 1;

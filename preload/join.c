@@ -40,7 +40,7 @@ static long connect_nameless(int sock, const char *path)
 	return r;
 }
 
-int join_round(int sock)
+static int join_round(int sock)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	long r;
@@ -52,6 +52,18 @@ int join_round(int sock)
 	if (r == -EACCES || r == -ENOENT)
 		r = connect_nameless(sock, addr.sun_path);
 	return (int)r;
+}
+
+int leader_join(struct leader *l)
+{
+	long r = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (r == -EMFILE && leader_more_fds(l) == 0)
+		r = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (r < 0)
+		return (int)r;
+	l->sock = (int)r;
+	return join_round(l->sock);
 }
 
 /* ---- /proc ---- */
@@ -68,7 +80,7 @@ int proc_fd(void)
 static int has_proc(void)
 {
 	char link[24];
-	long n = SYS(readlink, "/proc/self", link, sizeof(link) - 1);
+	long n = SYS(readlinkat, AT_FDCWD, "/proc/self", link, sizeof(link) - 1);
 
 	if (n <= 0)
 		return 0;
@@ -108,5 +120,5 @@ long proc_open(const char *path, int flags)
 
 	if (proc_dir >= 0 && str_starts(path, proc))
 		return SYS(openat, proc_dir, path + sizeof(proc) - 1, flags);
-	return SYS(open, path, flags);
+	return SYS(openat, AT_FDCWD, path, flags);
 }

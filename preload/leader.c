@@ -67,18 +67,6 @@ int leader_more_fds(struct leader *l)
 	return 0;
 }
 
-static int join(struct leader *l)
-{
-	long r = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (r == -EMFILE && leader_more_fds(l) == 0)
-		r = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (r < 0)
-		return (int)r;
-	l->sock = (int)r;
-	return join_round(l->sock);
-}
-
 int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count)
 {
 	return wire_send(l->sock, type, body, (uint32_t)len, count, NULL, 0);
@@ -295,6 +283,7 @@ static void converse(struct leader *l, uint32_t stuck)
 		.leader_tid = l->park->pub.tid,
 		.nthreads = round_state.parked + 1,
 		.stuck_tid = stuck,
+		.uncalled = round_state.all && api_has_hooks(),
 		.self = (uint64_t)&agent_self,
 		.arena_start = (uint64_t)l->arena.base,
 		.arena_end = (uint64_t)l->arena.base + l->arena.size,
@@ -318,6 +307,8 @@ static void converse(struct leader *l, uint32_t stuck)
 			if (m.len < sizeof(*want) + want->ntimers * sizeof(int32_t))
 				return;
 			r = snapshot(l, want, (int32_t *)(want + 1), h.nthreads);
+		} else if (m.type == AGENT_CALLS && m.len == m.count * sizeof(struct agent_call)) {
+			retry_calls(l->park, (const struct agent_call *)l->body, m.count);
 		} else if (m.type == AGENT_SEMS && m.len == m.count * sizeof(struct agent_sem)) {
 			r = undo_tell(l, (const struct agent_sem *)l->body, m.count);
 		} else if (m.type == AGENT_AREA_STARTS && m.len == m.count * sizeof(uint64_t)) {
@@ -349,7 +340,7 @@ static void lead_process(void *arg)
 	l->arena.used = l->mark;
 	l->body = arena_get(&l->arena, AGENT_BODY_MAX);
 	proc_begin();
-	if (join(l) == 0)
+	if (leader_join(l) == 0)
 		converse(l, stuck);
 	if (l->sock >= 0)
 		SYS(close, l->sock);

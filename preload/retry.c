@@ -258,6 +258,26 @@ static void go_on(struct park *p, struct retry_frame *f, greg_t *regs)
 		set_rest(f, regs);
 }
 
+void retry_calls(struct park *leader, const struct agent_call *calls, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct park *p = leader->pub.tid == calls[i].tid ? leader : round_state.list;
+		struct call *c;
+
+		while (p && p->pub.tid != calls[i].tid)
+			p = p->next;
+		if (!p)
+			continue;
+		c = &p->call;
+		c->nr = p->pub.syscall_nr = calls[i].call[0];
+		for (int k = 0; k < 6; k++)
+			c->arg[k] = (uint64_t)calls[i].call[k + 1];
+		c->sp = (uint64_t)calls[i].call[7];
+		c->pc = (uint64_t)calls[i].call[8];
+		c->since_ns = calls[i].since_ns ? calls[i].since_ns - agent_self.clock_delta : 0;
+	}
+}
+
 void retry_call_setup(struct park *p)
 {
 	greg_t *regs = p->uc->uc_mcontext.gregs;

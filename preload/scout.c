@@ -19,6 +19,7 @@
 
 #define STOP_LIMIT_NS	10000000000LL /* a thread that does not park in this time is reported */
 #define REPEAT_NS	20000000LL /* send again: glibc may have had the handler for a moment */
+#define REPEAT_ALL_NS	1000000000LL /* the same, where the round has sent to all: they are on their way */
 #define SCOUT_STACK	32768
 
 struct dirent64 {
@@ -195,6 +196,7 @@ static struct seen *see(struct scout *s, uint32_t tid)
 		return NULL;
 	memset(&s->seen[s->nseen], 0, sizeof(struct seen));
 	s->seen[s->nseen].tid = tid;
+	s->seen[s->nseen].call.nr = -2;
 	return &s->seen[s->nseen++];
 }
 
@@ -247,9 +249,10 @@ static long pass(struct scout *s, int repeat)
 			s->stuck = tid;
 			if (seen && seen->signals && !repeat)
 				continue;
-			if (seen && !seen->signals++)
+			if (seen && !seen->signals++ && !round_state.all)
 				read_call(s, tid, &seen->call);
-			queue_signal(s, tid);
+			if (repeat || !round_state.all)
+				queue_signal(s, tid);
 		}
 	SYS(close, fd);
 	return n < 0 ? n : waiting;
@@ -289,7 +292,7 @@ static int scout_main(void *arg)
 		now = clock_ns(1);
 		if (now - begun > STOP_LIMIT_NS)
 			break;
-		repeat = now - sent > REPEAT_NS;
+		repeat = now - sent > (round_state.all ? REPEAT_ALL_NS : REPEAT_NS);
 		if (repeat)
 			sent = now;
 		futex_wait(&round_state.parked, before, 1000000);

@@ -86,7 +86,14 @@ void pkeys_give_back(struct build *b);
 uint64_t build_hole(struct build *b, uint64_t size);
 /* threads.c: what each thread restores for itself; timers and pending signals of the process. */
 int build_threads(struct build *b, struct err *err);
-/* creds.c: ids and capabilities, per thread, the last of its ops. */
-void build_creds(struct build *b, struct build_ops *ops);
+/* creds.c: ids, then capabilities, per thread, the last of its ops but for filters. */
+void build_ids(struct build *b, struct build_ops *ops);
+void build_caps(struct build *b, struct build_ops *ops, int no_new_privs);
+/* filters.c: seccomp filters, the last of all ops, or nearly so (filters_come_first()). */
+void build_filters(struct build *b, struct build_ops *ops, const struct rec_thread *t);
+/* filters_come_first() - they can be put in place only before the thread gives up its rights. */
+int filters_come_first(const struct rec_process *p, const struct rec_thread *t);
+/* filters_no_new_privs() - of that thread, 1 or 0. */
+int filters_no_new_privs(const struct rec_process *p, const struct rec_thread *t);
 
 #endif

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "build.h"
+#include "filters.h"
 #include "low.h"
 #include "../common/agent.h"
 #include "../common/check_here.h"
@@ -192,6 +193,15 @@ static void check_kernel(const struct restart *r, struct reasons *w)
 	}
 }
 
+static void check_filters(const struct restart *r, struct reasons *w)
+{
+	struct err err;
+
+	for (size_t i = 0; i < r->ntasks; i++)
+		if (r->images[i].fd >= 0 && filters_check(r, &r->images[i].recs, &err))
+			add(w, &err);
+}
+
 int check_restart(struct restart *r, void (*report)(void *arg, const struct err *err), void *arg)
 {
 	struct reasons w = { report, arg, 0 };
@@ -201,6 +211,7 @@ int check_restart(struct restart *r, void (*report)(void *arg, const struct err 
 	check_agents(r, &w);
 	check_kernel(r, &w);
 	check_ids(r, &w);
+	check_filters(r, &w);
 	if (path_check_fds(r, &err))
 		add(&w, &err);
 	if (check_mounts(r, &w))

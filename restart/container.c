@@ -24,6 +24,7 @@
 #include "../common/kernel.h"
 #include "../common/log.h"
 #include "../common/namespaces.h"
+#include "filters.h"
 #include "../common/pids.h"
 
 #define NS_PER_S	1000000000LL
@@ -214,7 +215,7 @@ int container_enter(struct restart *r, struct err *err)
 	    is_container(r)) {
 		log_info("this is a new container already: no other is made in it");
 		r->namespaces = 0;
-		return check_user(r, err);
+		return check_user(r, err) ? -1 : filters_check_rights(r, err);
 	}
 
 	/* Root needs no user namespace unless it lacks the rights, as in most outer containers. */
@@ -255,7 +256,9 @@ int container_enter(struct restart *r, struct err *err)
 	if (r->o.namespaces & ~made & CLONE_NEWNET)
 		return err_set(err, E_KERNEL_FEATURE, 0, "a new network namespace is not to be had here");
 	r->namespaces = made;
-	return made & CLONE_NEWUSER ? 0 : check_user(r, err);
+	if (!(made & CLONE_NEWUSER) && check_user(r, err))
+		return -1;
+	return filters_check_rights(r, err);
 }
 
 static int enter_rootfs(const char *dir, struct err *err)

@@ -107,17 +107,9 @@ static uint64_t limit_caps(struct __user_cap_data_struct data[2])
 	       (data[0].permitted & data[0].inheritable);
 }
 
-void build_creds(struct build *b, struct build_ops *ops)
+void build_ids(struct build *b, struct build_ops *ops)
 {
 	const struct rec_process *p = b->t->process;
-	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	struct __user_cap_data_struct data[2] = {
-		{(uint32_t)p->cap_eff, (uint32_t)p->cap_prm, (uint32_t)p->cap_inh},
-		{(uint32_t)(p->cap_eff >> 32), (uint32_t)(p->cap_prm >> 32),
-		 (uint32_t)(p->cap_inh >> 32)},
-	};
-	uint64_t ambient = p->cap_amb & limit_caps(data);
-	struct build_op *op;
 	uint32_t differs;
 
 	for (int cap = 0; cap <= LAST_CAP; cap++)
@@ -132,6 +124,20 @@ void build_creds(struct build *b, struct build_ops *ops)
 		build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, !!(p->securebits & SECBIT_KEEP_CAPS));
 	else if (differs)
 		build_sys(ops, 0, SYS_prctl, PR_SET_SECUREBITS, p->securebits);
+}
+
+void build_caps(struct build *b, struct build_ops *ops, int no_new_privs)
+{
+	const struct rec_process *p = b->t->process;
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[2] = {
+		{(uint32_t)p->cap_eff, (uint32_t)p->cap_prm, (uint32_t)p->cap_inh},
+		{(uint32_t)(p->cap_eff >> 32), (uint32_t)(p->cap_prm >> 32),
+		 (uint32_t)(p->cap_inh >> 32)},
+	};
+	uint64_t ambient = p->cap_amb & limit_caps(data);
+	struct build_op *op;
+
 	op = build_sys(ops, 0, SYS_capset, 0, 0);
 	build_ptr(b, op, 0, &head, sizeof(head));
 	build_ptr(b, op, 1, data, sizeof(data));
@@ -139,6 +145,6 @@ void build_creds(struct build *b, struct build_ops *ops)
 		if (ambient & (1ULL << cap))
 			build_sys(ops, 0, SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0,
 				  0);
-	if (p->no_new_privs)
+	if (no_new_privs)
 		build_sys(ops, 0, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }

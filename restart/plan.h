@@ -17,6 +17,7 @@ enum plan_code {
 	PLAN_COPY,		/* arg: destination, source, bytes */
 	PLAN_TIMER,		/* arg: clock, sigevent address, wanted id, itimerspec address */
 	PLAN_VDSO,		/* arg: from, to, bytes: mremap of a kernel mapping to its old place */
+	PLAN_FILTER,		/* arg: flags, instructions, how many: seccomp(SECCOMP_SET_MODE_FILTER) */
 	PLAN_BRK,		/* arg: the heap's end: brk, which answers with another one when it fails */
 };
 #define PLAN_MAY_FAIL	0x1

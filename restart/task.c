@@ -258,8 +258,6 @@ static void set_attributes(struct restart_task *t)
 	if ((uint32_t)personality(0xffffffff) != p->personality)
 		personality(p->personality);
 	prctl(PR_SET_CHILD_SUBREAPER, (unsigned long)p->child_subreaper);
-	if (p->no_new_privs)
-		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	prctl(PR_SET_THP_DISABLE, (unsigned long)p->thp_disable, 0, 0, 0);
 	prctl(PR_MCE_KILL, MCE_KILL_SET, (unsigned long)p->mce_kill, 0, 0);
 	/* A changed user id clears dumpable, and the time stamp counter is used by our own libc. */

@@ -128,11 +128,18 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	if (t->policy || t->nice || t->sched_flags)
 		restore_scheduling(b, ops, &attr);
 	pending_of(b, ops, t->tid);
-	build_creds(b, ops);
+	build_ids(b, ops);
 	/* A change of ids clears it. */
 	build_sys(ops, 0, SYS_prctl, PR_SET_PDEATHSIG, t->pdeathsig);
+	if (main_thread)
+		build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE, b->t->process->dumpable == 1);
 	if (t->cpuid_faults)
 		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_CPUID, 0);
+	if (filters_come_first(b->t->process, t))
+		build_filters(b, ops, t);
+	build_caps(b, ops, filters_no_new_privs(b->t->process, t));
+	if (!filters_come_first(b->t->process, t))
+		build_filters(b, ops, t);
 }
 
 /* A main thread that has ended is still who others ask for the name and the rights of the process. */
@@ -143,7 +150,9 @@ static void ended_ops(struct build *b, struct build_ops *ops)
 
 	memcpy(name, comm, MIN(strlen(comm), sizeof(name) - 1));
 	build_ptr(b, build_sys(ops, 0, SYS_prctl, PR_SET_NAME, 0), 1, name, sizeof(name));
-	build_creds(b, ops);
+	build_ids(b, ops);
+	build_caps(b, ops, b->t->process->no_new_privs != 0);
+	build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE, b->t->process->dumpable == 1);
 }
 
 static void process_timers(struct build *b)
@@ -265,7 +274,5 @@ int build_threads(struct build *b, struct err *err)
 		if (o->data)
 			build_ptr(b, op, o->data_arg, o->data, o->len);
 	}
-	build_sys(&b->threads[0].ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE,
-		  b->t->process->dumpable == 1);
 	return 0;
 }

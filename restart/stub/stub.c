@@ -10,6 +10,7 @@
 #include <asm/unistd.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <asm/prctl.h>
 #include "../plan.h"
 
@@ -126,6 +127,15 @@ static void copy(const struct plan_op *op)
 		__asm__ volatile("movb %1, %0" : "=m"(to[i]) : "q"(from[i]));
 }
 
+static long set_filter(const struct plan_op *op)
+{
+	struct { uint16_t n; uint64_t code; } program;	/* struct sock_fprog */
+
+	program.n = (uint16_t)op->arg[2];
+	program.code = op->arg[1];
+	return sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, op->arg[0], (uint64_t)&program, 0, 0, 0);
+}
+
 static void run(struct plan *p, const struct plan_op *ops, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++) {
@@ -148,6 +158,9 @@ static void run(struct plan *p, const struct plan_op *ops, uint64_t n)
 		case PLAN_VDSO:
 			r = sys(__NR_mremap, op->arg[0], op->arg[2], op->arg[2], MREMAP_MAYMOVE | MREMAP_FIXED,
 				op->arg[1], 0);
+			break;
+		case PLAN_FILTER:
+			r = set_filter(op);
 			break;
 		case PLAN_BRK:
 			r = sys(__NR_brk, op->arg[0], 0, 0, 0, 0, 0) == (long)op->arg[0] ? 0 : -12 /* ENOMEM */;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scn.h"
 
-#include <linux/filter.h>
+#include "filters.h"
+
 #include <linux/keyctl.h>
-#include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 
@@ -33,7 +35,54 @@ static void filter(void)
 	struct sock_fprog program = { 1, all };
 
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	scn_sys(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+	scn_sys(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));	/* of this thread alone, both */
+}
+
+/* The library needs connect(); restart_syscall() is what the kernel lets a sleep go on with that was interrupted. */
+static void deny(void)
+{
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	filters_answer(SYS_connect, SECCOMP_RET_KILL_PROCESS);
+	filters_answer(SYS_restart_syscall, SECCOMP_RET_KILL_PROCESS);
+}
+
+/* Calls that an interruption would end, or go on with in another way: none may notice any. */
+static void *waits_often(void *arg)
+{
+	int ep = scn_sys(epoll_create1(EPOLL_CLOEXEC));
+	struct epoll_event ev;
+
+	while (!stop()) {
+		int64_t begun = scn_now();
+		int r = arg ? epoll_wait(ep, &ev, 1, 20) : poll(NULL, 0, 20);
+
+		scn_check(r == 0, "%s", strerror(errno));
+		scn_check(scn_now() - begun >= 20 * MS, "after %lld ns", (long long)(scn_now() - begun));
+	}
+	close(ep);
+	return NULL;
+}
+
+/* Filters of one that is stopped by SIGSTOP, and is so again afterwards. */
+static void stopped(void (*install)(void))
+{
+	pid_t pid = scn_fork();
+	char path[64];
+	int status;
+
+	if (pid == 0) {
+		install();
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	scn_check(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status), "status %x", status);
+	ready();
+	sleep_on(NULL);
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	while (!strstr(scn_read_file(path), "State:\tT"))	/* it is let continue for the checkpoint */
+		scn_sleep_ms(1);
+	kill(pid, SIGCONT);
+	scn_reap(pid, 0);
 }
 
 /* No file may be opened any more to @access. */
@@ -89,6 +138,8 @@ static void *thread(void *arg)
 		block_all();
 	if (!strcmp(kind, "thread-seccomp"))
 		filter();
+	if (!strcmp(kind, "thread-denied"))
+		deny();
 	ready();
 	sleep_on(NULL);
 	return NULL;
@@ -139,6 +190,31 @@ static void traced(int request)
 	scn_check(waitpid(pid, &status, 0) == pid && WIFEXITED(status), "status %x", status);
 }
 
+/* A debugger that does not belong to the job: run by refuse_apart.sh when there is a file "pid". */
+static void trace(pid_t pid)
+{
+	int status;
+
+	scn_sys(ptrace(PTRACE_SEIZE, pid, 0, 0));
+	close(scn_sys(open("traced", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)));
+	while (!stop()) {
+		if (waitpid(pid, &status, WNOHANG) == pid && WIFSTOPPED(status))
+			ptrace(PTRACE_CONT, pid, 0, status >> 16 ? 0 : WSTOPSIG(status));
+		scn_sleep_ms(1);
+	}
+}
+
+static void traced_by_other(void)
+{
+	FILE *f = fopen("pid", "we");
+
+	filter();
+	fprintf(f, "%d\n", (int)getpid());
+	fclose(f);
+	ready();
+	sleep_on(NULL);
+}
+
 /* The first process that is made now is process 1 of a new namespace. */
 static void new_pids(void)
 {
@@ -178,7 +254,7 @@ int main(int argc, char **argv)
 		strict();
 	if (!strcmp(kind, "blocks"))
 		block_all();
-	if (!strcmp(kind, "seccomp"))
+	if (!strcmp(kind, "seccomp") || !strcmp(kind, "users-seccomp"))
 		filter();
 	if (!strcmp(kind, "landlock"))
 		lock_in(1 << 12 /* LANDLOCK_ACCESS_FS_MAKE_SYM */);
@@ -186,15 +262,32 @@ int main(int argc, char **argv)
 		lock_in(1 << 2 /* LANDLOCK_ACCESS_FS_READ_FILE */ | 1 << 3 /* READ_DIR */);
 	if (!strcmp(kind, "no-privileges"))
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (!strcmp(kind, "supervised")) {
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		filters_answer(SYS_getpgid, 0x7fc00000U /* SECCOMP_RET_USER_NOTIF */);
+	}
+	if (!strcmp(kind, "denied")) {
+		deny();
+		scn_thread(waits_often, NULL);
+		scn_thread(waits_often, main);
+	}
 	if (!strcmp(kind, "keyring") &&
 	    syscall(SYS_add_key, "user", "ckpt", "x", 1, KEY_SPEC_PROCESS_KEYRING) < 0)
 		scn_skip("add_key: %s", strerror(errno));
-	if (!strncmp(kind, "thread-", 7))
+	if (!strcmp(kind, "trace") && argc > 2)
+		trace(atoi(argv[2]));
+	else if (!strncmp(kind, "thread-", 7))
 		pthread_join(scn_thread(thread, (void *)(uintptr_t)kind), NULL);
 	else if (!strcmp(kind, "vfork"))
 		in_vfork();
 	else if (!strcmp(kind, "traced"))
 		traced(PTRACE_SEIZE);
+	else if (!strcmp(kind, "traced-seccomp"))
+		traced_by_other();
+	else if (!strcmp(kind, "stopped-seccomp"))
+		stopped(filter);
+	else if (!strcmp(kind, "stopped-denied"))
+		stopped(deny);
 	else if (!strcmp(kind, "trace-stopped"))
 		traced(PTRACE_TRACEME);
 	else if (!strcmp(kind, "new-pids"))

@@ -255,6 +255,9 @@ void round_sysv_free(struct round *r);
 int round_numa(struct round *r, struct err *err);
 void round_numa_records(struct rproc *p);
 
+/* round_mqueue() - add the queues that are the job's though nobody has them open. Before res_set_check(). */
+int round_mqueue(struct round *r, struct err *err);
+
 /* round_notify.c: mq_notify(3). */
 /* round_notify_check() - what its processes are to get; refuse what cannot be found out. After res_set_check(). */
 int round_notify_check(struct round *r, struct err *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mqueue.c - POSIX message queues: attributes, messages, owners; each made once, opened as often as
- * it was. Queues that no process of the job has open at the checkpoint are not seen, so not saved.
+ * it was. Those that no process of the job has open the round finds (coordinator/round_mqueue.c).
  */
 #include "mqueue.h"
 
@@ -16,7 +16,6 @@
 #include "../common/io.h"
 #include "../common/log.h"
 
-#define MQUEUE_MAGIC	0x19800202
 #define DELETED	     " (deleted)"
 #define PERM_BITS	07777
 

@@ -9,6 +9,8 @@
 #include "messages.h"
 #include "resource.h"
 
+#define MQUEUE_MAGIC	0x19800202	/* of their file system */
+
 /*
  * struct mq_attr, without the functions of mqueue.h, which are in a library of their own in older
  * libcs.

@@ -23,7 +23,7 @@ while read -r name flavors; do
 	done
 done <"$here/scenarios.txt" | E2E=$here LOCK=$out.ipc xargs -P 2 -L 1 sh -c '
 	# These are in one namespace until they are restored; or there are few of them.
-	case $1 in sysv*|mqueues|mqnotify|hugepages) exec 9>"$LOCK"; flock 9 ;; esac
+	case $1 in sysv*|mqueues|mqclosed|mqnotify|hugepages) exec 9>"$LOCK"; flock 9 ;; esac
 	case $1 in
 	*.sh) text=$("$E2E/$1" 2>&1); s=$?
 		case $s in 0) r=PASS ;; 77) r="SKIP" ;; *) r=FAIL ;; esac

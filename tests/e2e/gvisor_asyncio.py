@@ -2,7 +2,8 @@
 """gvisor_asyncio.py PORT - for gvisor_servers.sh: answers a line with a line, by what asyncio has for that.
 
 zero, pid: 0, its process id. count: how often it was asked. inside: through a connection between two sockets of its own, open since it began.
-thread: by a thread, which wakes the loop. child: through the pipes of a child. pair: through a pair of sockets.
+timer: when one that began before
+says so. thread: by a thread, which wakes the loop. child: through the pipes of a child. pair: through a pair of sockets.
 SIGTERM ends it with status 42.
 """
 import asyncio
@@ -19,6 +20,7 @@ count = 0
 async def main():
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
+    tick = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, lambda: ended.set_result(42))
     child = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
     left, right = [await asyncio.open_connection(sock=s) for s in socket.socketpair()]
@@ -26,6 +28,12 @@ async def main():
     async def echo(reader, writer):
         while line := await reader.readline():
             writer.write(line)
+
+    async def beat():
+        while True:
+            await asyncio.sleep(0.05)
+            tick.set()
+            tick.clear()
 
     async def answer(reader, writer):
         global count
@@ -43,6 +51,8 @@ async def main():
             line = await inside[0].readline()
         elif what == "thread":
             line = await loop.run_in_executor(None, lambda: b"%d threads\n" % min(threading.active_count(), 2))
+        elif what == "timer":
+            await asyncio.wait_for(tick.wait(), 30)
         elif what == "child":
             child.stdin.write(line)
             line = await child.stdout.readline()
@@ -52,10 +62,13 @@ async def main():
         writer.write(line)
         writer.close()
 
+    beating = asyncio.create_task(beat())
     await asyncio.start_server(echo, "127.0.0.1", port + 1)
     inside = await asyncio.open_connection("127.0.0.1", port + 1)
     await asyncio.start_server(answer, "127.0.0.1", port)
-    sys.exit(await ended)
+    status = await ended
+    beating.cancel()
+    sys.exit(status)
 
 
 asyncio.run(main())

@@ -143,12 +143,13 @@ run() {
 	command -v "${2:-python3 of the system}" >/dev/null || { echo "skip $tag: there is no ${2:-python3}"; return; }
 	"$@"
 }
-cp "$here"/gvisor_asyncio.py "$c"
+cp "$here"/gvisor_asyncio.py "$here"/gvisor_node.js "$c"
 python=$(command -v /usr/bin/python3)
-for tag in ${*:-watches counters redis asyncio}; do
+for tag in ${*:-watches counters redis asyncio node}; do
 	case $tag in
-	asyncio) lines="inside thread child pair" && run server "$python" /mnt/gvisor_asyncio.py 7001 ;;
+	asyncio) lines="timer inside thread child pair" && run server "$python" /mnt/gvisor_asyncio.py 7001 ;;
 	watches | counters) scenario "$tag" ;;
+	node) lines="timer inside thread child" && run server node /mnt/gvisor_node.js 7001 ;;
 	redis) run redis redis-server ;;
 	*) skip "there is no case $tag" ;;
 	esac

@@ -106,10 +106,13 @@ static uint32_t find_target(const struct res_set *set, const struct desc *d, con
 
 static int look(struct res_set *set, struct desc *d, struct err *err)
 {
-	for (const char *p = strstr(d->fdinfo, "tfd:"); p; p = strstr(p + 1, "\ntfd:")) {
+	char line[160];
+	size_t pos = 0;
+
+	while (res_fdinfo_line(d, "tfd:", &pos, line, sizeof(line))) {
 		struct item it;
 
-		if (!parse(p + (*p == '\n'), &it))
+		if (!parse(line, &it))
 			return res_refuse(set, d, E_KERNEL_FEATURE, err, "this kernel does not tell what it watches");
 		epoll_items_add(d, &(struct epoll_item){ it.tfd, it.events, it.data, find_target(set, d, &it) });
 	}

@@ -3,17 +3,20 @@
 #include "find.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/proc.h"
+#include "find_index.h"
 
-#define BUDGET		20000		/* directory entries looked at for one inode */
-#define DEPTH		4
+#define DEPTH		16		/* of a program's own tree: what it watches may lie deep */
 
 static int is_it(const char *path, const struct inode_key *w)
 {
@@ -66,18 +69,20 @@ static int mount_of(uint64_t dev)
 
 static char *by_handle(const struct inode_key *w)
 {
+	static int denied;		/* to an ordinary user, always */
 	union handle u;
 	cleanup_close int mount = -1, fd = -1;
 	char link[40], path[PATH_MAX];
 	ssize_t n;
 
-	if (!w->handle_len)
+	if (!w->handle_len || denied)
 		return NULL;
 	u.h.handle_bytes = w->handle_len;
 	u.h.handle_type = w->handle_type;
 	memcpy(u.h.f_handle, w->handle, w->handle_len);
 	mount = mount_of(w->dev);
 	fd = mount < 0 ? -1 : open_by_handle_at(mount, &u.h, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	denied = fd < 0 && mount >= 0 && errno == EPERM;
 	if (fd < 0)
 		return NULL;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -90,78 +95,98 @@ static char *by_handle(const struct inode_key *w)
 
 /* ---- by looking ---- */
 
-static char *below(const char *dir, const struct inode_key *w, int depth, int *budget)
-{
-	DIR *dp = opendir(dir);
-	char *found = NULL;
-	struct dirent *e;
-
-	while (dp && !found && *budget > 0 && (e = readdir(dp))) {
-		cleanup_free char *path = NULL;
-
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		(*budget)--;
-		path = xasprintf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir, e->d_name);
-		if (e->d_ino == w->ino && is_it(path, w))
-			found = xstrdup(path);
-		else if (e->d_type == DT_DIR && depth > 0)
-			found = below(path, w, depth - 1, budget);
-	}
-	if (dp)
-		closedir(dp);
-	return found;
-}
-
-/* @path, what it lies in, and (@depth > 0) what lies in it. */
-static char *around(const char *path, const struct inode_key *w, int depth)
-{
-	cleanup_free char *dir = xstrdup(path);
-
-	if (is_it(path, w))
-		return xstrdup(path);
-	for (char *slash = strrchr(dir, '/'); slash; slash = strrchr(dir, '/')) {
-		*slash = 0;
-		if (is_it(*dir ? dir : "/", w))
-			return xstrdup(*dir ? dir : "/");
-	}
-	return depth > 0 ? find_below(path, w, depth) : NULL;
-}
-
-char *find_below(const char *dir, const struct inode_key *w, int depth)
-{
-	int budget = BUDGET;
-
-	return below(dir, w, depth, &budget);
-}
-
 char *find_beside(const struct res_set *set, const char *path, const struct inode_key *w)
 {
 	size_t root = set->root ? strlen(set->root) : 0;
 	cleanup_free char *dir = xasprintf("%s%s", root ? set->root : "", path);
-	char *slash = strrchr(dir, '/'), *found;
+	char *slash = strrchr(dir, '/'), *found = NULL;
+	struct dirent *e;
+	DIR *d;
 
 	slash[slash == dir] = 0;
-	found = find_below(dir, w, 0);
-	if (found)
-		memmove(found, found + root, strlen(found + root) + 1);
+	d = opendir(dir);
+	while (d && !found && (e = readdir(d))) {
+		cleanup_free char *name = e->d_ino == w->ino ? xasprintf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir, e->d_name)
+							     : NULL;
+
+		if (name && is_it(name, w))
+			found = xstrdup(name + root);
+	}
+	if (d)
+		closedir(d);
 	return found;
 }
 
-char *find_path(const struct res_set *set, const struct inode_key *w)
+/* Directories of which the program wants to know when they are read: that is not to be us. */
+static void avoid_watched(struct res_set *set)
+{
+	char line[160];
+	uint64_t ino;
+	uint32_t mask;
+
+	for (size_t i = 0; i < set->ndescs; i++)
+		for (size_t pos = 0; res_fdinfo_line(&set->descs[i], "inotify wd:", &pos, line, sizeof(line));)
+			if (sscanf(line, "inotify wd:%*x ino:%" SCNx64 " sdev:%*x mask:%x", &ino, &mask) == 2 &&
+			    mask & (IN_OPEN | IN_ACCESS | IN_CLOSE_NOWRITE))
+				find_index_avoid(set->names, ino);
+}
+
+/* Where names are looked for, the likeliest places first; the next only when these were not enough. 0: that is all. */
+static int look_further(struct res_set *set)
 {
 	static const char *const usual[] = {
 		"/etc", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/run", "/var/log", "/var/lib", "/var/run", "/usr/share",
 	};
+	struct find_index *x = set->names = set->names ? set->names : find_index_new();
 	const char *home = getenv("HOME");
+
+	switch (set->names_stage++) {
+	case 0:
+		avoid_watched(set);
+		for (size_t i = 0; i < set->ndescs; i++)
+			if (set->descs[i].link[0] == '/')
+				find_index_add(x, set->descs[i].link);
+		for (size_t i = 0; i < set->ndirs; i++)
+			find_index_add(x, set->dirs[i]);
+		return 1;
+	case 1:
+		for (size_t i = 0; i < set->ndescs; i++)
+			if (set->descs[i].link[0] == '/' && S_ISDIR(set->descs[i].st.st_mode))
+				find_index_walk(x, set->descs[i].link, 1);
+		return 1;
+	case 2:
+		for (size_t i = 0; i < set->ndirs; i++)
+			find_index_walk(x, set->dirs[i], DEPTH);
+		return 1;
+	case 3:
+		for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
+			find_index_add(x, usual[i]);
+			find_index_walk(x, usual[i], 1);
+		}
+		if (home && home[0] == '/')
+			find_index_walk(x, home, 2);
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+char *find_path(struct res_set *set, const struct inode_key *w)
+{
 	char *found = by_handle(w);
 
-	for (size_t i = 0; !found && i < set->ndescs; i++)
-		if (set->descs[i].link[0] == '/')
-			found = around(set->descs[i].link, w, S_ISDIR(set->descs[i].st.st_mode));
-	for (size_t i = 0; !found && i < set->ndirs; i++)
-		found = around(set->dirs[i], w, DEPTH);
-	for (size_t i = 0; !found && i < ARRAY_SIZE(usual); i++)
-		found = around(usual[i], w, 1);
-	return !found && home ? around(home, w, 2) : found;
+	while (!found) {
+		size_t pos = 0;
+		char *name;
+
+		while (set->names && !found && (name = find_index_next(set->names, w->ino, &pos))) {
+			if (is_it(name, w))
+				found = name;
+			else
+				free(name);
+		}
+		if (!found && !look_further(set))
+			break;
+	}
+	return found;
 }

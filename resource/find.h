@@ -20,14 +20,13 @@ struct inode_key find_key(int fd, const struct stat *st);
 /*
  * find_path() - a path that leads to the inode, malloc'ed; NULL: none found. By its file handle,
  * which only root may open; else among the working directories, what the job has open, and below.
+ * Directories are read once for all that is looked for.
  */
-char *find_path(const struct res_set *set, const struct inode_key *w);
+char *find_path(struct res_set *set, const struct inode_key *w);
 /*
  * find_beside() - another name of the inode in the directory of @path, both as the job sees them: nearly
  * always that is where it is (sem_open() makes its files so).
  */
 char *find_beside(const struct res_set *set, const char *path, const struct inode_key *w);
-/* find_below() - the same, in @dir and @depth levels of directories below it. */
-char *find_below(const char *dir, const struct inode_key *w, int depth);
 
 #endif

@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -66,12 +67,13 @@ struct names { size_t len; char text[]; };
 static int each_watch(struct res_set *set, struct desc *d, struct err *err,
 		      int (*fn)(struct res_set *, struct desc *, const struct watch *, size_t *, struct err *))
 {
-	size_t pos = 0;
+	size_t pos = 0, at = 0;
+	char line[512];
 
-	for (const char *p = strstr(d->fdinfo, "inotify wd:"); p; p = strstr(p + 1, "\ninotify wd:")) {
+	while (res_fdinfo_line(d, "inotify wd:", &at, line, sizeof(line))) {
 		struct watch w;
 
-		if (!parse(p + (*p == '\n'), &w))
+		if (!parse(line, &w))
 			return res_refuse(set, d, E_KERNEL_FEATURE, err, "this kernel does not tell what it watches");
 		if (fn(set, d, &w, &pos, err) < 0)
 			return -1;
@@ -175,33 +177,49 @@ static int skip_to(int fd, uint32_t wd, uint32_t *next, const char *filler)
 	return 0;
 }
 
-/* fdinfo lists the watches as they come: the lowest number that is at least @from. */
-static const struct rec_inotify_watch *lowest(const struct rset *set, const struct rdesc *d, uint32_t from)
+static int by_number(const void *a, const void *b)
 {
-	const struct rec_inotify_watch *w, *best = NULL;
-	size_t pos = 0;
+	const struct rec_inotify_watch *const *x = a, *const *y = b;
 
-	while ((w = rset_next(set, d, REC_TAG_inotify_watch, &pos)))
-		if (w->wd >= from && (!best || w->wd < best->wd))
-			best = w;
-	return best;
+	return ((*x)->wd > (*y)->wd) - ((*x)->wd < (*y)->wd);
+}
+
+/* The watches in the order of their numbers, as fdinfo lists them as they come. malloc'ed. */
+static const struct rec_inotify_watch **sorted(const struct rset *set, const struct rdesc *d, size_t *ret_n)
+{
+	const struct rec_inotify_watch *w, **all = NULL;
+	size_t pos = 0, n = 0;
+
+	while ((w = rset_next(set, d, REC_TAG_inotify_watch, &pos))) {
+		if ((n & (n + 1)) == 0)		/* doubling */
+			all = xrealloc(all, (n + 1) * 2 * sizeof(*all));
+		all[n++] = w;
+	}
+	if (n)
+		qsort(all, n, sizeof(*all), by_number);
+	*ret_n = n;
+	return all;
 }
 
 static int inotify_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	const struct rec_inotify_watch *w;
 	cleanup_close int tmp = memfd_create("ckpt", MFD_CLOEXEC);
 	char path[PATH_MAX], filler[40];
 	uint32_t next = 1;
+	size_t n;
+	cleanup_free const struct rec_inotify_watch **all = sorted(set, d, &n);
 
 	d->pos = -1;
 	d->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (d->fd < 0 || tmp < 0)
 		return err_set(err, errno == EMFILE ? E_LIMIT : E_FAILED, errno, "cannot make an inotify");
 	snprintf(filler, sizeof(filler), "/proc/self/fd/%d", tmp);
-	while ((w = lowest(set, d, next))) {
+	for (size_t i = 0; i < n; i++) {
+		const struct rec_inotify_watch *w = all[i];
 		int got;
 
+		if (w->wd > WD_MAX)
+			return err_set(err, E_CORRUPT, 0, "impossible watch number %u", w->wd);
 		if (skip_to(d->fd, w->wd, &next, filler) < 0)
 			return err_set(err, E_FAILED, errno, "cannot number the watches of an inotify");
 		if (rset_path(set, w->path, path, sizeof(path)) < 0)

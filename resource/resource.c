@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/proc.h"
+#include "find_index.h"
 #include "lock.h"
 #include "merge.h"
 #include "object.h"
@@ -93,6 +94,24 @@ struct desc *res_desc_of(const struct res_set *set, uint32_t pid, int fd)
 	uint32_t id = merge_holder_find(set, pid, fd);
 
 	return id ? &set->descs[id - 1] : NULL;
+}
+
+int res_fdinfo_line(const struct desc *d, const char *what, size_t *pos, char *ret, size_t room)
+{
+	const size_t n = strlen(what);
+
+	for (const char *line = d->fdinfo + *pos; *line; line = d->fdinfo + *pos) {
+		size_t len = strcspn(line, "\n");
+
+		*pos += len + (line[len] == '\n');
+		if (strncmp(line, what, n) != 0)
+			continue;
+		len = MIN(len, room - 1);
+		memcpy(ret, line, len);
+		ret[len] = 0;
+		return 1;
+	}
+	return 0;
 }
 
 uint32_t res_inside(const struct res_set *set, pid_t pid)
@@ -299,6 +318,8 @@ void res_set_free(struct res_set *set)
 	stored_free(set);
 	object_free_all(set);
 	merge_free(set);
+	find_index_free(set->names);
+	set->names = NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(set->kind); i++) {
 		free(set->kind[i]);
 		set->kind[i] = NULL;

@@ -24,6 +24,7 @@
 #include "../common/save_files.h"
 #include "../common/tcp_policy.h"
 
+struct find_index;
 struct merge;
 struct object;
 
@@ -95,6 +96,8 @@ struct res_set {
 	int again;			/* res_refuse_for_now(): what was refused may be gone in a moment */
 	struct res_note *notes;		/* malloc'ed */
 	size_t nnotes;
+	struct find_index *names;	/* find.c; and how far it has looked */
+	int names_stage;
 	struct merge *merge;		/* merge.c */
 	void *kind[RES_KIND_END];	/* one malloc'ed block for each kind that wants it */
 };
@@ -196,6 +199,11 @@ int res_refuse(const struct res_set *set, const struct desc *d, enum err_code co
 #define res_refuse_for_now(set, ...) ((set)->again = 1, res_refuse(set, __VA_ARGS__))
 /* res_inherited() - 1 if @d is one of set->inherited. */
 int res_inherited(const struct res_set *set, const struct desc *d);
+/*
+ * res_fdinfo_line() - the next line of @d's fdinfo that begins with @what, as far as @ret has room; *pos 0 at first.
+ * 0: no more. There may be many: sscanf() on the text itself would measure all the rest of it each time.
+ */
+int res_fdinfo_line(const struct desc *d, const char *what, size_t *pos, char *ret, size_t room);
 /* res_inside() - @pid of our namespace as the job sees it; the same number where nobody knows better. */
 uint32_t res_inside(const struct res_set *set, pid_t pid);
 

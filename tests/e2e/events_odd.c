@@ -89,7 +89,8 @@ int main(void)
 {
 	static const clockid_t clocks[] = { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME,
 					    CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM };
-	int ino, wd, wd_file, wd_none, left, right, timers[5], absolute[5], pfd, ended, go[2];
+	char deep[] = "tree/1/2/3/4/5/6/7";
+	int ino, tree, wd, wd_file, wd_none, left, right, timers[5], absolute[5], pfd, ended, go[2];
 	struct event e[40];
 	pid_t pid, gone;
 	siginfo_t info;
@@ -111,6 +112,16 @@ int main(void)
 	scn_sys(rename("watched", "seen"));
 	scn_sys(rename("place/file", "file"));
 	scn_check(read_events(ino, e, 40) >= 2, "no events");
+
+	/* As file managers, editors and build tools watch whole trees. */
+	for (char *slash = strchr(deep, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		scn_sys(mkdir(deep, 0755));
+		*slash = '/';
+	}
+	scn_sys(mkdir(deep, 0755));
+	tree = scn_sys(inotify_init1(IN_NONBLOCK));
+	scn_sys(inotify_add_watch(tree, deep, IN_DELETE_SELF));
 
 	/* One counter by two numbers. */
 	left = scn_sys(eventfd(0, EFD_NONBLOCK));
@@ -150,6 +161,9 @@ int main(void)
 	scn_check(n == 1 && e[0].wd == wd_file && e[0].mask == IN_ATTRIB, "%zu: wd %d, %x", n, e[0].wd,
 		  e[0].mask);
 	scn_check(inotify_add_watch(ino, "place", IN_CREATE) == wd_file + 1, "the next number");
+	scn_sys(rmdir(deep));
+	n = read_events(tree, e, 40);
+	scn_check(n >= 1 && e[0].mask == IN_DELETE_SELF, "%zu: %x, deep in the tree", n, e[0].mask);
 
 	scn_sys(write(left, &(uint64_t){ 1 }, 8));
 	{

@@ -3,6 +3,7 @@
 #include "unix.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <stddef.h>
@@ -11,7 +12,12 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include "../common/io.h"
+#include "find.h"
 #include "sockopt.h"
+
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE	(SIOCPROTOPRIVATE + 0)
+#endif
 
 /* udiag_state: numbers of TCP states. */
 enum { ESTABLISHED = 1, LISTEN = 10 };
@@ -111,7 +117,10 @@ static int check_clients(struct res_set *set, const struct desc *d, const struct
 	for (uint32_t k = 0; k < info->pending; k++) {
 		uint32_t client = t->clients[info->first + k];
 
-		if (client && !socket_of(set, client))
+		if (!client)
+			return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "a client that has closed its end waits to "
+						  "be accepted, and what it sent cannot be looked at; try again in a moment");
+		if (!socket_of(set, client))
 			return refuse_outside(set, d, "a client outside of the job waits to be accepted", err);
 	}
 	return 0;
@@ -207,11 +216,44 @@ static int is_bound_file(const char *path, const struct unix_info *info)
 	       makedev(info->vfs_dev >> 20, info->vfs_dev & 0xfffff) == st.st_dev;
 }
 
+/* Where the kernel says that the file is (NULL: it has no name). 0: it does not, as that takes CAP_NET_ADMIN. */
+static int file_by_socket(const struct desc *d, char **ret)
+{
+	cleanup_close int fd = ioctl(d->fd, SIOCUNIXFILE);
+	char link[40], path[PATH_MAX];
+	struct stat st;
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	*ret = NULL;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return 0;
+	n = st.st_nlink ? readlink(link, path, sizeof(path) - 1) : 0;
+	path[MAX(n, 0)] = 0;
+	if (n > 0 && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		*ret = xstrdup(path);
+	return 1;
+}
+
+/* A file that is not under its name: renamed, or its directory was; or who bound it was in another directory then. */
+static char *file_elsewhere(const struct res_set *set, const struct desc *d, const struct unix_info *info, const char *path)
+{
+	const struct inode_key key = {
+		.dev = makedev(info->vfs_dev >> 20, info->vfs_dev & 0xfffff), .ino = info->vfs_ino,
+	};
+	char *found;
+
+	if (file_by_socket(d, &found) || !info->vfs_ino)
+		return found;
+	return path[0] == '/' ? find_beside(set, path, &key) : find_path(set, &key);
+}
+
 /* A path; which relative to what must be found out. */
-static void find_file(const struct res_set *set, const struct unix_info *info, const char *path,
-		      struct rec_socket *r, char **ret_dir)
+static void find_file(const struct res_set *set, const struct desc *d, const struct unix_info *info, const char *path,
+		      struct rec_socket *r, char **ret_dir, char **ret_file)
 {
 	cleanup_free char *full = NULL;
+	size_t n, tail = strlen(path);
 	struct stat st;
 
 	for (size_t i = 0; path[0] != '/' && i < set->ndirs; i++) {
@@ -227,7 +269,18 @@ static void find_file(const struct res_set *set, const struct unix_info *info, c
 	/* On overlays the kernel's device number is not that of stat(): the inode must do. */
 	r->bound_file = full && (is_bound_file(full, info) ||
 				 (lstat(full, &st) == 0 && S_ISSOCK(st.st_mode) && (uint32_t)st.st_ino == info->vfs_ino));
-	if (r->bound_file && lstat(full, &st) == 0) {
+	if (!r->bound_file && (*ret_file = file_elsewhere(set, d, info, path))) {
+		free(full);
+		full = xstrdup(*ret_file);
+		n = strlen(full);
+		if (path[0] != '/' && n > tail + 1 && full[n - tail - 1] == '/' && !strcmp(full + n - tail, path)) {
+			(*ret_file)[n - tail - 1] = 0;
+			*ret_dir = *ret_file;
+			*ret_file = NULL;
+			r->bound_file = 1;
+		}
+	}
+	if ((r->bound_file || *ret_file) && lstat(full, &st) == 0) {
 		r->mode = st.st_mode & 07777;
 		r->uid = st.st_uid;
 		r->gid = st.st_gid;
@@ -259,7 +312,7 @@ static int unix_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 	const struct unix_queue *q = d->priv;
 	struct sockaddr_un local, remote;
 	struct rec_socket r = { .desc = d->id, .ino = d->st.st_ino, .family = AF_UNIX, .type = get_int(d->fd, SO_TYPE) };
-	cleanup_free char *dir = NULL;
+	cleanup_free char *dir = NULL, *file = NULL;
 	struct ucred peer = { 0 };
 	socklen_t len = sizeof(peer);
 	const struct desc *other;
@@ -280,9 +333,11 @@ static int unix_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 	}
 	r.state = state_of(info, &r);
 	r.error = pending_error(d->fd);
+	r.gone = r.type == SOCK_DGRAM && !info->peer && r.remote.len;
 	if (r.local.len && local.sun_path[0])
-		find_file(set, info, local.sun_path, &r, &dir);
+		find_file(set, d, info, local.sun_path, &r, &dir, &file);
 	r.dir = dir;
+	r.file = file;
 	if (getsockopt(d->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
 		r.peer_uid = peer.uid;
 		r.peer_gid = peer.gid;

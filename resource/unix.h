@@ -45,7 +45,7 @@ struct unix_table *unix_notes(const struct res_set *set);
 /* rdesc.priv of a socket. */
 struct unix_made {
 	const struct rec_socket *rec;
-	int file;			/* its file was made, but is to have none */
+	int path;			/* O_PATH descriptor of the file it is bound to, which may have no name; -1 */
 	int partner;			/* other end of a pair whose peer is gone: closed when all is filled; -1 */
 };
 int unix_open(struct rset *set, struct rdesc *d, struct err *err);
@@ -64,6 +64,13 @@ int unix_connect(struct rset *set, int fd, const struct rec_socket *r, struct by
 int unix_in_use(struct rset *set, const struct rec_socket *r);
 /* unix_check_name() - can @r be bound to its name here? What stands there is not touched. */
 int unix_check_name(struct rset *set, const struct rec_socket *r, struct err *err);
+/*
+ * unix_bind_aside() - unix_bind() to a path that may be somebody else's by now, who keeps it. The file made is
+ * moved to @then, or (NULL) has no name any more. *ret_file: O_PATH descriptor of it.
+ */
+int unix_bind_aside(struct rset *set, int fd, const struct rec_socket *r, struct bytes a, const char *then, int *ret_file);
+/* unix_reach() - the address by which the socket @fd, whose file is @path (-1: none), can be reached. Its length. */
+socklen_t unix_reach(int fd, int path, struct sockaddr_un *ret);
 /* unix_unlink() - remove the file of a bound name. */
 void unix_unlink(struct rset *set, const struct rec_socket *r, struct bytes a);
 /* unix_path() - where a bound name is now; -1: it is no path. */

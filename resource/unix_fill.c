@@ -87,6 +87,14 @@ static int put_control(struct rset *set, const struct rec_socket_data *s, int cr
 	return 0;
 }
 
+/* The user and the group as they were, under our own number. */
+static void speak_for_ended(struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+		if (c->cmsg_type == SCM_CREDENTIALS)
+			memcpy(CMSG_DATA(c), &(pid_t){ getpid() }, sizeof(pid_t));
+}
+
 /* One record, from @fd to whom it is connected to, or to @to. */
 static int send_one(struct rset *set, int fd, const struct rec_socket_data *s, const struct sockaddr_un *to,
 		    socklen_t to_len, struct err *err)
@@ -107,6 +115,11 @@ static int send_one(struct rset *set, int fd, const struct rec_socket_data *s, c
 		 * privilege. EINVAL: a user that has no number here; as of what was sent without
 		 * credentials and is read with them, see unix(7).
 		 */
+		/* Who sent it has ended: only who it was for is left. */
+		if (n < 0 && pos == 0 && s->creds.len && (errno == ESRCH || !pid_of(s))) {
+			speak_for_ended(&m);
+			n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+		}
 		if (n < 0 && pos == 0 && s->creds.len && (errno == EPERM || errno == ESRCH || errno == EINVAL)) {
 			if (pid_of(s))
 				log_warn("what process %u has sent through a unix socket arrives without its "
@@ -148,7 +161,7 @@ static int sender(struct rset *set, const struct rec_socket_data *s, struct rdes
 	struct unix_made *m = made_of(receiver);
 	struct rdesc *d = unix_by_name(set, s->from, m->rec->type, 0), *peer = unix_by_ino(set, m->rec->peer);
 	static const struct rec_socket nowhere = { .dir = "" };
-	int fd;
+	int fd, file = -1;
 
 	*ret_temp = 0;
 	if (d && d->fd >= 0)
@@ -160,7 +173,9 @@ static int sender(struct rset *set, const struct rec_socket_data *s, struct rdes
 	*ret_temp = 1;
 	fd = socket(AF_UNIX, m->rec->type | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && s->from.len)
-		unix_bind(set, fd, &nowhere, s->from);
+		unix_bind_aside(set, fd, &nowhere, s->from, NULL, &file);
+	if (file >= 0)
+		close(file);
 	return fd;
 }
 
@@ -172,12 +187,10 @@ static int fill_dgram(struct rset *set, struct rdesc *d, struct err *err)
 
 	while (r == 0 && (s = rset_next(set, d, REC_TAG_socket_data, &pos))) {
 		struct sockaddr_un to;
-		socklen_t len = sizeof(to);
-		static const struct rec_socket nowhere = { .dir = "" };
+		socklen_t len;
 		int temp, fd = sender(set, s, d, &temp), old = make_room(fd);
 
-		/* As it is here: its path may be another one. */
-		getsockname(d->fd, (struct sockaddr *)&to, &len);
+		len = unix_reach(d->fd, made_of(d)->path, &to);
 		if (len > sizeof(sa_family_t))
 			r = send_one(set, fd, s, &to, len, err);
 		else
@@ -187,20 +200,33 @@ static int fill_dgram(struct rset *set, struct rdesc *d, struct err *err)
 			continue;
 		}
 		close(fd);
-		if (s->from.len && !unix_by_name(set, s->from, SOCK_DGRAM, 0))
-			unix_unlink(set, &nowhere, s->from);
 	}
 	return r;
 }
 
 /* ---- the order of things ---- */
 
+/* The first that it sends is refused, to tell it. */
+static void connect_to_gone(struct rset *set, struct rdesc *d)
+{
+	const struct rec_socket *r = made_of(d)->rec;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), file = -1;
+	struct sockaddr_un to;
+
+	if (fd >= 0 && unix_bind_aside(set, fd, r, r->remote, NULL, &file) == 0)
+		connect(d->fd, (struct sockaddr *)&to, unix_reach(fd, file, &to));
+	if (file >= 0)
+		close(file);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int connect_dgram(struct rset *set, struct rdesc *d, struct err *err)
 {
 	const struct rec_socket *r = made_of(d)->rec;
 	struct rdesc *peer = unix_by_ino(set, r->peer);
 	struct sockaddr_un to;
-	socklen_t len = sizeof(to);
+	socklen_t len;
 
 	if (r->state != RES_SOCKET_CONNECTED)
 		return 0;
@@ -208,11 +234,14 @@ static int connect_dgram(struct rset *set, struct rdesc *d, struct err *err)
 	if (peer && made_of(peer)->rec->peer == r->ino && (!r->local.len || !made_of(peer)->rec->local.len))
 		return 0;
 	if (!peer) {	/* outside of the job, as syslog: if nobody is there, the program will see when it sends */
-		unix_connect(set, d->fd, r, r->remote);
+		if (r->gone)
+			connect_to_gone(set, d);
+		else
+			unix_connect(set, d->fd, r, r->remote);
 		return 0;
 	}
-	if (getsockname(peer->fd, (struct sockaddr *)&to, &len) < 0 ||
-	    connect(d->fd, (struct sockaddr *)&to, len) < 0)
+	len = unix_reach(peer->fd, made_of(peer)->path, &to);
+	if (connect(d->fd, (struct sockaddr *)&to, len) < 0)
 		return err_set(err, E_FAILED, errno, "cannot connect %s to %s", d->rec->name, peer->rec->name);
 	return 0;
 }
@@ -221,6 +250,8 @@ static int connect_dgram(struct rset *set, struct rdesc *d, struct err *err)
 static int queue_clients(struct rset *set, struct rdesc *listener, struct err *err)
 {
 	const struct rec_socket *l = made_of(listener)->rec;
+	struct sockaddr_un to;
+	socklen_t len = unix_reach(listener->fd, made_of(listener)->path, &to);
 
 	for (uint32_t order = 0;; order++) {
 		struct rdesc *next = NULL;
@@ -235,7 +266,7 @@ static int queue_clients(struct rset *set, struct rdesc *listener, struct err *e
 		if (!next)
 			return 0;
 		order = made_of(next)->rec->order;
-		if (unix_connect(set, next->fd, l, l->local) < 0)
+		if (connect(next->fd, (struct sockaddr *)&to, len) < 0)
 			return err_set(err, E_FAILED, errno, "cannot connect %s to %s, where it waited to be accepted",
 				       next->rec->name, listener->rec->name);
 	}
@@ -259,8 +290,9 @@ static int last(struct rset *set, struct rdesc *d, struct err *err)
 	const struct rec_socket *r = made_of(d)->rec;
 
 	close_peer(d);
-	if (made_of(d)->file)
-		unix_unlink(set, r, r->local);
+	if (made_of(d)->path >= 0)
+		close(made_of(d)->path);
+	made_of(d)->path = -1;
 	if (r->state == RES_SOCKET_CONNECTED && r->shutdown)
 		shutdown(d->fd, r->shutdown == 3 ? SHUT_RDWR : r->shutdown == 2 ? SHUT_WR : SHUT_RD);
 	return sockopt_restore(set, d, d->fd, SOCKOPT_LAST, err);

@@ -110,6 +110,46 @@ void unix_unlink(struct rset *set, const struct rec_socket *r, struct bytes a)
 		unlink(path);
 }
 
+int unix_bind_aside(struct rset *set, int fd, const struct rec_socket *r, struct bytes a, const char *then, int *ret_file)
+{
+	char path[PATH_MAX], aside[PATH_MAX + 32], dir[PATH_MAX];
+	struct stat st;
+	int moved, made, n;
+
+	*ret_file = -1;
+	if (unix_path(set, r, a, path, sizeof(path)) < 0)
+		return unix_bind(set, fd, r, a);
+	snprintf(dir, sizeof(dir), "%s", path);
+	dir[strrchr(dir, '/') ? strrchr(dir, '/') - dir : 0] = 0;
+	made = dir[0] && mkdir(dir, 0700) == 0;
+	snprintf(aside, sizeof(aside), "%s.ckpt-%d", path, (int)getpid());
+	moved = lstat(path, &st) == 0;
+	if (moved && rename(path, aside) < 0)
+		return -1;
+	n = unix_bind(set, fd, r, a);
+	if (n == 0) {
+		*ret_file = rset_move(set, open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+		n = then ? rename(path, then) : unlink(path);
+	}
+	if (moved && rename(aside, path) < 0)
+		n = -1;
+	if (made)
+		rmdir(dir);
+	return n;
+}
+
+socklen_t unix_reach(int fd, int path, struct sockaddr_un *ret)
+{
+	socklen_t len = sizeof(*ret);
+
+	memset(ret, 0, sizeof(*ret));
+	if (path < 0)
+		return getsockname(fd, (struct sockaddr *)ret, &len) < 0 ? 0 : len;
+	ret->sun_family = AF_UNIX;
+	snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d", path);
+	return sizeof(*ret);
+}
+
 /* A file without anybody is what a program leaves behind when it ends. */
 int unix_in_use(struct rset *set, const struct rec_socket *r)
 {

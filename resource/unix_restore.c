@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "../common/io.h"
@@ -73,7 +74,7 @@ static struct unix_made *made(struct rset *set, struct rdesc *d, struct err *err
 	if (!r)
 		return NULL;
 	m = d->priv = xmalloc(sizeof(*m));
-	*m = (struct unix_made){ .rec = r, .partner = -1 };
+	*m = (struct unix_made){ .rec = r, .path = -1, .partner = -1 };
 	d->pos = -1;
 	return m;
 }
@@ -125,58 +126,71 @@ static int bind_fresh(struct rset *set, int fd, const struct rec_socket *r)
 	return unix_bind(set, fd, r, r->local);
 }
 
-/*
- * The socket's file was removed, but it is bound. For the time of the restart it has a file again, by
- * which clients find it, unless another socket has been bound to that name since.
- */
-static int bind_removed(struct rset *set, struct rdesc *d)
+/* Its file has no name, or another one. A name that cannot be had at all: whoever looks for it will not find it. */
+static int bind_removed(struct rset *set, struct rdesc *d, struct err *err)
 {
 	struct unix_made *m = d->priv;
 	struct sockaddr_un none = { .sun_family = AF_UNIX };
-	const struct rdesc *other = unix_by_name(set, m->rec->local, m->rec->type, m->rec->state == RES_SOCKET_LISTENING);
+	char file[PATH_MAX] = "";
+	struct stat st;
 
-	if (unix_bind(set, d->fd, m->rec, m->rec->local) < 0)
-		/* Something else has the name: whoever looks for this one will not find it there. */
-		return bind(d->fd, (struct sockaddr *)&none, sizeof(sa_family_t));
-	m->file = 1;
-	if (other && other != d && unix_rec(set, other, NULL)->bound_file) {
-		unix_unlink(set, m->rec, m->rec->local);
-		m->file = 0;
-	}
+	if (m->rec->file[0] && rset_path(set, m->rec->file, file, sizeof(file)) < 0)
+		return err_set(err, E_FAILED, errno, "%s", m->rec->file);
+	if (file[0] && lstat(file, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return err_set(err, E_FILE_CHANGED, 0, "%s was a unix socket of the program, now it is another kind of file",
+			       file);
+	if (unix_bind_aside(set, d->fd, m->rec, m->rec->local, file[0] ? file : NULL, &m->path) == 0)
+		return 0;
+	if (file[0] || bind(d->fd, (struct sockaddr *)&none, sizeof(sa_family_t)) < 0)
+		return err_set(err, err_code_of_errno(errno), errno, "cannot bind a unix socket to what was %s",
+			       d->rec->name);
 	return 0;
 }
 
 /* Owner and permissions at once: connect() is tried as the user who did it. */
-static void set_owner(struct rset *set, const struct rec_socket *r)
+static void set_owner(const struct unix_made *m)
 {
-	char path[PATH_MAX];
+	char path[40];
 
-	if (!r->bound_file || unix_path(set, r, r->local, path, sizeof(path)) < 0)
+	if (m->path < 0 || (!m->rec->bound_file && !m->rec->file[0]))
 		return;
-	if (lchown(path, r->uid, r->gid) < 0)
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->path);
+	if (chown(path, m->rec->uid, m->rec->gid) < 0)
 		errno = 0;
-	chmod(path, r->mode);
+	chmod(path, m->rec->mode);
+}
+
+static int bind_named(struct rset *set, struct rdesc *d, struct err *err)
+{
+	struct unix_made *m = d->priv;
+	char path[PATH_MAX], text[128];
+
+	if (m->rec->bound_file && unix_check_name(set, m->rec, err) < 0)
+		return -1;
+	if (bind_fresh(set, d->fd, m->rec) < 0)
+		return err_set(err, errno == EADDRINUSE ? E_EXISTS : err_code_of_errno(errno), errno,
+			       "cannot bind a unix socket to %s", unix_name_text(m->rec->local, text, sizeof(text)));
+	if (unix_path(set, m->rec, m->rec->local, path, sizeof(path)) == 0)
+		m->path = rset_move(set, open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+	return 0;
 }
 
 static int make_bound(struct rset *set, struct rdesc *d, struct err *err)
 {
-	const struct rec_socket *r = ((struct unix_made *)d->priv)->rec;
-	char path[PATH_MAX], text[128];
+	struct unix_made *m = d->priv;
+	const struct rec_socket *r = m->rec;
+	char path[PATH_MAX];
 	int n;
 
 	if (new_socket(set, d, err) < 0)
 		return -1;
-	if (r->bound_file && unix_check_name(set, r, err) < 0)
-		return -1;
 	if (!r->bound_file && unix_path(set, r, r->local, path, sizeof(path)) == 0)
-		n = bind_removed(set, d);
+		n = bind_removed(set, d, err);
 	else
-		n = bind_fresh(set, d->fd, r);
-	if (n == 0)
-		set_owner(set, r);
+		n = bind_named(set, d, err);
 	if (n < 0)
-		return err_set(err, errno == EADDRINUSE ? E_EXISTS : err_code_of_errno(errno), errno,
-			       "cannot bind a unix socket to %s", unix_name_text(r->local, text, sizeof(text)));
+		return -1;
+	set_owner(m);
 	if (r->state != RES_SOCKET_LISTENING)
 		return 0;
 	become(r->peer_uid, r->peer_gid);
@@ -185,58 +199,64 @@ static int make_bound(struct rset *set, struct rdesc *d, struct err *err)
 	return n < 0 ? err_set(err, E_FAILED, errno, "cannot listen on %s", d->rec->name) : 0;
 }
 
-/* The job's listener of that name, open; else one for the moment (*ret_temp 1). -1: cannot be had. */
-static int listener_for(struct rset *set, const struct rec_socket *server, int *ret_temp, struct err *err)
+/*
+ * The job's listener of that name, open; else one for the moment, whose name it has from @server. Descriptor, -1
+ * none. @to, @ret_len: how it is reached.
+ */
+static int listener_for(struct rset *set, const struct rec_socket *server, struct sockaddr_un *to, socklen_t *ret_len,
+			int *ret_temp, struct err *err)
 {
 	struct rdesc *l = unix_by_name(set, server->local, server->type, 1);
-	char path[PATH_MAX];
-	struct stat st;
-	int fd;
+	char path[40];
+	int fd, file = -1;
 
 	*ret_temp = 0;
 	if (l) {
-		const struct rec_socket *r = made(set, l, err) ? ((struct unix_made *)l->priv)->rec : NULL;
+		struct unix_made *m = made(set, l, err);
 
-		if (!r || (l->fd < 0 && make_bound(set, l, err) < 0))
+		if (!m || (l->fd < 0 && make_bound(set, l, err) < 0))
 			return -1;
-		/* Unless its file was removed before and could not be made for a moment. */
-		if (r->bound_file || unix_path(set, r, r->local, path, sizeof(path)) < 0 || lstat(path, &st) == 0)
-			return l->fd;
+		*ret_len = unix_reach(l->fd, m->path, to);
+		return l->fd;
 	}
 	*ret_temp = 1;
-	if (unix_path(set, server, server->local, path, sizeof(path)) == 0 && lstat(path, &st) == 0)
-		return -1;
 	fd = socket(AF_UNIX, server->type | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && (unix_bind(set, fd, server, server->local) < 0 || listen(fd, 1) < 0)) {
+	if (fd < 0 || unix_bind_aside(set, fd, server, server->local, NULL, &file) < 0 || listen(fd, 1) < 0) {
+		close(file);
 		close(fd);
 		return -1;
 	}
-	if (fd >= 0 && unix_path(set, server, server->local, path, sizeof(path)) == 0)
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	if (file >= 0)
 		chmod(path, 0777);
+	*ret_len = unix_reach(fd, file, to);
+	*ret_temp = file >= 0 ? file : 1;
 	return fd;
 }
 
 /* connect() and accept(). 1: both sides made, 0: it cannot be done here, -1: error. */
 static int make_accepted(struct rset *set, struct rdesc *c, struct rdesc *s, struct err *err)
 {
-	const struct rec_socket *client = ((struct unix_made *)c->priv)->rec, *server = ((struct unix_made *)s->priv)->rec;
-	int temp, n = -1, listener = listener_for(set, server, &temp, err);
+	struct unix_made *m = c->priv;
+	const struct rec_socket *client = m->rec, *server = ((struct unix_made *)s->priv)->rec;
+	struct sockaddr_un to;
+	socklen_t len = 0;
+	int temp, n = -1, listener = listener_for(set, server, &to, &len, &temp, err);
 
 	if (listener < 0)
 		return temp ? 0 : -1;
 	if (new_socket(set, c, err) < 0)
 		goto out;
 	/* A client with a name: of use to itself only, so a name that is taken is no reason to fail. */
-	if (client->local.len && !unix_in_use(set, client) && bind_fresh(set, c->fd, client) == 0) {
-		set_owner(set, client);
-		if (!client->bound_file)
-			unix_unlink(set, client, client->local);
-	}
+	if (client->local.len && client->bound_file && !unix_in_use(set, client) && bind_named(set, c, NULL) == 0)
+		set_owner(m);
+	else if (client->local.len && !client->bound_file && bind_removed(set, c, NULL) == 0)
+		set_owner(m);
 	become(server->peer_uid, server->peer_gid);
-	n = unix_connect(set, c->fd, server, server->local);
+	n = connect(c->fd, (struct sockaddr *)&to, len);
 	become_self();
 	if (n < 0 && errno == EACCES)
-		n = unix_connect(set, c->fd, server, server->local);
+		n = connect(c->fd, (struct sockaddr *)&to, len);
 	s->fd = n < 0 ? -1 : accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (s->fd >= 0)
 		s->fd = rset_move(set, s->fd);
@@ -248,7 +268,8 @@ static int make_accepted(struct rset *set, struct rdesc *c, struct rdesc *s, str
 out:
 	if (temp) {
 		close(listener);
-		unix_unlink(set, server, server->local);
+		if (temp > 1)
+			close(temp);
 	}
 	return n;
 }

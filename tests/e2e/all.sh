@@ -4,16 +4,11 @@
 # all.sh [PATTERN] - every scenario of scenarios.txt in all its flavors, two at a time, one line each.
 # PATTERN: only those whose NAME/FLAVOR it matches (shell pattern).
 # In a log, which may be read from its begin only, what failed comes first.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 pattern=${1:-*}
 out=$(mktemp "${TMPDIR:-/tmp}/ckpt-e2e-all.XXXXXX") || exit 1
 trap 'rm -f "$out" "$out.ipc"' EXIT
-[ -x "${builddir:-.}/ckpt_restart" ] || { echo "there is no ${builddir:-.}/ckpt_restart"; exit 77; }
 
 while read -r name flavors; do
 	case $name in ''|'#'*) continue ;; esac

@@ -3,53 +3,21 @@
 #
 # command_errors.sh - whatever goes wrong with a checkpoint: the exit status and the words are those
 # promised, the job runs on, nothing is left behind, and the same try can be made again.
-set -u
-bin=$(cd "${builddir:-.}" && pwd)
-for p in ckpt_launch ckpt_command ckpt_coordinator; do
-	[ -x "$bin/$p" ] || { echo "there is no $bin/$p"; exit 77; }
-done
-for fd in /proc/self/fd/*; do	# what the test's own caller left open is nothing for the job
-	fd=${fd##*/}
-	[ "$fd" -gt 2 ] && [ "$fd" != 255 ] && eval "exec $fd>&-"
-done
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-command.XXXXXX") || exit 1
-job=e2e-cmd-$$
-export CKPT_DIR=$dir/store
-launch= mounted= bad=0
-cleanup() {
-	"$bin/ckpt_command" -q --kill "$job" 2>/dev/null
-	[ -n "$launch" ] && kill -9 "$launch" 2>/dev/null
-	[ -s "$dir/pid" ] && kill -9 "$(cat "$dir/pid")" 2>/dev/null
-	[ -n "$mounted" ] && umount "$dir/full"
-	cd / && rm -rf "$dir" "/run/ckpt/$job" "/tmp/ckpt-$(id -u)/$job"	# of the coordinator that was killed
-	rmdir /run/ckpt "/tmp/ckpt-$(id -u)" 2>/dev/null
-	return 0
-}
-trap cleanup EXIT
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+place command
+job=cmd.$tag
+launch= mounted=
 cd "$dir" || exit 1
-
-fail() { echo "FAIL $*"; bad=1; }
-
-# expect STATUS PATTERN ARG...: of ckpt_command; the pattern is looked for in what it says on stderr
-expect() {
-	local want=$1 pattern=$2 got; shift 2
-	"$bin/ckpt_command" "$@" >out 2>err </dev/null; got=$?
-	if [ "$got" != "$want" ]; then
-		fail "status $got, not $want: $*"; cat err
-	elif [ -z "$pattern" ] && [ -s err ]; then
-		fail "said something: $*"; cat err
-	elif [ -n "$pattern" ] && ! grep -Eq -e "$pattern" err; then
-		fail "does not say '$pattern': $*"; cat err
-	else
-		echo "ok   $want $*"
-	fi
+leaving() {
+	[ -z "$mounted" ] || umount "$dir/full"
+	rm -rf "$(run_dir_of "$job")"	# of the coordinator that was killed
+	rmdir "$(dirname "$(run_dir_of "$job")")" 2>/dev/null
 }
 
-# until_true COMMAND...: for at most ten seconds
-until_true() {
-	for _ in $(seq 200); do "$@" && return 0; sleep 0.05; done
-	fail "never true: $*"
-}
+# ck STATUS PATTERN ARG...: of ckpt_command
+ck() { expect "$1" "$2" "$bin/ckpt_command" "${@:3}"; }
+until_true() { within 10 "$@" || fail "never true: $*"; }
 counts() { local a b; a=$(cat count 2>/dev/null); sleep 0.2; b=$(cat count 2>/dev/null); [ "$a" != "$b" ]; }
 runs_on() { counts || sleep 0.5; counts || fail "the job does not run on after: $1"; }
 nothing_left() {
@@ -65,69 +33,66 @@ start() {
 }
 round_pid() { pgrep -P "$coordinator" ckpt_coord | head -1; }
 has_round() { [ -n "$(round_pid)" ]; }
-# A container's process 1 may leave zombies.
-gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
-
 # ---- without any job ----
-expect 2 'what is to be done'
-expect 2 'one action' --ls --rm
-expect 2 'unrecognized|invalid' --explode
-expect 2 'time' --interval=often "$job"
-expect 2 'true or false' --checkpoint --leave-running=perhaps "$job"
-expect 2 'letters' --checkpoint --id=a/b "$job"
-expect 2 'codec|zstd' --checkpoint --compression=rar "$job"
-expect 2 'image-path' --checkpoint --image-path=/x --id=1 "$job"
-expect 2 'create' checkpoint make a b
-expect 2 'JOB ID' checkpoint create a
-expect 2 'JOB/ID' --rm "$job"
-for action in --checkpoint --wait --kill --interval=1h --status; do expect 3 E-NO-JOB $action "$job"; done
-expect 3 E-NO-CHECKPOINT --rm "$job/1"
-expect 3 E-NO-JOB --ls "$job"
-expect 3 E-NO-CHECKPOINT --ls --checkpoint-dir="$dir/nowhere"
-expect 0 '' --help
-expect 0 '' --version
+ck 2 'what is to be done'
+ck 2 'one action' --ls --rm
+ck 2 'unrecognized|invalid' --explode
+ck 2 'time' --interval=often "$job"
+ck 2 'true or false' --checkpoint --leave-running=perhaps "$job"
+ck 2 'letters' --checkpoint --id=a/b "$job"
+ck 2 'codec|zstd' --checkpoint --compression=rar "$job"
+ck 2 'image-path' --checkpoint --image-path=/x --id=1 "$job"
+ck 2 'create' checkpoint make a b
+ck 2 'JOB ID' checkpoint create a
+ck 2 'JOB/ID' --rm "$job"
+for action in --checkpoint --wait --kill --interval=1h --status; do ck 3 E-NO-JOB $action "$job"; done
+ck 3 E-NO-CHECKPOINT --rm "$job/1"
+ck 3 E-NO-JOB --ls "$job"
+ck 3 E-NO-CHECKPOINT --ls --checkpoint-dir="$dir/nowhere"
+ck 0 '' --help
+ck 0 '' --version
 mkdir empty
-expect 0 '' --ls --json --checkpoint-dir=empty
+ck 0 '' --ls --json --checkpoint-dir=empty
 [ "$(cat out)" = '[]' ] || fail "an empty list is not []"
 
 # ---- names in use ----
 start 1
-expect 0 '' --checkpoint --leave-running --id=one "$job"
+ck 0 '' --checkpoint --leave-running --id=one "$job"
 [ "$(cat out)" = "$CKPT_DIR/$job/one" ] || fail "printed $(cat out)"
-expect 1 "checkpoint with name one already exists for job $job" --checkpoint --leave-running --id=one "$job"
-expect 1 "checkpoint with name one already exists for job $job" checkpoint create --leave-running "$job" one
+ck 1 "checkpoint with name one already exists for job $job" --checkpoint --leave-running --id=one "$job"
+ck 1 "checkpoint with name one already exists for job $job" checkpoint create --leave-running "$job" one
 runs_on "a name in use"
 mkdir mine && echo precious >mine/file
-expect 1 'mine exists and is not an empty directory' --checkpoint --leave-running --image-path=mine "$job"
+ck 1 'mine exists and is not an empty directory' --checkpoint --leave-running --image-path=mine "$job"
 [ "$(ls -A mine)" = file ] || fail "the directory of somebody else was touched"
-expect 0 '' --checkpoint --leave-running --image-path=made/with/parents "$job"
+ck 0 '' --checkpoint --leave-running --image-path=made/with/parents "$job"
 [ -e made/with/parents/checkpoint.img ] || fail "no checkpoint at --image-path"
-expect 0 '' checkpoint create --leave-running --checkpoint-dir="$dir/d" "$job" two
+ck 0 '' checkpoint create --leave-running --checkpoint-dir="$dir/d" "$job" two
 [ "$(cat out)" = two ] || fail "checkpoint create printed $(cat out)"
-expect 0 '' checkpoint ls --checkpoint-dir "$dir/d" "$job"
+ck 0 '' checkpoint ls --checkpoint-dir "$dir/d" "$job"
 [ "$(awk '{print $1}' out | tr '\n' ' ')" = "NAME two " ] || fail "checkpoint ls printed $(cat out)"
-expect 3 E-NO-CHECKPOINT checkpoint rm --checkpoint-dir="$dir" "$job" mine
-expect 3 E-NO-CHECKPOINT checkpoint rm --checkpoint-dir="$dir/d" someone two
-expect 0 '' checkpoint rm --checkpoint-dir="$dir/d" "$job" two
-expect 3 E-NO-CHECKPOINT --rm "$job/one" "$job/three"
+ck 3 E-NO-CHECKPOINT checkpoint rm --checkpoint-dir="$dir" "$job" mine
+ck 3 E-NO-CHECKPOINT checkpoint rm --checkpoint-dir="$dir/d" someone two
+ck 0 '' checkpoint rm --checkpoint-dir="$dir/d" "$job" two
+ck 3 E-NO-CHECKPOINT --rm "$job/one" "$job/three"
 [ -e "$CKPT_DIR/$job/one" ] || fail "--rm removed one of two that do not both exist"
-expect 0 '' --rm "$job/one"
+ck 0 '' --rm "$job/one"
 nothing_left "--rm"
 
 # ---- nowhere to write to ----
 echo >plain
-expect 1 'plain' --checkpoint --leave-running --checkpoint-dir="$dir/plain/below" "$job"
+ck 1 'plain' --checkpoint --leave-running --checkpoint-dir="$dir/plain/below" "$job"
 runs_on "a directory that cannot be made"
 mkdir full
 if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=200k none full 2>/dev/null; then
 	mounted=1
-	expect 1 E-SPACE --checkpoint --leave-running --image-path=full/a/b "$job"
+	ck 1 E-SPACE --checkpoint --leave-running --image-path=full/a/b "$job"
 	[ -z "$(ls -A full)" ] || fail "left on the full disk: $(ls -A full)"
-	expect 1 E-SPACE --checkpoint --image-path=full/a/b "$job"
+	ck 1 E-SPACE --checkpoint --image-path=full/a/b "$job"
 	runs_on "a full disk"
 fi
 
-expect 0 '' --kill "$job"
+ck 0 '' --kill "$job"
 wait "$launch"
 
 # ---- a round that takes long: much memory, and a slow codec ----
@@ -136,13 +101,13 @@ rm -f count
 start 40000000
 coordinator=$("$bin/ckpt_command" --status --json "$job" | sed -n 's/.*"coordinator_pid": \([0-9]*\).*/\1/p')
 pid=$(cat pid)
-expect 1 E-TIMEOUT --checkpoint $slow --timeout=100ms "$job"
+ck 1 E-TIMEOUT --checkpoint $slow --timeout=100ms "$job"
 nothing_left "a try that ran out of time"
 runs_on "a try that ran out of time"
 
 "$bin/ckpt_command" --checkpoint $slow "$job" >first.out 2>first.err & first=$!
 until_true has_round
-expect 1 E-BUSY --checkpoint "$job"
+ck 1 E-BUSY --checkpoint "$job"
 kill -9 "$(round_pid)"
 wait $first && fail "a checkpoint whose process was killed is reported done"
 grep -q E-FAILED first.err || fail "killed round: $(cat first.err)"
@@ -154,17 +119,17 @@ until_true has_round
 kill -9 $first
 until_true test -e "$CKPT_DIR/$job/kept"
 runs_on "the death of ckpt_command"
-expect 0 '' --rm "$job/kept"
+ck 0 '' --rm "$job/kept"
 
 # the same try again, now that nothing is in its way; and it can be ended
-expect 0 '' --checkpoint --leave-running "$job"
-expect 0 '' --rm "$job/1"
-expect 0 '' --kill "$job"
+ck 0 '' --checkpoint --leave-running "$job"
+ck 0 '' --rm "$job/1"
+ck 0 '' --kill "$job"
 wait "$launch"; status=$?
 [ $status = 137 ] || fail "--kill: the launcher ended with $status"
-gone "$pid" || fail "--kill left process $pid"
+ended "$pid" || fail "--kill left process $pid"
 launch=
-expect 3 E-NO-JOB --status "$job"
+ck 3 E-NO-JOB --status "$job"
 
 # ---- the coordinator dies in the midst ----
 rm -f count
@@ -176,11 +141,11 @@ until_true has_round
 round=$(round_pid)
 kill -9 "$coordinator"
 wait $first && fail "reported done without a coordinator"
-until_true gone "$round"
+until_true ended "$round"
 nothing_left "a coordinator that was killed"
 runs_on "the death of the coordinator"
-expect 3 'no coordinator' --checkpoint "$job"
-expect 0 'no coordinator' --status
+ck 3 'no coordinator' --checkpoint "$job"
+ck 0 'no coordinator' --status
 grep -Eq "^$job +no coordinator" out || fail "--status does not show the lost job"
 kill -9 "$pid"
 wait "$launch"
@@ -192,8 +157,8 @@ coordinator=$("$bin/ckpt_command" --status --json "$job" | sed -n 's/.*"coordina
 pid=$(cat pid) keeper=$(ps -o ppid= -p "$pid" | tr -d " ")
 disown "$launch"
 kill -9 "$launch" "$coordinator" "$keeper"
-for one in "$launch" "$coordinator" "$keeper"; do until_true gone "$one"; done
-expect 0 'no coordinator' --status
+for one in "$launch" "$coordinator" "$keeper"; do until_true ended "$one"; done
+ck 0 'no coordinator' --status
 kill -9 "$pid"
 not_shown() { ! "$bin/ckpt_command" --status 2>/dev/null | grep -q "^$job "; }
 until_true not_shown

@@ -6,23 +6,15 @@
 # Needs root, and the engines; what cannot be started here is left out, with the reason. Of all that
 # doc/CONTAINERS.md says of them a part is tried; CKPT_TEST_CONTAINERS=full: everything. At the end the tables there
 # are compared with what was found (doc/containers-table.sh). PATTERN: only the engines that match it.
-set -u
-here=$(cd "$(dirname "$0")" && pwd)
-bin=$(cd "${builddir:-.}" && pwd)
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 pattern=${1:-*} full=${CKPT_TEST_CONTAINERS:-}
-for p in ckpt_launch ckpt_restart ckpt_command ckpt_coordinator libckpt.so; do
-	[ -e "$bin/$p" ] || { echo "there is no $bin/$p"; exit 77; }
-done
-[ "$(id -u)" = 0 ] || { echo "container engines are started by root only"; exit 77; }
-for fd in /proc/self/fd/*; do
-	fd=${fd##*/}
-	[ "$fd" -gt 2 ] && [ "$fd" != 255 ] && eval "exec $fd>&-"
-done
+[ "$(id -u)" = 0 ] || skip "container engines are started by root only"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-containers.XXXXXX") || exit 1
 chmod 755 "$dir"
 tag=ckpt-test-${dir##*.}
 profile=$here/../../share/seccomp.json
-daemon='' bad=0 count=0 last='' job='' left='' who=()
+daemon='' count=0 last='' job='' left='' who=()
 skip() { echo "skip $*"; }
 # shellcheck source=tests/e2e/engines.sh
 . "$here/engines.sh"

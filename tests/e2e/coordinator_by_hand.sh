@@ -3,33 +3,14 @@
 #
 # coordinator_by_hand.sh - a coordinator that nobody's launcher started: found by its status file, joined,
 # asked for checkpoints by hand and by interval, left, joined again, ended without a trace.
-set -u
-bin=$(cd "${builddir:-.}" && pwd)
-for p in ckpt_launch ckpt_command ckpt_coordinator; do
-	[ -x "$bin/$p" ] || { echo "there is no $bin/$p"; exit 77; }
-done
-for fd in /proc/self/fd/*; do	# what the test's own caller left open is nothing for the job
-	fd=${fd##*/}
-	[ "$fd" -gt 2 ] && [ "$fd" != 255 ] && eval "exec $fd>&-"
-done
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-hand.XXXXXX") || exit 1
-job=e2e-hand-$$
-coordinator= launch= bad=0
-cleanup() {
-	[ -n "$launch" ] && kill -9 "$launch" 2>/dev/null
-	[ -n "$coordinator" ] && kill "$coordinator" 2>/dev/null
-	cd / && rm -rf "$dir"
-}
-trap cleanup EXIT
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+place hand
+job=hand.$tag
 cd "$dir" || exit 1
 
-fail() { echo "FAIL $*"; bad=1; }
-until_true() {
-	for _ in $(seq 200); do "$@" && return 0; sleep 0.05; done
-	fail "never true: $*"
-}
-states() { "$bin/ckpt_command" --status "$job" 2>/dev/null | awk -v job="$job" '$1 == job { print $2 }'; }
-is_state() { [ "$(states)" = "$1" ]; }
+until_true() { within 10 "$@" || fail "never true: $*"; }
+is_state() { [ "$(state_of "$job")" = "$1" ]; }
 
 "$bin/ckpt_coordinator" --listen=tcp:127.0.0.1:7779 2>err; [ $? = 2 ] || fail "tcp: is not refused"
 grep -q 'unix:PATH only' err || fail "tcp: $(cat err)"
@@ -40,7 +21,7 @@ grep -q 'unix:PATH only' err || fail "tcp: $(cat err)"
 coordinator=$(sed -n 's/.*"pid": \([0-9]*\).*/\1/p' status)
 kill -0 "$coordinator" || fail "no pid in $(cat status)"
 grep -q "\"name\": \"$job\"" status || fail "no name in $(cat status)"
-is_state starting || fail "state is $(states)"
+is_state starting || fail "state is $(state_of "$job")"
 "$bin/ckpt_coordinator" --name="$job" 2>err; [ $? = 1 ] || fail "one name, two coordinators"
 grep -q E-EXISTS err || fail "$(cat err)"
 
@@ -53,7 +34,6 @@ for round in 1 2; do
 		fail "no checkpoint in round $round"
 	"$bin/ckpt_command" --kill "$job" || fail "--kill"
 	wait $launch
-	launch=
 	until_true is_state starting
 done
 
@@ -68,10 +48,9 @@ sleep 1.5
 "$bin/ckpt_command" --rm --checkpoint-dir=store "$job/hand1" || fail "--rm"
 "$bin/ckpt_command" --kill "$job"
 wait $launch
-launch=
 
 kill "$coordinator"
-until_true test ! -e socket
+until_true gone socket
 "$bin/ckpt_command" --status "$job" 2>/dev/null; [ $? = 3 ] || fail "still there after SIGTERM"
 coordinator=
 exit $bad

@@ -3,45 +3,21 @@
 #
 # errors.sh - checkpoints and restarts that must fail: with the reason and the right status, the job going on as if
 # nothing had been asked, nothing left over; and the same try made again works.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 victim=${E2E_PROGRAMS:-$bin/tests/e2e}/victim
 cc=${CC:-cc}
-[ -x "$bin/ckpt_restart" ] && [ -x "$victim" ] || { echo "there is no $bin/ckpt_restart or no $victim"; exit 77; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-err.XXXXXX") || exit 1
-export CKPT_DIR=$dir/store
-mounted='' bad=0 n=0 front=''
+[ -x "$victim" ] || skip "there is no $victim"
+place err
+mounted='' n=0 front=''
 cd "$dir" || exit 1
-
-ours() { grep -lzsxF "E2E_TAG=$dir" /proc/[0-9]*/environ | cut -d/ -f3; }
-nobody_left() { [ -z "$(ours)" ]; }
-cleanup() {
-	cd /
-	for pid in $(ours); do kill -9 "$pid" 2>/dev/null; done
-	[ -n "$mounted" ] && umount "$mounted"
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM HUP
-fail() { echo "FAIL $*"; sed 's/^/    /' err out 2>/dev/null | tail -20; bad=1; }
-ok() { echo "ok   $*"; }
-
-within() {
-	local end=$((SECONDS + $1)); shift
-	until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.02; done
-}
-ended() { ! kill -0 "$front" 2>/dev/null; }
-is_there() { [ -e "$1" ]; }
+leaving() { [ -z "$mounted" ] || umount "$mounted"; }
 
 # begin [MB [CHILDREN [WHAT]]]: a job in a directory of its own
 begin() {
-	n=$((n + 1)) job=err$n.${dir##*.} work=$dir/work$n
+	n=$((n + 1)) job=err$n.$tag work=$dir/work$n
 	mkdir "$work" || exit 1
-	(cd "$work" && exec env E2E_TAG="$dir" "$bin/ckpt_launch" --name="$job" "$victim" "$@" >"$work/out" 2>&1 </dev/null) &
+	(cd "$work" && exec "$bin/ckpt_launch" --name="$job" "$victim" "$@" >"$work/out" 2>&1 </dev/null) &
 	front=$!
 	within 30 is_there "$work/ready" || fail "the program does not start: $(cat "$work/out")"
 }
@@ -49,29 +25,14 @@ begin() {
 unharmed() {
 	local status
 	: >"$work/stop"
-	if ! within 30 ended; then fail "$1: the job does not go on"; kill -9 "$front"; return; fi
+	if ! within 30 ended "$front"; then fail "$1: the job does not go on"; kill -9 "$front"; return; fi
 	wait "$front"; status=$?
 	[ "$status" = 0 ] && grep -qx PASS "$work/out" || fail "$1: the job was harmed, status $status: $(cat "$work/out")"
-	local run=/run/ckpt/$job
-	[ "$(id -u)" = 0 ] || run=/tmp/ckpt-$(id -u)/$job
-	within 5 gone "$run" || fail "$1: $run is left"
+	within 5 gone "$(run_dir_of "$job")" || fail "$1: $(run_dir_of "$job") is left"
 }
-gone() { [ ! -e "$1" ]; }
 # nothing_in DIR: no trace of a checkpoint there
 nothing_in() { [ -z "$(find "$1" -mindepth 1 2>/dev/null | head -1)" ]; }
-# expect STATUS PATTERN COMMAND...
-expect() {
-	local want=$1 pattern=$2 got; shift 2
-	timeout 60 "$@" >out 2>err </dev/null; got=$?
-	if [ "$got" != "$want" ]; then
-		fail "status $got, not $want: ${*##*/}"
-	elif [ -n "$pattern" ] && ! grep -Eq -e "$pattern" err; then
-		fail "does not say '$pattern': ${*##*/}"
-	else
-		ok "$want ${pattern:-says nothing} "
-	fi
-}
-ck() { expect "$1" "$2" "$bin/ckpt_command" --checkpoint "${@:3}" "$job"; }
+ck() { expect "$1" "${2:-any}" "$bin/ckpt_command" --checkpoint "${@:3}" "$job"; }
 
 # A name, or a directory, that is in use.
 begin
@@ -123,7 +84,7 @@ for who in round coordinator; do
 		rm -rf store; begin 60 1
 		in_the_midst $how
 		kill -9 "$($who)" || fail "there is no $who"
-		within 20 eval "! kill -0 $asked 2>/dev/null" || fail "ckpt_command waits for a $who that was killed"
+		within 20 ended $asked || fail "ckpt_command waits for a $who that was killed"
 		wait $asked; status=$?
 		[ $status = 1 ] && [ -s err ] || fail "ckpt_command: status $status when the $who was killed"
 		within 10 nothing_stored || fail "left by a $who that was killed: $(find store -mindepth 2 | head -5)"
@@ -158,11 +119,11 @@ rm -rf store; begin 100
 in_the_midst --leave-running=false
 kill -TERM $asked; wait $asked; status=$?
 [ $status != 0 ] || fail "status 0 when terminated"
-within 30 ended || fail "the checkpoint was given up"
+within 30 ended "$front" || fail "the checkpoint was given up"
 wait "$front"; status=$?
 [ $status = 137 ] || fail "the job ended with $status"
 : >"$work/stop"
-expect 0 '' "$bin/ckpt_restart" "$job"
+expect 0 any "$bin/ckpt_restart" "$job"
 
 # What cannot be saved.
 begin 1 0 sysv
@@ -242,11 +203,11 @@ expect 125 "E-FILE-MISSING" "$bin/ckpt_restart" "$job"
 expect 1 "data" "$bin/ckpt_restart" --check "$job"
 mv elsewhere "$work/data"
 rm -f "$work/stop"
-(cd "$work" && exec env E2E_TAG="$dir" "$bin/ckpt_restart" "$job" >>"$work/out" 2>&1 </dev/null) &
+(cd "$work" && exec "$bin/ckpt_restart" "$job" >>"$work/out" 2>&1 </dev/null) &
 front=$!
 sleep 0.3
 unharmed "the good one, after all"
 ok "restored"
 
-within 5 nobody_left || fail "processes are left: $(ours | xargs ps -o pid,args -p)"
+within 5 nobody_left || fail "processes are left: $(list_ours)"
 exit $bad

@@ -4,28 +4,14 @@
 # generations.sh - a counter is checkpointed and restored $GENERATIONS times (default 20), each time from
 # what was restored before; and one checkpoint is restored ten times at once. No number is missing or doubled.
 # Of a store in /dev/shm, where the job has files of its own, no checkpoint has another in it.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
-[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 PATH=$bin:$PATH
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-gen.XXXXXX") || exit 1
-export CKPT_DIR=$dir/store
+place gen
+job=gen.$tag many=10 fronts=()
 shm=
-job=gen.${dir##*.} many=10 bad=0 fronts=()
-cleanup() {
-	local i
-	for i in '' $(seq $many); do ckpt_command --kill "$job$i" >/dev/null 2>&1; done
-	wait
-	rm -rf "$dir" "$shm"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM HUP
+leaving() { rm -rf "$shm"; }
 cd "$dir" || exit 1
-fail() { echo "FAIL $*"; bad=1; }
 
 lines() { wc -l <"$1"; }
 # grows FILE PID: until it has more lines than now; PID is the one that makes it so
@@ -56,7 +42,7 @@ grows out $front
 ckpt_command -q --kill "$job"
 wait $front
 counted out 0
-echo "ok   $i generations, $(lines out) numbers"
+ok "$i generations, $(lines out) numbers"
 
 for n in $(seq $many); do
 	: >"many.$n"
@@ -70,7 +56,7 @@ for n in $(seq $many); do
 	[ $status = 7 ] || fail "number $n ended with $status"
 	counted "many.$n" "$last"
 done
-echo "ok   $many at once"
+ok "$many at once"
 
 if shm=$(mktemp -d /dev/shm/ckpt-gen.XXXXXX 2>/dev/null); then
 	: >out
@@ -92,7 +78,6 @@ if shm=$(mktemp -d /dev/shm/ckpt-gen.XXXXXX 2>/dev/null); then
 	: >stop2
 	wait $front || fail "it ended with $?"
 	[ "$(tail -n 1 out)" = 10000 ] || fail "the job's file was not there: $(tail -n 1 out)"
-	echo "ok   a store in /dev/shm"
+	ok "a store in /dev/shm"
 fi
-[ $bad = 0 ] || cat err
 exit $bad

@@ -4,7 +4,7 @@
 # gvisor.sh - the kernel of gVisor (runsc) instead of Linux: save in one sandbox, continue in a new one; saved
 # on Linux, continued in there, saved again, continued on Linux. What that kernel does not tell is refused,
 # and the program goes on. Needs root and runsc; each case runs as process 1 of a sandbox of its own.
-set -u
+# shellcheck source=tests/e2e/gvisor_lib.sh
 . "$(dirname "$0")/gvisor_lib.sh"
 
 loop='trap "echo all is well >>\$1; exit 42" TERM; i=0; while :; do echo "$i $$" >>$1; i=$((i+1)); sleep 0.1; done'

@@ -2,29 +2,14 @@
 #
 # gvisor_lib.sh - sandboxes of runsc (gVisor) for the tests that source it: each is made of nothing but the host's
 # /usr, our programs and the directory of the test. Needs root and runsc; skips the test without them.
-set -u
-bin=$(cd "${builddir:-.}" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
-skip() { echo "$*"; exit 77; }
-for p in ckpt_launch ckpt_restart ckpt_command ckpt_coordinator libckpt.so; do
-	[ -e "$bin/$p" ] || skip "there is no $bin/$p"
-done
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 command -v runsc >/dev/null || skip "there is no runsc (gVisor)"
 [ "$(id -u)" = 0 ] || skip "sandboxes are started by root only"
-for fd in /proc/self/fd/*; do
-	fd=${fd##*/}
-	[ "$fd" -gt 2 ] && [ "$fd" != 255 ] && eval "exec $fd>&-"
-done
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-gvisor.XXXXXX") || exit 1
-chmod 755 "$dir"
-boxes= front= bad=0 passed=0
+place gvisor
+boxes= front= passed=0
 runsc_() { runsc --root="$dir/state" --platform=ptrace --network=none --ignore-cgroups "$@"; }
-cleanup() {
-	for b in $boxes; do runsc_ kill "$b" KILL; runsc_ delete -force "$b"; done >/dev/null 2>&1
-	[ -n "$front" ] && kill -9 "$front" 2>/dev/null
-	cd / && rm -rf "$dir"
-}
-trap cleanup EXIT
+leaving() { for b in $boxes; do runsc_ kill "$b" KILL; runsc_ delete -force "$b"; done >/dev/null 2>&1; }
 
 # A root file system of nothing but the host's /usr, our programs, and the directory of this test as /c.
 root=$dir/root c=$dir/c

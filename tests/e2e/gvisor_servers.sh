@@ -4,7 +4,6 @@
 # gvisor_servers.sh [CASE...] - servers that wait with epoll, in sandboxes of gVisor (runsc): saved in one, continued in
 # a second, from there on Linux, and from there in a third. After each step clients connect again and find what
 # there was. Needs root and runsc, and for each case its program.
-set -u
 # shellcheck source=tests/e2e/gvisor_lib.sh
 . "$(dirname "$0")/gvisor_lib.sh"
 

@@ -3,30 +3,14 @@
 #
 # launch_checkpoint.sh - how ckpt_launch ends when a checkpoint ends the job: asked for by ckpt_command, or
 # by a signal of --checkpoint-on; and that the program runs on when a checkpoint is refused.
-set -u
-builddir=$(cd "${builddir:-.}" && pwd)
-launch=$builddir/ckpt_launch command=$builddir/ckpt_command restart=$builddir/ckpt_restart
-for f in "$launch" "$command" "$restart" "$builddir/ckpt_coordinator" "$builddir/libckpt.so"; do
-	[ -x "$f" ] || { echo "there is no $f"; exit 77; }
-done
-# A pipe that leads out of the job could not be saved.
-for fd in /proc/self/fd/*; do fd=${fd##*/}; [ "$fd" -gt 2 ] && eval "exec $fd>&-"; done 2>/dev/null
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-launch.XXXXXX") || exit 1
-trap 'cd /; rm -rf "$dir"' EXIT
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+launch=$bin/ckpt_launch command=$bin/ckpt_command restart=$bin/ckpt_restart
+place launch
 cd "$dir" || exit 1
-export CKPT_DIR=$dir/store
-job=launch-$$
-bad=0
-check() { # WHAT COMMAND...
-	local what=$1; shift
-	if "$@"; then echo "ok   $what"; else echo "FAIL $what"; cat err; bad=1; fi
-}
+job=launch.$tag
 quiet() { "$@" >/dev/null; }
-running() { # wait until the program says so
-	local i
-	for i in $(seq 200); do grep -q up out 2>/dev/null && return; sleep 0.05; done
-	echo "FAIL it does not start"; cat err; exit 1
-}
+running() { within 10 grep -qs up out || { fail "it does not start"; exit 1; }; }
 program='echo up; exec sleep 60'
 note="job $job was checkpointed to .* and ended; continue it with: ckpt_restart $job"
 
@@ -68,7 +52,7 @@ done
 for sig in TERM USR1; do
 	: >err
 	"$restart" "$job" >out 2>>err </dev/null & pid=$!
-	for _ in $(seq 200); do "$command" --status "$job" 2>/dev/null | grep -q ' running ' && break; sleep 0.05; done
+	within 10 is_running "$job"
 	kill -$sig $pid
 	wait $pid; check "--checkpoint-on, restored, $sig: status 85" [ $? = 85 ]
 	check "--checkpoint-on, restored, $sig: a line" grep -q "$note" err
@@ -102,6 +86,6 @@ kill $holder
 "$launch" -n "$job" sh -c 'setsid sleep 60 >/dev/null 2>&1 </dev/null & echo up' >out 2>>err </dev/null
 check "a daemon does not hold us up" [ $? = 0 ]
 check "a daemon can be checkpointed" quiet "$command" --checkpoint "$job"
-for i in $(seq 100); do "$command" --status "$job" >/dev/null 2>&1 || break; sleep 0.05; done
-check "and then the job is over" [ "$i" -lt 100 ]
+over() { ! "$command" --status "$job" >/dev/null 2>&1; }
+check "and then the job is over" within 5 over
 exit $bad

@@ -4,38 +4,18 @@
 # launch_container.sh - ckpt_launch --container: the job's own pids, which start low, its own network, queues
 # and /proc; as root and as an ordinary user. It is checkpointed and restored like any other, with a network
 # of its own again; signals arrive once; where namespaces are denied it is refused and nothing has run.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
-[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
-python=$(command -v /usr/bin/python3 || command -v python3) || { echo "there is no python3"; exit 77; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-container.XXXXXX") || exit 1
-chmod 755 "$dir"
-job=${dir##*/} bad=0 front=0 tries=0
-outer=''
-cleanup() {
-	if [ "$front" != 0 ]; then "${as[@]}" "$bin/ckpt_command" -q --kill "$job"; kill "$front"; wait "$front"; fi 2>/dev/null
-	[ -z "$outer" ] || kill "$outer" 2>/dev/null
-	cd / && rm -rf "$dir"
-}
-as=(env)
-trap cleanup EXIT
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+python=$(command -v /usr/bin/python3 || command -v python3) || skip "there is no python3"
+place container
+job=container.$tag front=0 tries=0
+as=()
 cd "$dir" || exit 1
-
-check() { # WHAT COMMAND...
-	local what=$1; shift
-	if "$@"; then echo "ok   $who: $what"; else
-		echo "FAIL $who: $what"
-		[ $bad = 1 ] || tail -n 20 "$work/out" "$work/err"
-		bad=1
-	fi
-}
-there() { # FILE: within half a minute, while the front lives
-	local n=0
-	until [ -e "$1" ]; do n=$((n + 1)); [ $n -lt 600 ] && kill -0 "$front" 2>/dev/null || return 1; sleep 0.05; done
+ok() { echo "ok   $who: $*"; }
+fail() {
+	echo "FAIL $who: $*"
+	[ $bad = 1 ] || tail -n 20 "$work/out" "$work/err"
+	bad=1
 }
 
 # A server and its client in one: what it finds at its start, and, whenever it is asked, that all is as it was.
@@ -76,16 +56,13 @@ command() { "${as[@]}" timeout 30 "$bin/ckpt_command" "$@" >"$work/said" 2>>"$wo
 start() { # PROGRAM...: as the job's front
 	"${as[@]}" setsid "$@" >>"$work/out" 2>>"$work/err" </dev/null & front=$!
 }
-ended() { wait "$front"; [ $? = "$1" ]; }
-gone() { local n=0; while [ -e "$1" ]; do n=$((n + 1)); [ $n -lt 200 ] || return 1; sleep 0.05; done; }
+ends() { wait "$front"; [ $? = "$1" ]; }
 
 run() {
-	local run_dir=/run/ckpt
-	[ "$who" = root ] || run_dir=/tmp/ckpt-$uid
 	work=$dir/$who
 	mkdir "$work"
 	if [ "$who" = user ]; then chown "$uid:$uid" "$work"; fi
-	as+=("HOME=$work" "CKPT_DIR=$work/store")
+	export HOME=$work CKPT_DIR=$work/store
 	launch --container true >"$work/out" 2>"$work/err" || {
 		grep -q E-KERNEL-FEATURE "$work/err" && echo "skip $who: $(cat "$work/err")" && return
 		check "namespaces can be had" false
@@ -97,7 +74,7 @@ run() {
 	check "no such program" ended_with 127 launch --container ./none
 
 	start "$bin/ckpt_launch" --container -n "$job" "$python" -S "$dir/program.py" "$work" "$port"
-	check "a container of its own" there "$work/ready.0"
+	check "a container of its own" there "$work/ready.0" $front
 	check "its network and queues are not ours" [ "$(cut -d' ' -f2,3 "$work/ready.0")" != \
 		"$(readlink /proc/self/ns/net) $(readlink /proc/self/ns/ipc)" ]
 	command --status "$job"
@@ -105,22 +82,22 @@ run() {
 	kill -TERM -- "-$front"		# the whole group, front and keeper
 	check "left running" command --checkpoint --leave-running "$job"
 	: >"$work/go.1"
-	check "as before after a checkpoint" there "$work/ready.1"
+	check "as before after a checkpoint" there "$work/ready.1" $front
 	check "a signal to the group has come once" [ "$(cut -d' ' -f1 "$work/ready.1")" = 1 ]
 	check "checkpoint" command --checkpoint "$job"
-	check "status 137" ended 137
+	check "status 137" ends 137
 
 	start "$bin/ckpt_restart" "$job"
 	: >"$work/go.2"
-	check "as before after a restart" there "$work/ready.2"
+	check "as before after a restart" there "$work/ready.2" $front
 	check "a second checkpoint" command --checkpoint "$job"
-	check "status 137" ended 137
+	check "status 137" ends 137
 	start "$bin/ckpt_restart" "$job"
 	: >"$work/go.3"
-	check "as before after a second restart" there "$work/ready.3"
-	check "its own status" ended 9
+	check "as before after a second restart" there "$work/ready.3" $front
+	check "its own status" ends 9
 	front=0
-	check "nothing is left" gone "$run_dir/$job"
+	check "nothing is left" within 10 gone "$(run_dir_of "$job" "$uid")"
 
 	# A limit of the user namespace that we make for this stands for all that denies namespaces.
 	unshare --user --map-root-user --mount-proc --pid --fork --mount sh -c \
@@ -135,13 +112,13 @@ ended_with() { local want=$1; shift; "$@" >>"$work/out" 2>>"$work/err" </dev/nul
 
 # The port is taken here: a job that came back into our network would fail.
 "$python" -S -c 'import socket, time
-s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True); time.sleep(600)' >taken & outer=$!
-until [ -s taken ]; do sleep 0.02; done
+s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True); time.sleep(600)' >taken &
+within 30 test -s taken || exit 1
 port=$(cat taken)
 uid=$(id -u)
 if [ "$uid" = 0 ]; then
 	who=root; run
-	uid=65534 who=user as=(setpriv --reuid=65534 --regid=65534 --clear-groups env)
+	uid=65534 who=user as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 	if "${as[@]}" test -x "$bin/ckpt_launch"; then run; else echo "skip: nobody may not run $bin/ckpt_launch"; fi
 else
 	who=user; run

@@ -4,34 +4,13 @@
 # launch_nested.sh - a process belongs to one job: ckpt_launch in a job is refused before anything runs, in a
 # restored one, too; a job may ask ckpt_command; and an environment that was carried out of a job,
 # as batch systems do, makes nobody part of it.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 launch=$bin/ckpt_launch command=$bin/ckpt_command
-[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-nested.XXXXXX") || exit 1
-job=${dir##*/} bad=0 front=
-export CKPT_DIR=$dir/store
-cleanup() {
-	"$command" -q --kill "$job" 2>/dev/null
-	if [ -n "$front" ]; then kill "$front"; wait "$front"; fi 2>/dev/null
-	cd / && rm -rf "$dir"
-}
-trap cleanup EXIT
+place nested
+job=nested.$tag front=
 cd "$dir" || exit 1
-check() { # WHAT COMMAND...
-	local what=$1; shift
-	if "$@"; then echo "ok   $what"; else echo "FAIL $what"; cat "$dir"/*.err; bad=1; fi
-}
 quiet() { "$@" >/dev/null; }
-# shellcheck disable=SC2317
-there() { # FILE: within half a minute
-	local n=0
-	until [ -e "$1" ]; do n=$((n + 1)); [ $n -lt 600 ] && kill -0 "$front" 2>/dev/null || return 1; sleep 0.05; done
-}
 refused() { # STATUS ERR
 	[ "$1" = 125 ] && grep -q "run by job $job already.*without ckpt_launch.*E-EXISTS" "$2" && [ ! -e ran ]
 }
@@ -51,7 +30,7 @@ until [ -e go ]; do sleep 0.05; done
 exit 7
 END
 "$launch" -n "$job" sh program >out.err 2>&1 </dev/null & front=$!
-check "a job that asks ckpt_command goes on" there one
+check "a job that asks ckpt_command goes on" there one $front
 "$command" --checkpoint "$job" >/dev/null 2>cp.err
 wait $front
 : >go
@@ -70,7 +49,7 @@ until [ -e go2 ]; do sleep 0.05; done
 exit 7
 END
 "$launch" -n "$job" sh program >out.err 2>&1 </dev/null & front=$!
-check "a job that asks for its own checkpoint goes on" there one
+check "a job that asks for its own checkpoint goes on" there one $front
 check "and is told where it is" grep -qx "$CKPT_DIR/$job/self" self.out
 { "$command" --kill "$job" && wait $front; } 2>/dev/null
 front=
@@ -84,7 +63,7 @@ exit 7
 END
 rm -f one
 "$launch" -n "$job" sh program >out.err 2>&1 </dev/null & front=$!
-check "a job that looks at itself all the time" there one
+check "a job that looks at itself all the time" there one $front
 for n in 1 2 3 4 5 6 7 8; do
 	check "is saved $n" quiet timeout 60 "$command" --checkpoint --leave-running --id="look$n" "$job" 2>cp.err
 done
@@ -102,7 +81,7 @@ for gone in /run/ckpt/none "$dir/none"; do
 	rm -f go one
 	LD_PRELOAD=$bin/libckpt.so CKPT_JOB_DIR=$gone "$launch" -n "$job" \
 		sh -c ': >one; until [ -e go ]; do sleep 0.05; done; exit 6' >out.err 2>&1 </dev/null & front=$!
-	check "the environment alone does no harm" there one
+	check "the environment alone does no harm" there one $front
 	check "such a job is checkpointed" quiet timeout 20 "$command" --checkpoint --leave-running "$job" 2>cp.err
 	: >go
 	wait $front

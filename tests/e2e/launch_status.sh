@@ -3,30 +3,12 @@
 #
 # launch_status.sh - ckpt_launch ends as its program does; says what cannot be run, or not be preloaded,
 # before anything has run, with the reason.
-set -u
-launch=$(cd "${builddir:-.}" && pwd)/ckpt_launch
-[ -x "$launch" ] || { echo "there is no $launch"; exit 77; }
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+launch=$bin/ckpt_launch
 cc=${CC:-cc}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-launch.XXXXXX") || exit 1
-trap 'cd /; rm -rf "$dir"' EXIT
+place launch
 cd "$dir" || exit 1
-chmod 755 "$dir"
-bad=0
-
-# expect STATUS PATTERN COMMAND...: the status, and the pattern in stderr ("": nothing in it, "any": no matter)
-expect() {
-	local want=$1 pattern=$2 got; shift 2
-	"$@" >out 2>err </dev/null; got=$?
-	if [ "$got" != "$want" ]; then
-		echo "FAIL status $got, not $want: $*"; cat err; bad=1
-	elif [ -z "$pattern" ] && [ -s err ]; then
-		echo "FAIL said something: $*"; cat err; bad=1
-	elif [ -n "$pattern" ] && [ "$pattern" != any ] && ! grep -Eq -e "$pattern" err; then
-		echo "FAIL does not say '$pattern': $*"; cat err; bad=1
-	else
-		echo "ok   $want $*" | cut -c1-100
-	fi
-}
 
 # The program's own status.
 for s in 0 1 7 85 124 125 126 127 200 255; do expect "$s" "" "$launch" sh -c "exit $s"; done
@@ -34,11 +16,11 @@ for s in 1 2 9 13 15; do expect $((128 + s)) any bash -c "'$launch' sh -c 'kill 
 # A daemon that stays does not hold us up.
 start=$SECONDS
 expect 3 "" "$launch" sh -c 'setsid sleep 20 >/dev/null 2>&1 </dev/null & echo $! >pid; exit 3'
-[ $((SECONDS - start)) -lt 10 ] || { echo "FAIL waited for a daemon"; bad=1; }
+[ $((SECONDS - start)) -lt 10 ] || fail "waited for a daemon"
 kill "$(cat pid)"
 # nor does one that is left with our pipe open hold it longer than natively
 expect 0 "" "$launch" sh -c 'sleep 0.2 & echo hello'
-[ "$(cat out)" = hello ] || { echo "FAIL output"; bad=1; }
+[ "$(cat out)" = hello ] || fail "output"
 
 # Our own options.
 expect 125 'which program' "$launch"
@@ -63,16 +45,16 @@ expect 125 'no coordinator listens' "$launch" --coordinator=unix:"$dir/none" tru
 expect 125 'options of the coordinator' "$launch" --coordinator=unix:"$dir/none" --name=x true
 expect 0 "" "$launch" --background=yes --signal=33 --compress=zstd:3 --keep=3 -i 10m -- true
 expect 0 "" "$launch" --help
-grep -q Usage out || { echo "FAIL --help"; bad=1; }
+grep -q Usage out || fail "--help"
 expect 0 "" "$launch" --version
 expect 0 "" "$launch" --version -v
-{ grep -q 'clone3 set_tid' out && ! grep ' no ' out | grep -v '; instead: '; } || { echo "FAIL --version -v"; bad=1; }
+{ grep -q 'clone3 set_tid' out && ! grep ' no ' out | grep -v '; instead: '; } || fail "--version -v"
 # What follows the program's name is the program's.
 expect 0 "" "$launch" echo -n --name x -- --help
-[ "$(cat out)" = "--name x -- --help" ] || { echo "FAIL the program's options: $(cat out)"; bad=1; }
+[ "$(cat out)" = "--name x -- --help" ] || fail "the program's options: $(cat out)"
 expect 5 "" "$launch" -- sh -c 'exit 5'
 "$launch" -n "t$$" sh -c ': >up; sleep 20' &
-until [ -e up ]; do sleep 0.02; done
+within 10 is_there up || fail "it does not start"
 expect 125 'a job named' "$launch" -n "t$$" true
 kill $!; wait $!
 for i in 1 2 3; do expect 0 "" "$launch" -n "again$$" true; done
@@ -87,7 +69,7 @@ echo 'echo hi' >plain
 expect 126 "Permission denied" "$launch" ./plain
 chmod 755 plain
 expect 0 "" "$launch" ./plain
-[ "$(cat out)" = hi ] || { echo "FAIL a script without #!"; bad=1; }
+[ "$(cat out)" = hi ] || fail "a script without #!"
 printf '#!/no/such/interpreter\n' >lost; chmod 755 lost
 expect 127 "its interpreter is not there" "$launch" ./lost
 mkdir a b; cp plain a/prog; printf '#!/bin/sh\nexit 6\n' >b/prog; chmod 644 a/prog; chmod 755 b/prog
@@ -100,8 +82,8 @@ echo 'int puts(const char *); int main(void) { puts("ran"); return 0; }' >prog.c
 refused() { # CODE PATTERN COMMAND...
 	local code=$1 pattern=$2; shift 2
 	expect 126 "$pattern" "$launch" "$@"
-	grep -q "cannot be preloaded.*($code)" err || { echo "FAIL no $code"; cat err; bad=1; }
-	[ ! -s out ] || { echo "FAIL it ran: $*"; bad=1; }
+	grep -q "cannot be preloaded.*($code)" err || fail "no $code"
+	[ ! -s out ] || fail "it ran: $*"
 }
 if $cc -static -o static prog.c 2>/dev/null; then
 	refused E-STATIC 'static .*cannot be preloaded|statically' ./static

@@ -4,29 +4,19 @@
 # mutated.sh [DIR] - checkpoints with damage that no checksum tells (tests/fuzz/mutate): each reader
 # comes to an end by itself, with a status of its own and without a signal. With DIR: of that checkpoint.
 # $MUTATE_ROUNDS of them for each checkpoint (default 25), beginning with seed $MUTATE_SEED (default 1).
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 programs=${E2E_PROGRAMS:-$bin/tests/e2e} mutate=$bin/tests/fuzz/mutate
-[ -x "$bin/ckpt_restart" ] && [ -x "$mutate" ] || { echo "there is no $bin/ckpt_restart or no $mutate"; exit 77; }
-first=${MUTATE_SEED:-1} rounds=${MUTATE_ROUNDS:-25} bad=0 read=0
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-mutated.XXXXXX") || exit 1
-export CKPT_DIR=$dir/store
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM HUP
-
-# is_ready FILE PID
-is_ready() { [ -e "$1" ] || ! kill -0 "$2" 2>/dev/null; }
+[ -x "$mutate" ] || skip "there is no $mutate"
+first=${MUTATE_SEED:-1} rounds=${MUTATE_ROUNDS:-25} read=0
+place mutated
 
 checkpoint_of() {	# SCENARIO: prints the checkpoint's directory
-	local job=mutated.$1.${dir##*.} front end=$((SECONDS + 30))
+	local job=mutated.$1.$tag front
 	mkdir "$dir/$1"
 	(cd "$dir/$1" && exec "$bin/ckpt_launch" -q --name="$job" "$programs/$1" </dev/null >/dev/null 2>&1) &
 	front=$!
-	until is_ready "$dir/$1/ready.1" $front || [ $SECONDS -ge $end ]; do sleep 0.02; done
+	there "$dir/$1/ready.1" $front
 	"$bin/ckpt_command" --checkpoint --compression=none "$job"
 	wait $front 2>/dev/null
 }

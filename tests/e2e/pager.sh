@@ -3,49 +3,26 @@
 #
 # pager.sh - the process that reads a restored job's memory behind its back: what waits for it, what
 # becomes of the job when it dies or finds a damaged page, many at once, and that nothing of it is left.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 victim=${E2E_PROGRAMS:-$bin/tests/e2e}/victim
-[ -x "$bin/ckpt_restart" ] && [ -x "$victim" ] || { echo "there is no $bin/ckpt_restart or no $victim"; exit 77; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-pager.XXXXXX") || exit 1
-export CKPT_DIR=$dir/store
-job=pager.${dir##*.} work=$dir/work bad=0
-run_dir=/run/ckpt
-[ "$(id -u)" = 0 ] || run_dir=/tmp/ckpt-$(id -u)
+[ -x "$victim" ] || skip "there is no $victim"
+place pager
+job=pager.$tag work=$dir/work
+run_dir=$(run_dir_of "$job")
 mkdir "$work" && cd "$work" || exit 1
 
 # Pager and guard show the environment of ckpt_restart, from which they were forked.
-ours() { grep -lzsxF "E2E_TAG=$dir" /proc/[0-9]*/environ | cut -d/ -f3; }
-nobody_left() { [ -z "$(ours)" ]; }
 named() { for pid in $(ours); do [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] && echo "$pid"; done; }
-cleanup() {
-	cd /
-	for pid in $(ours); do kill -9 "$pid" 2>/dev/null; done
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM HUP
-fail() { echo "FAIL $*"; sed 's/^/    /' "$dir"/*.out 2>/dev/null | tail -20; bad=1; }
-ok() { echo "ok   $*"; }
-within() {
-	local end=$((SECONDS + $1)); shift
-	until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.01; done
-}
-is_there() { [ -e "$1" ]; }
-gone() { [ ! -e "$1" ]; }
-run() { env E2E_TAG="$dir" timeout 60 "$@"; }
+run() { timeout 60 "$@"; }
 restart() {	# [OPTION]...: in the background
-	env E2E_TAG="$dir" "$bin/ckpt_restart" "$@" "$job" >"$dir/restart.out" 2>&1 </dev/null &
+	"$bin/ckpt_restart" "$@" "$job" >"$dir/restart.out" 2>&1 </dev/null &
 	front=$!
 }
-loading() { is_there "$run_dir/$job/loading"; }
-loading_or_ended() { loading || ! kill -0 "$front" 2>/dev/null; }
+loading() { is_there "$run_dir/loading"; }
+loading_or_ended() { loading || ended "$front"; }
 
-env E2E_TAG="$dir" "$bin/ckpt_launch" --name="$job" "$victim" 400 >"$dir/launch.out" 2>&1 </dev/null &
+"$bin/ckpt_launch" --name="$job" "$victim" 400 >"$dir/launch.out" 2>&1 </dev/null &
 within 60 is_there "$work/ready" || { fail "the program does not start"; exit 1; }
 run "$bin/ckpt_command" --checkpoint --id=one "$job" >"$dir/command.out" 2>&1 || fail "the checkpoint"
 wait
@@ -67,13 +44,13 @@ run "$bin/ckpt_command" --wait "$job" || fail "--wait"
 within 5 nobody_left || fail "processes are left"
 rm "$work/stop"
 for id in one two; do
-	env E2E_TAG="$dir" "$bin/ckpt_restart" "$job/$id" >"$dir/restart.out" 2>&1 </dev/null & front=$!
+	"$bin/ckpt_restart" "$job/$id" >"$dir/restart.out" 2>&1 </dev/null & front=$!
 	within 30 loading
 	run "$bin/ckpt_command" --wait "$job" || fail "--wait ($id)"
 	loading && fail "--wait does not wait ($id)"
 	: >"$work/stop"; wait "$front" || fail "restored from $id: status $?"
 	rm "$work/stop"
-	within 5 gone "$run_dir/$job" || fail "$run_dir/$job is left"
+	within 5 gone "$run_dir" || fail "$run_dir is left"
 done
 ok "what waits for the memory"
 
@@ -92,15 +69,15 @@ for who in ckpt_pager ckpt_guard; do
 		grep -q E-PROCESS-DIED "$dir/restart.out" || fail "it does not say what happened"
 		grep -q "memory differs" "$dir/launch.out" "$dir/restart.out" && fail "the program saw other memory"
 	fi
-	within 5 nobody_left || fail "processes are left after $who was killed: $(ours | xargs ps -o pid,stat,args -p)"
-	within 5 gone "$run_dir/$job" || fail "$run_dir/$job is left"
+	within 5 nobody_left || fail "processes are left after $who was killed: $(list_ours)"
+	within 5 gone "$run_dir" || fail "$run_dir is left"
 done
 ok "its death"
 
 # Many of one image, each with its own memory.
 for i in 1 2 3 4 5; do
 	mkdir "$dir/many$i"
-	env E2E_TAG="$dir" "$bin/ckpt_restart" --name="$job.$i" "$job/one" >"$dir/many$i.out" 2>&1 </dev/null &
+	"$bin/ckpt_restart" --name="$job.$i" "$job/one" >"$dir/many$i.out" 2>&1 </dev/null &
 	eval "front$i=$!"
 done
 sleep 0.3
@@ -114,12 +91,12 @@ for image in "$CKPT_DIR/$job/one"/[0-9]*.img; do
 	printf 'x' | dd of="$image" bs=1 seek=$((200 << 20)) conv=notrunc status=none
 done
 for option in '' --eager; do
-	env E2E_TAG="$dir" timeout 60 "$bin/ckpt_restart" $option "$job/one" >"$dir/restart.out" 2>&1 </dev/null
+	timeout 60 "$bin/ckpt_restart" $option "$job/one" >"$dir/restart.out" 2>&1 </dev/null
 	status=$?
 	[ "$status" = 125 ] && grep -q E-CORRUPT "$dir/restart.out" ||
 		fail "a damaged image is not refused ($option): status $status"
 	within 5 nobody_left || fail "processes are left of a damaged one ($option)"
-	within 5 gone "$run_dir/$job" || fail "$run_dir/$job is left"
+	within 5 gone "$run_dir" || fail "$run_dir is left"
 done
 ok "damage"
 exit $bad

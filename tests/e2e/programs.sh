@@ -4,23 +4,16 @@
 # programs.sh [NAME...] - real programs under load, checkpointed and restored at random moments (programs/): each
 # test in turn, two at a time, one line each; every other one as nobody, where root runs them. What is not
 # installed is skipped. E2E_ROUNDS, E2E_SEED, E2E_USER: see programs/job.py.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-here=$(cd "$(dirname "$0")" && pwd)
-builddir=$(cd "${builddir:-.}" && pwd) || exit 1
-export builddir
-[ -x "$builddir/ckpt_restart" ] || { echo "there is no $builddir/ckpt_restart"; exit 77; }
-command -v python3 >/dev/null || { echo "there is no python3"; exit 77; }
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+command -v python3 >/dev/null || skip "there is no python3"
 out=$(mktemp "${TMPDIR:-/tmp}/ckpt-programs.XXXXXX") || exit 1
 trap 'rm -f "$out"' EXIT
 
 # The long ones first.
 [ $# -gt 0 ] || set -- mpi postgres java make node multiproc shell nginx memcached asynchronous redis tmux git
 users=(root root)
-if [ "$(id -u)" = 0 ] && setpriv --reuid=nobody --clear-groups test -x "$builddir/ckpt_launch"; then
+if [ "$(id -u)" = 0 ] && setpriv --reuid=nobody --clear-groups test -x "$bin/ckpt_launch"; then
 	users=(root nobody)
 fi
 n=0

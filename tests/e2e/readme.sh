@@ -3,17 +3,12 @@
 #
 # readme.sh - type what README.md tells those to type who know other programs. Each command finds what it needs: a
 # job JOB that runs, or one that was saved as ID and in DIR and runs no more. It must do what its line says.
-set -u
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 src=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd)
-bin=$(cd "${builddir:-.}" && pwd)
-for fd in /proc/self/fd/*; do
-	fd=${fd##*/}
-	[ "$fd" -gt 2 ] && [ "$fd" != 255 ] && eval "exec $fd>&-"
-done
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-readme.XXXXXX") || exit 1
-export PATH=$bin:$PATH CKPT_DIR=$dir/store HOME=$dir
-tag=${dir##*.} bad=0 typed=0
-job=readme.$tag
+place readme
+export PATH=$bin:$PATH HOME=$dir
+job=readme.$tag typed=0
 cd "$dir" || exit 1
 exec 2>/dev/null	# the shell's own news of jobs that were killed
 end() {
@@ -21,48 +16,42 @@ end() {
 	for j in "$job" "$job.N"; do ckpt_command --kill "$j" >/dev/null 2>&1; done
 	wait
 }
-trap 'end; cd /; rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM HUP
-
-within() { for _ in $(seq 200); do "$@" && return 0; sleep 0.1; done; return 1; }
-runs() { ckpt_command --status "$1" 2>/dev/null | grep -q ' running '; }
-ended() { ! ckpt_command --status "$1" >/dev/null 2>&1; }
-fail() { echo "FAIL $*"; cat out err 2>/dev/null; bad=1; }
+over() { ! ckpt_command --status "$1" >/dev/null 2>&1; }
 
 launch() {
 	ckpt_launch --name="$job" sleep 1000 >/dev/null 2>&1 &
-	within runs "$job"
+	within 20 is_running "$job"
 }
 saved() {
 	launch && ckpt_command --checkpoint --leave-running --image-path="$dir/DIR" "$job" >/dev/null &&
-		ckpt_command checkpoint create "$job" ID >/dev/null && within ended "$job"
+		ckpt_command checkpoint create "$job" ID >/dev/null && within 20 over "$job"
 }
 
 # it COMMAND: types it, and looks whether that was done
 it() {
-	local line=$1 before=ended after
+	local line=$1 before=over after
 	line=${line//JOB/$job}
 	line=${line//--name=N /--name=$job.N }
 	line=${line//APP/sleep 1000}
 	line=${line//DIR/$dir/DIR}
 	typed=$((typed + 1))
-	after="runs $job"
+	after="is_running $job"
 	case $1 in
-	*'ckpt_command '*rm*|*'checkpoint ls'*|ckpt_inspect*) before=saved after="ended $job" ;;
+	*'ckpt_command '*rm*|*'checkpoint ls'*|ckpt_inspect*) before=saved after="over $job" ;;
 	*--version*) after=true ;;
 	ckpt_command*--leave-running*|ckpt_command*--status*|ckpt_command*--interval*) before=launch ;;
-	ckpt_command*) before=launch after="ended $job" ;;
-	ckpt_restart*--name=N*) before=saved after="runs $job.N" ;;
+	ckpt_command*) before=launch after="over $job" ;;
+	ckpt_restart*--name=N*) before=saved after="is_running $job.N" ;;
 	ckpt_restart*) before=saved ;;
 	esac
 	rm -rf DIR store out err
-	[ $before = ended ] || $before || { fail "$1: no job to try it with"; return; }
+	[ $before = over ] || $before || { fail "$1: no job to try it with"; return; }
 	# In the foreground, unless it stays there.
 	case $1 in
 	ckpt_launch*--name*|ckpt_restart*) $line >out 2>err & ;;
 	*) timeout 60 $line >out 2>err </dev/null || { fail "$line: status $?"; end; return; } ;;
 	esac
-	within $after || fail "$line: not as it should be afterwards"
+	within 20 $after || fail "$line: not as it should be afterwards"
 	# What it is about.
 	case $1 in
 	*'checkpoint create'*) [ "$(cat out)" = ID ] && [ -e "$CKPT_DIR/$job/ID/checkpoint.img" ] ;;
@@ -75,7 +64,7 @@ it() {
 	*' -i 1h'*) ckpt_command --status "$job" | grep -q ' 1h00m ' ;;
 	*--interval*) ckpt_command --status "$job" | grep -q ' 1m00s ' ;;
 	ckpt_inspect*) grep -q sleep out || grep -q /dev/null out ;;
-	esac && echo "ok   $1" || fail "$line: that is not what it did"
+	esac && ok "$1" || fail "$line: that is not what it did"
 	end
 }
 

@@ -3,45 +3,27 @@
 #
 # refuse_apart.sh - processes that have something for themselves which a restart could not give them again: a
 # checkpoint is refused by name, and they go on as if nothing had been asked (apart.c holds them against that).
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 apart=${E2E_PROGRAMS:-$bin/tests/e2e}/apart
-[ -x "$bin/ckpt_launch" ] && [ -x "$apart" ] || { echo "there is no $bin/ckpt_launch or no $apart"; exit 77; }
-[ "$(id -u)" = 0 ] || { echo "only root can make all of them"; exit 77; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-apart.XXXXXX") || exit 1
-export CKPT_DIR=$dir/store
-bad=0 front='' tracer=''
-
-cleanup() {
-	for pid in $(grep -lzsxF "E2E_TAG=$dir" /proc/[0-9]*/environ | cut -d/ -f3); do kill -9 "$pid" 2>/dev/null; done
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM HUP
-within() {
-	local end=$((SECONDS + $1)); shift
-	until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.02; done
-}
-ended() { ! kill -0 "$front" 2>/dev/null; }
-ready_or_ended() { [ -e "$work/ready" ] || ended; }
+[ -x "$apart" ] || skip "there is no $apart"
+[ "$(id -u)" = 0 ] || skip "only root can make all of them"
+place apart
+front='' tracer=''
 
 # try KIND STATUS PATTERN: what ckpt_command says of it. $user: and as whom
 user=()
 try() {
-	local kind=$1 want=$2 pattern=$3 job=apart.$1.${dir##*.} got status
+	local kind=$1 want=$2 pattern=$3 job=apart.$1.$tag got status
 	work=$dir/$kind
 	mkdir -m 777 "$work"
-	(cd "$work" && exec "${user[@]}" env E2E_TAG="$dir" "$bin/ckpt_launch" --name="$job" "$apart" "$kind" >out 2>&1 </dev/null) &
+	(cd "$work" && exec "${user[@]}" "$bin/ckpt_launch" --name="$job" "$apart" "$kind" >out 2>&1 </dev/null) &
 	front=$!
-	within 30 ready_or_ended
+	within 30 is_there_or_ended "$work/ready" "$front"
 	if [ -e "$work/pid" ]; then
 		(cd "$work" && exec "$apart" trace "$(cat pid)" >tracer 2>&1 </dev/null) &
 		tracer=$!
-		within 30 test -e "$work/traced" || { echo "FAIL $kind: $(cat "$work/tracer")"; bad=1; }
+		within 30 is_there "$work/traced" || { echo "FAIL $kind: $(cat "$work/tracer")"; bad=1; }
 	fi
 	got=0
 	[ ! -e "$work/ready" ] || {
@@ -49,7 +31,7 @@ try() {
 		got=$?
 	}
 	: >"$work/stop"
-	within 30 ended || { echo "FAIL $kind: it does not go on"; bad=1; kill -9 "$front"; return; }
+	within 30 ended "$front" || { echo "FAIL $kind: it does not go on"; bad=1; kill -9 "$front"; return; }
 	wait "$front"; status=$?
 	[ -z "$tracer" ] || wait "$tracer"
 	tracer=''

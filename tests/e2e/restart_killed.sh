@@ -3,29 +3,13 @@
 #
 # restart_killed.sh - the keeper of a restored job is killed: the program runs on, still gets the signals
 # that ckpt_restart gets, and ckpt_restart ends when the program does, leaving nothing.
-set -u
-bin=$(cd "${builddir:-.}" && pwd)
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-killed.XXXXXX") || exit 1
-job=killed.${dir##*.}
-export CKPT_DIR=$dir/store
-front=
-finish() {
-	[ -z "$front" ] || kill -9 "$front" 2>/dev/null
-	"$bin/ckpt_command" -q --kill "$job" 2>/dev/null
-	rm -rf "$dir"
-}
-trap finish EXIT
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+place killed
+job=killed.$tag
 fail() { echo "FAIL: $*"; exit 1; }
 
-within() {	# SECONDS COMMAND...
-	local end=$((SECONDS + $1)); shift
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.05
-	done
-}
 lines() { [ "$(wc -l <"$dir/out")" -gt "$1" ]; }
-ended() { ! kill -0 "$front" 2>/dev/null; }
 keeper() {
 	"$bin/ckpt_command" --status --json "$job" | sed -n 's/^ *"keeper": \([0-9]*\),*$/\1/p'
 }
@@ -44,10 +28,9 @@ kill -9 "$pid" || fail "no keeper"
 before=$(wc -l <"$dir/out")
 within 20 lines $((before + 3)) || fail "the program does not run on without its keeper"
 kill -TERM "$front"
-within 20 ended || fail "ckpt_restart does not end"
+within 20 ended "$front" || fail "ckpt_restart does not end"
 wait "$front"
 [ $? = 137 ] || fail "status of ckpt_restart"
-front=
 [ "$(tail -n 1 "$dir/out")" = told ] || fail "the program was not told"
-"$bin/ckpt_command" --status "$job" 2>/dev/null && fail "the job is still there"
+[ -z "$(state_of "$job")" ] || fail "the job is still there"
 echo PASS

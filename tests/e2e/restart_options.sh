@@ -4,19 +4,12 @@
 # restart_options.sh - what ckpt_restart is told, as root and as an ordinary user: --namespaces with every
 # member, --rootfs, --bind, --stdin and its kin, --fd, --env, --detach; and --check says the same beforehand,
 # with the same reason code, and leaves nothing behind.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 source=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd) || exit 1
-[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-options.XXXXXX") || exit 1
-chmod 755 "$dir"
-job=${dir##*/} bad=0
-as=(env)
-trap 'as_user "$bin/ckpt_command" -q --kill "$job" 2>/dev/null; cd / && rm -rf "$dir"' EXIT
+place options
+job=options.$tag
+as=()
 cd "$dir" || exit 1
 as_user() { "${as[@]}" "$@"; }
 
@@ -52,7 +45,7 @@ int main(int argc, char **argv)
 	return 6;
 }
 END
-${CC:-cc} -I"$source/preload" -o p p.c -ldl || { echo "the compiler does not work"; exit 77; }
+${CC:-cc} -I"$source/preload" -o p p.c -ldl || skip "the compiler does not work"
 
 fail() { echo "FAIL $who: $*"; cat "$w/said" "$w/err" 2>/dev/null; bad=1; }
 # expect STATUS PATTERN OPTION...: the program's line, or the error, has that pattern
@@ -79,10 +72,10 @@ run() {
 	: >"$w/root/only-in-rootfs"
 	echo mine >"$w/data"; echo other >"$w/other"; echo rooted >"$w/root$w/data"; echo input >"$w/in"
 	chown -R "$uid" "$w"
-	as+=("HOME=$w" "CKPT_DIR=$w/store")
+	export HOME=$w CKPT_DIR=$w/store
 	# In a session and a group of its own: those of this test may have numbers that are in use by others.
 	(cd "$w" && exec "${as[@]}" setsid "$bin/ckpt_launch" -q -n "$job" "$dir/p" "$w/data" "$w/ready") >"$w/first" 2>&1 </dev/null &
-	until [ -e "$w/ready" ]; do sleep 0.02; kill -0 $! || { cat "$w/first"; bad=1; return; }; done
+	there "$w/ready" $! || { fail "it does not start: $(cat "$w/first")"; return; }
 	as_user "$bin/ckpt_command" --checkpoint "$job" >/dev/null || bad=1
 	wait $!
 
@@ -121,14 +114,13 @@ run() {
 	expect 0 'can be restored here' --check --rootfs="$w/root" --bind="$w/other:$w/data" --namespaces=auto,net
 
 	expect 0 "^$job\$" --detach --stdin="$w/in"
-	n=0
-	until grep -q stdin=input "$w/out" 2>/dev/null; do n=$((n + 1)); [ $n -lt 600 ] || { fail "--detach"; break; }; sleep 0.05; done
+	within 30 grep -qs stdin=input "$w/out" || fail "--detach"
 }
 
 uid=$(id -u)
 if [ "$uid" = 0 ]; then
 	who=root; run
-	uid=65534 who=user as=(setpriv --reuid=65534 --regid=65534 --clear-groups env)
+	uid=65534 who=user as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 	if as_user test -x "$bin/ckpt_launch"; then run; else echo "skip: nobody may not run $bin/ckpt_launch"; fi
 else
 	who=user; run

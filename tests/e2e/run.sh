@@ -8,59 +8,36 @@
 #   user     as again, all of it as an ordinary user (root only)
 #   inside   as again, in a container of its own from the start: ckpt_launch --container
 # Prints one line, and after a failure all that was said. Exit status: 0 passed, 77 skipped, 1 failed.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 scenario=$1 flavor=$2
 program=${E2E_PROGRAMS:-$bin/tests/e2e}/$scenario
 limit=${E2E_LIMIT:-30}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-e2e.XXXXXX") || exit 1
-work=$dir/work job=e2e.${scenario:0:30}.${dir##*.}
-chmod 755 "$dir"
+place e2e
+work=$dir/work job=e2e.${scenario:0:30}.$tag
 mkdir "$work"
 : >"$dir/out"
 uid=$(id -u)
 cd / || exit 1		# whoever works below $dir is of the job
-as=(env "E2E_TAG=$dir" "CKPT_DIR=$dir/store" "HOME=$dir")
+export HOME=$dir
+as=()
 front='' status='' restores=0 started=$(date +%s%N)
 
-# Every process of this run: it inherited the tag, or works in the directory. Its main thread may have ended,
-# and shows neither any more.
-ours() {
-	{
-		grep -lzsxF "E2E_TAG=$dir" /proc/[0-9]*/task/[0-9]*/environ
-		find /proc/[0-9]*/task/[0-9]*/cwd -maxdepth 0 -lname "$dir*" 2>/dev/null
-	} | cut -d/ -f3 | sort -un
+# Who works in the directory is of the job, too.
+traces() {
+	grep -lzsxF "E2E_TAG=$dir" /proc/[0-9]*/task/[0-9]*/environ
+	find /proc/[0-9]*/task/[0-9]*/cwd -maxdepth 0 -lname "$dir*" 2>/dev/null
 }
-
-# within SECONDS COMMAND...: until it succeeds
-within() {
-	local end=$((SECONDS + $1)); shift
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.02
-	done
-}
-nobody_left() { [ -z "$(ours)" ]; }
-front_ended() { ! kill -0 "$front" 2>/dev/null; }
-ready_or_ended() { [ -e "$work/ready.$n" ] || front_ended; }
 
 finish() {	# RESULT STATUS [TEXT]
-	local pid ms=$((($(date +%s%N) - started) / 1000000))
+	local ms=$((($(date +%s%N) - started) / 1000000))
 	trap - EXIT
 	printf '%s %s/%s %d.%d s%s\n' "$1" "$scenario" "$flavor" $((ms / 1000)) $((ms % 1000 / 100)) "${3:+: $3}"
 	if [ "$2" = 1 ]; then
 		sed 's/^/    /' "$dir/out" "$dir/said" 2>/dev/null | tail -n 40
 	fi
 	if [ -n "$front" ]; then kill -9 "$front"; wait "$front"; fi 2>/dev/null
-	# Again, as the keeper's children may fork while we look.
-	for _ in 1 2 3 4 5; do
-		for pid in $(ours); do kill -9 "$pid" 2>/dev/null; done
-		within 1 nobody_left && break
-	done
+	end_ours
 	if [ -e "$work/ipc" ]; then (cd "$work" && "$program" clean); fi	# what a job that was ended leaves
 	if [ -n "${E2E_KEEP:-}" ] && [ "$2" = 1 ]; then echo "    kept: $dir"; else rm -rf "$dir"; fi
 	exit "$2"
@@ -83,19 +60,18 @@ leave_running() {
 
 end_and_restart() {
 	command --checkpoint "$job" || fail "ckpt_command --checkpoint: status $?"
-	within "$limit" front_ended || fail "the job was checkpointed, but its front does not end"
+	within "$limit" ended "$front" || fail "the job was checkpointed, but its front does not end"
 	wait "$front"; status=$?
 	[ "$status" = 137 ] || fail "the front of a job that was ended by a checkpoint exits with $status"
-	within 5 nobody_left || fail "processes are left: $(ours | xargs ps -o pid,comm,args -p | tr '\n' ';')"
+	within 5 nobody_left || fail "processes are left: $(list_ours | tr '\n' ';')"
 	start "$bin/ckpt_restart" "$job"
 	restores=$((restores + 1))
 }
 
-restored() { [ "$(cd "$work" && "${as[@]}" "$bin/ckpt_command" --status "$job" 2>/dev/null | awk 'NR == 2 { print $2 }')" = running ]; }
 await_restored() {
-	restored_or_ended() { restored || front_ended; }
+	restored_or_ended() { is_running "$job" "${as[@]}" || ended "$front"; }
 	within "$limit" restored_or_ended || fail "the restored job does not come up"
-	front_ended && { wait "$front"; fail "ckpt_restart ended at once, with $?"; }
+	ended "$front" && { wait "$front"; fail "ckpt_restart ended at once, with $?"; }
 }
 
 act() {
@@ -114,12 +90,11 @@ act() {
 if [ "$flavor" = user ]; then
 	[ "$uid" = 0 ] || finish SKIP 77 "only root can become another user"
 	uid=54321	# not nobody's 65534: the kernel shows that for whoever has no number in a namespace
-	as=(setpriv "--reuid=$uid" "--regid=$uid" --clear-groups "${as[@]}")
+	as=(setpriv "--reuid=$uid" "--regid=$uid" --clear-groups)
 	chown -R "$uid:$uid" "$dir"
 	"${as[@]}" test -x "$program" || finish SKIP 77 "user $uid may not run $program"
 fi
-run_dir=/run/ckpt/$job
-[ "$uid" = 0 ] || run_dir=/tmp/ckpt-$uid/$job
+run_dir=$(run_dir_of "$job" "$uid")
 [ -x "$program" ] || fail "there is no $program"
 options=()
 if [ "$flavor" = inside ]; then
@@ -132,7 +107,7 @@ fi
 start "$bin/ckpt_launch" --name="$job" "${options[@]}" "$program"
 
 n=1
-while within "$limit" ready_or_ended || fail "the scenario neither ends nor gets ready"; do
+while within "$limit" is_there_or_ended "$work/ready.$n" "$front" || fail "the scenario neither ends nor gets ready"; do
 	[ -e "$work/ready.$n" ] || break
 	begin=$(date +%s%N)
 	act
@@ -148,7 +123,7 @@ wait "$front"; status=$?
 [ "$status" = 0 ] || fail "exit status $status"
 grep -qx PASS "$dir/out" || fail "it does not say PASS"
 [ "$n" -gt 1 ] || fail "there was no checkpoint"
-within 5 nobody_left || fail "processes are left: $(ours | xargs ps -o pid,comm,args -p | tr '\n' ';')"
+within 5 nobody_left || fail "processes are left: $(list_ours | tr '\n' ';')"
 [ ! -e "$run_dir" ] || fail "$run_dir is left"
 left=$(find "$dir/store" -name '.*' ! -path "$dir/store" | head -3)
 [ -z "$left" ] || fail "left in the store: $left"

@@ -4,49 +4,33 @@
 # secrets.sh - an image holds all of a program's memory: it is 0600 in a directory that is 0700, whatever the
 # umask is, and nothing is left in /tmp, /var/tmp, /dev/shm and /run, by what went well or by what failed or was
 # killed. These directories are our own here (a mount namespace), so that whatever lies in them is ours.
-set -u
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 if [ "${1:-}" != inside ]; then
-	for fd in /proc/$$/fd/*; do
-		fd=${fd##*/}
-		if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-	done
-	bin=$(cd "${builddir:-.}" && pwd) || exit 1
-	export bin
-	[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
 	opts=(--mount)
 	[ "$(id -u)" = 0 ] || opts=(--mount --user --map-current-user)
-	unshare "${opts[@]}" true 2>/dev/null || { echo "no mount namespace can be made here"; exit 77; }
+	unshare "${opts[@]}" true 2>/dev/null || skip "no mount namespace can be made here"
 	# What is built may lie below /tmp; so the copy that is run lies in a directory of ours.
-	dir=$(mktemp -d /var/tmp/ckpt-secrets.XXXXXX) || exit 1
+	place secrets /var/tmp
 	mkdir "$dir/bin" "$dir/work"
 	cp "$bin"/ckpt_launch "$bin"/ckpt_restart "$bin"/ckpt_command "$bin"/ckpt_coordinator "$bin"/ckpt_inspect \
 		"$bin"/libckpt.so "$dir/bin"
-	unshare "${opts[@]}" --propagation private "$0" inside "$dir"; status=$?
-	rm -rf "$dir"
-	exit $status
+	unshare "${opts[@]}" --propagation private "$0" inside "$dir"
+	exit
 fi
 
-dir=/mnt bad=0 job=secrets
-mount --bind "$2" /mnt || { echo "no mounts can be made here"; exit 77; }
+job=secrets
+mount --bind "$2" /mnt || skip "no mounts can be made here"
 for d in /tmp /var/tmp /dev/shm /run; do
-	if ! mount -t tmpfs -o mode=1777 none $d; then echo "no tmpfs for $d"; exit 77; fi
+	if ! mount -t tmpfs -o mode=1777 none $d; then skip "no tmpfs for $d"; fi
 done
-bin=$dir/bin
-cd $dir/work || exit 1
-export CKPT_DIR=$dir/work/store HOME=$dir/work
+bin=/mnt/bin dir=/mnt/work
+cd $dir || exit 1
+export CKPT_DIR=$dir/store HOME=$dir
 umask 000
 program='secret=correct-horse-battery; : >up; while [ ! -e go ]; do sleep 0.05; done; exit 3'
 
-check() { # WHAT COMMAND...
-	local what=$1; shift
-	if "$@"; then echo "ok   $what"; else echo "FAIL $what"; cat err; bad=1; fi
-}
 quiet() { "$@" >out 2>err; }
-until_true() { # COMMAND...: within half a minute
-	local n=0
-	until "$@"; do n=$((n + 1)); [ $n -lt 600 ] || return 1; sleep 0.05; done
-}
-there() { [ -e "$1" ]; }
 empty() { [ -z "$(find /tmp /var/tmp /dev/shm /run -mindepth 1 2>/dev/null)" ]; }
 private() {
 	local open
@@ -55,14 +39,14 @@ private() {
 }
 whole() { [ -z "$(find store -name '.*' ! -name . 2>/dev/null)" ]; }
 tidy() { # WHAT
-	check "$1: nothing is left in /tmp and its like" until_true empty
-	check "$1: nothing half done in the store" until_true whole
+	check "$1: nothing is left in /tmp and its like" within 30 empty
+	check "$1: nothing half done in the store" within 30 whole
 	check "$1: images for their owner alone" private
 }
 launch() {
 	rm -f up go
 	"$bin/ckpt_launch" -q -n $job "$@" sh -c "$program" >out 2>err </dev/null & front=$!
-	check "the program runs" until_true there up
+	check "the program runs" there up $front
 }
 status() { wait "$front"; [ $? = "$1" ]; }
 
@@ -95,7 +79,7 @@ sleep 60 <>fifo & holder=$!
 launch_pipe() {
 	rm -f up go
 	"$bin/ckpt_launch" -q -n $job sh -c "exec 7>fifo; $program" >out 2>err </dev/null & front=$!
-	check "the program runs" until_true there up
+	check "the program runs" there up $front
 }
 launch_pipe
 check "a checkpoint that is refused" eval '! quiet "$bin/ckpt_command" --checkpoint $job'
@@ -112,7 +96,7 @@ pkill_ours ckpt_coordinator
 wait $asked 2>/dev/null
 : >go
 check "the program ends as it will without a coordinator" status 3
-check "a new job of that name" until_true "$bin/ckpt_launch" -q -n $job true
+check "a new job of that name" within 30 "$bin/ckpt_launch" -q -n $job true
 # When who writes and who would clear up after him are killed in the same instant, the next who looks does it.
 quiet "$bin/ckpt_command" --ls $job
 tidy "a coordinator that was killed"

@@ -3,35 +3,25 @@
 #
 # shm_outside.sh - of the files in /dev/shm that nobody in the job has open, those that the job made are saved with
 # it; not those that a process outside has open or mapped, nor those that were there before.
-set -u
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
-command -v python3 >/dev/null || { echo "needs python3"; exit 77; }
-[ -w /dev/shm ] && [ "$(stat -f -c %T /dev/shm)" = tmpfs ] || { echo "no /dev/shm here"; exit 77; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-shm.XXXXXX") || exit 1
-export CKPT_DIR=$dir/store
-name=ckpt-test.${dir##*.} job=shm.${dir##*.} bad=0
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+command -v python3 >/dev/null || skip "needs python3"
+[ -w /dev/shm ] && [ "$(stat -f -c %T /dev/shm)" = tmpfs ] || skip "no /dev/shm here"
+place shm
+name=ckpt-test.$tag job=shm.$tag
 outsiders=()
-cleanup() {
-	"$bin/ckpt_command" -q --kill "$job" 2>/dev/null
-	[ ${#outsiders[@]} = 0 ] || kill "${outsiders[@]}" 2>/dev/null
-	wait 2>/dev/null
-	rm -rf "$dir" "/dev/shm/$name".*
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM HUP
-within() { local end=$((SECONDS + 30)); until "$@"; do [ $SECONDS -lt $end ] || return 1; sleep 0.02; done; }
+leaving() { rm -f "/dev/shm/$name".*; }
 made() { [ -e "/dev/shm/$name.$1" ]; }
-fail() { echo "FAIL $*"; bad=1; }
 
 echo before >"/dev/shm/$name.before"
 # The kernel notes when a file was made; what is of the same second as the job's begin counts as made by it.
 later=$(($(date +%s) + 3))
 is_later() { [ "$(date +%s)" -ge $later ]; }
-within is_later
+within 30 is_later
 "$bin/ckpt_launch" -q --name="$job" sh -c 'for f in free open mapped; do echo "$f" >"/dev/shm/$0.$f"; done; while :; do sleep 1; done' \
 	"$name" </dev/null >/dev/null &
-within made mapped || { echo "the program does not start"; exit 1; }
-[ "$(stat -c %W "/dev/shm/$name.free")" != 0 ] || { echo "this kernel does not tell when a file was made"; exit 77; }
+within 30 made mapped || { echo "the program does not start"; exit 1; }
+[ "$(stat -c %W "/dev/shm/$name.free")" != 0 ] || skip "this kernel does not tell when a file was made"
 outsider='import mmap, os, sys, time
 f = open("/dev/shm/" + sys.argv[1], "r+")
 m = sys.argv[2] == "mapped" and mmap.mmap(f.fileno(), 4)
@@ -41,7 +31,7 @@ time.sleep(300)'
 for what in open mapped; do
 	python3 -c "$outsider" "$name.$what" $what >"$dir/$what" </dev/null &
 	outsiders+=($!)
-	within test -s "$dir/$what" || { echo "the outsider does not start"; exit 1; }
+	within 30 test -s "$dir/$what" || { echo "the outsider does not start"; exit 1; }
 done
 
 saved() { "$bin/ckpt_inspect" records "$dir/store/$job/$1" | grep -q "$name.$2"; }

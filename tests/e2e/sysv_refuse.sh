@@ -3,24 +3,14 @@
 #
 # sysv_refuse.sh - System V objects that cannot be saved are refused by name, and the job
 # runs on; a job that is ended leaves no memory segment behind, but what was there before it.
-set -u
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-sysv.XXXXXX") || exit 1
-export CKPT_DIR=$dir/store
-trap 'cleanup' EXIT
-failed=0 job='' outsider=''
-command -v python3 >/dev/null || { echo "needs python3"; exit 77; }
-[ -r /proc/sysvipc/shm ] || { echo "no System V objects here"; exit 77; }
-
-cleanup() {
-	if [ -n "$job" ]; then "$bin/ckpt_command" --kill "$job" >/dev/null 2>&1; fi
-	if [ -n "$outsider" ]; then kill "$outsider" 2>/dev/null; fi
-	for id in $(cat "$dir"/shm.* 2>/dev/null); do ipcrm -m "$id" 2>/dev/null; done
-	rm -rf "$dir"
-}
-bad() { echo "$*"; failed=1; }
-gone() { ! grep -qE "^ *-?[0-9]+ +$1 " /proc/sysvipc/shm; }
-within() { local end=$((SECONDS + 10)); until "$@"; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done; }
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+command -v python3 >/dev/null || skip "needs python3"
+[ -r /proc/sysvipc/shm ] || skip "no System V objects here"
+place sysv
+job='' outsider=''
+leaving() { for id in $(cat "$dir"/shm.* 2>/dev/null); do ipcrm -m "$id" 2>/dev/null; done; }
+removed() { ! grep -qE "^ *-?[0-9]+ +$1 " /proc/sysvipc/shm; }
 
 # What all programs below begin with: libc's functions, and "ready" when everything is set up.
 cat >"$dir/lib.py" <<'P'
@@ -45,19 +35,19 @@ def ready(name):
 P
 
 start() {	# NAME: program $dir/NAME.py under ckpt_launch
-	job=sysv.$1.${dir##*.}
+	job=sysv.$1.$tag
 	"$bin/ckpt_launch" --name="$job" python3 "$dir/$1.py" </dev/null >"$dir/$1.out" 2>&1 &
-	within test -e "$dir/ready.$1" || { cat "$dir/$1.out"; bad "$1 does not start"; }
+	within 10 is_there "$dir/ready.$1" || fail "$1 does not start"
 }
 
 refused() {	# NAME CODE WORDS: its checkpoint is
 	start "$1"
 	if "$bin/ckpt_command" --checkpoint --leave-running "$job" >"$dir/said" 2>&1; then
-		bad "$1 is not refused"
+		fail "$1 is not refused"
 	elif ! grep -q "$2" "$dir/said" || ! grep -q "$3" "$dir/said"; then
-		bad "$1 is refused with: $(cat "$dir/said")"
+		fail "$1 is refused with: $(cat "$dir/said")"
 	fi
-	"$bin/ckpt_command" --status "$job" >/dev/null 2>&1 || bad "$1 does not run on"
+	"$bin/ckpt_command" --status "$job" >/dev/null 2>&1 || fail "$1 does not run on"
 	"$bin/ckpt_command" --kill "$job" >/dev/null 2>&1
 	job=''
 	wait
@@ -86,19 +76,19 @@ P
 start shared
 id=$(cat "$dir/shm.shared")
 python3 "$dir/outsider.py" "$id" & outsider=$!
-within test -e "$dir/ready.outsider" || bad "the outsider does not start"
-"$bin/ckpt_command" --checkpoint --leave-running "$job" >"$dir/said" 2>&1 && bad "memory shared with others is not refused"
-grep -q "E-OUTSIDE" "$dir/said" && grep -q "memory $id " "$dir/said" || bad "shared memory is refused with: $(cat "$dir/said")"
+within 10 is_there "$dir/ready.outsider" || fail "the outsider does not start"
+"$bin/ckpt_command" --checkpoint --leave-running "$job" >"$dir/said" 2>&1 && fail "memory shared with others is not refused"
+grep -q "E-OUTSIDE" "$dir/said" && grep -q "memory $id " "$dir/said" || fail "shared memory is refused with: $(cat "$dir/said")"
 kill $outsider; wait $outsider 2>/dev/null; outsider=''
-"$bin/ckpt_command" --checkpoint --leave-running "$job" >"$dir/said" 2>&1 || bad "refused: $(cat "$dir/said")"
-gone "$id" && bad "the segment of a job that runs is gone"
-"$bin/ckpt_command" --checkpoint "$job" >"$dir/said" 2>&1 || bad "refused: $(cat "$dir/said")"
+"$bin/ckpt_command" --checkpoint --leave-running "$job" >"$dir/said" 2>&1 || fail "refused: $(cat "$dir/said")"
+removed "$id" && fail "the segment of a job that runs is gone"
+"$bin/ckpt_command" --checkpoint "$job" >"$dir/said" 2>&1 || fail "refused: $(cat "$dir/said")"
 wait
-within gone "$id" || bad "segment $id of a job that was ended is left"
+within 10 removed "$id" || fail "segment $id of a job that was ended is left"
 job=''
 
 # Made before the job: it stays.
-id=$(cd "$dir" && python3 -c 'from lib import *; print(shm("before"))') || bad "no segment"
+id=$(cd "$dir" && python3 -c 'from lib import *; print(shm("before"))') || fail "no segment"
 sleep 2.1
 cat >"$dir/before.py" <<'P'
 from lib import *
@@ -106,8 +96,8 @@ attach(int(open(dir + "/shm.before").read()))
 ready("before")
 P
 start before
-"$bin/ckpt_command" --checkpoint "$job" >"$dir/said" 2>&1 || bad "refused: $(cat "$dir/said")"
+"$bin/ckpt_command" --checkpoint "$job" >"$dir/said" 2>&1 || fail "refused: $(cat "$dir/said")"
 wait
-gone "$id" && bad "a segment that was there before the job was removed"
+removed "$id" && fail "a segment that was there before the job was removed"
 job=''
-exit $failed
+exit $bad

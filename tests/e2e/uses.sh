@@ -3,13 +3,8 @@
 #
 # uses.sh [PATTERN] - what checkpoints are made for, each use from its beginning to its end: the tests in uses/,
 # two at a time. PATTERN: only those whose name matches it (shell pattern).
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-here=$(cd "$(dirname "$0")" && pwd)/uses
-[ -x "${builddir:-.}/ckpt_restart" ] || { echo "there is no ${builddir:-.}/ckpt_restart"; exit 77; }
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 out=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-uses.XXXXXX") || exit 1
 trap 'rm -rf "$out"' EXIT
 
@@ -17,7 +12,7 @@ trap 'rm -rf "$out"' EXIT
 for t in warm_start.py rewind.py reboot.sh post_mortem.py move_server.sh; do
 	# shellcheck disable=SC2254
 	case $t in ${1:-*}) echo "$t" ;; esac
-done | HERE=$here OUT=$out xargs -P 2 -n 1 sh -c '
+done | HERE=$here/uses OUT=$out xargs -P 2 -n 1 sh -c '
 	"$HERE/$1" >"$OUT/$1" 2>&1
 	echo $? >"$OUT/$1.status"
 	{ echo "# $1: status $(cat "$OUT/$1.status")"; cat "$OUT/$1"; } >"$OUT/$1.all"

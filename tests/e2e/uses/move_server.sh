@@ -5,25 +5,13 @@
 # address, other files but for the checkpoint's directory. Its listening sockets come back, on all addresses
 # and on both protocols; a client that never knew the old machine is served, from the state of before; the
 # client of before sees its connection end. Namespaces stand in for machines.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
-[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
-command -v ip >/dev/null || { echo "there is no ip(8)"; exit 77; }
-python=$(command -v /usr/bin/python3 || command -v python3) || { echo "there is no python3"; exit 77; }
-dir=$(mktemp -d /var/tmp/ckpt-move.XXXXXX) || exit 1
-bad=0 machine=0
-trap 'if [ $machine != 0 ]; then kill -9 $machine; wait $machine; fi 2>/dev/null; cd / && rm -rf "$dir"' EXIT
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/../lib.sh"
+command -v ip >/dev/null || skip "there is no ip(8)"
+python=$(command -v /usr/bin/python3 || command -v python3) || skip "there is no python3"
+place move /var/tmp
 mkdir "$dir/programs" "$dir/shared" "$dir/first" "$dir/second"
 cp "$bin"/ckpt_launch "$bin"/ckpt_restart "$bin"/ckpt_command "$bin"/ckpt_coordinator "$bin"/libckpt.so "$dir/programs"
-check() { # WHAT COMMAND...
-	local what=$1; shift
-	if "$@"; then echo "ok   $what"; else echo "FAIL $what"; tail -n 20 "$dir"/*.out; bad=1; fi
-}
-
 # A key-value store: one process that listens for each protocol, a thread for each client.
 cat >"$dir/first/server.py" <<'END'
 import socketserver, socket, threading
@@ -77,7 +65,7 @@ END
 # A machine: network, mounts and processes of its own; @MY its address, $DISK its files.
 spaces=(--net --pid --mount --ipc --uts --fork --mount-proc --kill-child=KILL)
 [ "$(id -u)" = 0 ] || spaces+=(--user --map-root-user)
-unshare "${spaces[@]}" true 2>/dev/null || { echo "no network namespace can be made here"; exit 77; }
+unshare "${spaces[@]}" true 2>/dev/null || skip "no network namespace can be made here"
 cat >"$dir/programs/machine.sh" <<'END'
 mount -t tmpfs none /run && mount -t tmpfs none /tmp && mkdir /tmp/app && mount --bind "$DISK" /tmp/app || exit 90
 hostname "$NAME" && ip link set lo up && ip addr add "$MY/24" dev lo || exit 91
@@ -104,7 +92,7 @@ echo "checkpoint $?"
 wait $stay
 END
 boot first 10.77.1.1 fd77:1::1 "$dir/one.sh"
-wait $machine; machine=0
+wait $machine
 check "it serves on the first machine" grep -qx 'answers blue round blue' "$dir/first.out"
 check "and is saved" grep -qx 'checkpoint 0' "$dir/first.out"
 check "its client sees that it went" grep -Eq '^(end|reset)' "$dir/first/stayed"
@@ -127,7 +115,7 @@ echo "after $(client "$MY" "get color")"
 "$PROGRAMS/ckpt_command" --kill server
 END
 boot second 10.88.2.2 fd88:2::2 "$dir/two.sh"
-wait $machine; machine=0
+wait $machine
 check "a new client is served, from what was known before" grep -qx 'new blue red red' "$dir/second.out"
 check "by every address that the machine has" grep -qx 'local round red' "$dir/second.out"
 if grep -q '^six' "$dir/second.out"; then check "and by IPv6" grep -qx 'six red' "$dir/second.out"; fi

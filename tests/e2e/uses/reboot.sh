@@ -5,16 +5,9 @@
 # directory: no process, no run directory, no file of the program's, not even the program. On the new
 # host other processes have the job's numbers, and the clocks have begun anew. The job goes on with the
 # right result, and its CLOCK_MONOTONIC never goes back. Fresh pid, time, mount and ipc namespaces stand in for hosts.
-set -u
-for fd in /proc/$$/fd/*; do
-	fd=${fd##*/}
-	if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
-done
-bin=$(cd "${builddir:-.}" && pwd) || exit 1
-[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
-dir=$(mktemp -d /var/tmp/ckpt-reboot.XXXXXX) || exit 1
-host=0 bad=0
-trap 'if [ $host != 0 ]; then kill -9 $host; wait $host; fi 2>/dev/null; cd / && rm -rf "$dir"' EXIT
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/../lib.sh"
+place reboot /var/tmp
 mkdir "$dir/programs" "$dir/kept" "$dir/local"
 cp "$bin"/ckpt_launch "$bin"/ckpt_restart "$bin"/ckpt_command "$bin"/ckpt_coordinator "$bin"/libckpt.so "$dir/programs"
 
@@ -126,12 +119,12 @@ int main(int argc, char **argv)
 }
 END
 mkdir "$dir/local/app"
-${CC:-cc} -O1 -o "$dir/local/app/primes" "$dir/primes.c" -lpthread || { echo "the compiler does not work"; exit 77; }
+${CC:-cc} -O1 -o "$dir/local/app/primes" "$dir/primes.c" -lpthread || skip "the compiler does not work"
 
 # A host: its own processes and mounts; only "kept" and our programs are the same in the next one.
 spaces=(--pid --mount --ipc --uts --fork --mount-proc --kill-child=KILL)
 [ "$(id -u)" = 0 ] || spaces+=(--user --map-root-user)
-unshare "${spaces[@]}" --time --monotonic 1 true 2>/dev/null || { echo "no namespaces for pids and clocks here"; exit 77; }
+unshare "${spaces[@]}" --time --monotonic 1 true 2>/dev/null || skip "no namespaces for pids and clocks here"
 cat >"$dir/host.sh" <<'END'
 mount -t tmpfs none /run && mount -t tmpfs none /tmp && cd /kept 2>/dev/null || cd "$KEPT" || exit 90
 export CKPT_DIR=$KEPT HOME=/tmp TMPDIR=/tmp
@@ -141,18 +134,8 @@ exec bash "$@"
 END
 export KEPT=$dir/kept PROGRAMS=$dir/programs LOCAL=$dir/local
 
-check() { # WHAT COMMAND...
-	local what=$1; shift
-	if "$@"; then echo "ok   $what"; else echo "FAIL $what"; tail -n 20 "$dir"/*.out; bad=1; fi
-}
-# shellcheck disable=SC2317
-says() { # PATTERN FILE: within half a minute, while the host is on
-	local n=0
-	until grep -q -e "$1" "$2" 2>/dev/null; do
-		n=$((n + 1)); [ $n -lt 600 ] && kill -0 $host 2>/dev/null || return 1
-		sleep 0.05
-	done
-}
+says() { grep -qs -e "$1" "$2"; }
+says_or_ended() { says "$1" "$2" || ended $host; }
 
 cat >"$dir/day1.sh" <<'END'
 cd /
@@ -165,9 +148,9 @@ echo "power fails"
 sleep 600
 END
 unshare "${spaces[@]}" bash "$dir/host.sh" "$dir/day1.sh" >"$dir/day1.out" 2>&1 </dev/null & host=$!
+within 30 says_or_ended "power fails" "$dir/day1.out"
 check "it runs, is saved, and runs on" says "power fails" "$dir/day1.out"
 { kill -9 $host; wait $host; } 2>/dev/null
-host=0
 rm -rf "$dir/local" "$dir/primes.c"
 saved=$(find "$dir/kept" -maxdepth 2 -mindepth 2 -type d)
 check "a checkpoint is there, and nothing else" [ "$(echo "$saved" | wc -l)/$(find "$dir/kept" -name '.*' | wc -l)" = 1/0 ]
@@ -185,7 +168,6 @@ up=$(python3 -c 'import time; print(int(min(time.monotonic(), time.clock_gettime
 unshare "${spaces[@]}" --time --monotonic $((3 - up)) --boottime $((3 - up)) bash "$dir/host.sh" "$dir/day2.sh" \
 	>"$dir/day2.out" 2>&1 </dev/null & host=$!
 wait $host; status=$?
-host=0
 before=$(sed -n 's/^clock //p' "$dir/day1.out") after=$(sed -n 's/^clock //p' "$dir/day2.out")
 first=$(sed -n 's/^part \([0-9]*\) .*/\1/p' "$dir/day2.out" | head -n 1)
 echo "     saved at part $((first - 1)) of 400; the power failed at 200; the host's clock was $before s, and then $after s"

@@ -41,6 +41,11 @@ def our(name):
     return os.path.join(BIN, name)
 
 
+def run_dir(job):
+    """Where the sockets of a job's coordinator are."""
+    return os.path.join("/run/ckpt" if os.getuid() == 0 else f"/tmp/ckpt-{os.getuid()}", job)
+
+
 def check(what, ok, *more):
     """One line for each thing that is checked. @what is so if @ok; else @more is told."""
     assert isinstance(what, str) and not isinstance(ok, str)

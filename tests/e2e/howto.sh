@@ -4,19 +4,12 @@
 # howto.sh [PATTERN] - type what doc/HOWTO.md tells to type: every block there has a name, and here is what must come of
 # it. Jobs get names of their own (a test's), times are shorter, /shared is a directory of ours. What needs Slurm, MPI,
 # docker or gdb is left out where these are not. PATTERN: only the recipes that match it.
-set -u
 src=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd)
-here=$src/tests/e2e
-bin=$(cd "${builddir:-.}" && pwd)
-[ -x "$bin/ckpt_restart" ] || { echo "there is no $bin/ckpt_restart"; exit 77; }
-for fd in /proc/self/fd/*; do
-	fd=${fd##*/}
-	[ "$fd" -gt 2 ] && [ "$fd" != 255 ] && eval "exec $fd>&-"
-done
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ckpt-howto.XXXXXX") || exit 1
-chmod 755 "$dir"
-tag=${dir##*.} bad=0 tried='' skipped='' daemon=''
-export PATH=$bin:$PATH CKPT_DIR=$dir/store HOME=$dir
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+place howto
+tried='' skipped='' daemon=''
+export PATH=$bin:$PATH HOME=$dir
 unset CKPT_JOB_DIR JOB STEPS
 mkdir "$dir/shared" "$dir/build"
 cp "$bin"/ckpt_* "$bin/libckpt.so" "$dir/build"
@@ -24,11 +17,8 @@ cd "$dir" || exit 1
 
 say() { printf '%s\n' "$*"; }
 fail() { say "FAIL $*"; tail -n 15 "$dir"/*.out "$dir"/out "$dir"/err 2>/dev/null; bad=1; }
-good() { say "ok   $*"; }
 skip() { say "skip $*"; skipped="$skipped $recipe"; return 1; }
-within() { for _ in $(seq 600); do "$@" && return 0; sleep 0.1; done; return 1; }
-runs() { ckpt_command --status "$1" 2>/dev/null | grep -q ' running '; }
-ended() { ! ckpt_command --status "$1" >/dev/null 2>&1; }
+over() { ! ckpt_command --status "$1" >/dev/null 2>&1; }
 lines() { [ "$(cat "$1" 2>/dev/null | wc -l)" -ge "$2" ]; }
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 
@@ -73,7 +63,7 @@ try_slurm() {
 	cp "sim$tag" slurm-sim
 	bash "$here/howto_slurm.sh" "$dir" "$tag" >slurm.log 2>&1
 	case $? in
-	0) good "slurm: $(grep -c . "$dir"/slurm-*.out) lines, each once, over $(grep -c 'was checkpointed to' "$dir"/slurm-*.out) requeues" ;;
+	0) ok "slurm: $(grep -c . "$dir"/slurm-*.out) lines, each once, over $(grep -c 'was checkpointed to' "$dir"/slurm-*.out) requeues" ;;
 	77) skip "slurm: $(tail -n 1 slurm.log)" ;;
 	*) fail "slurm: $(tail -n 40 slurm.log)" ;;
 	esac
@@ -96,11 +86,11 @@ try_loop() {
 		it loop
 	)
 	{ in_order loop.out && [ "$(tail -n 1 loop.out)" = done ] && [ -e "$CKPT_DIR/sim$tag/2/checkpoint.img" ]; } &&
-		good "again, in a loop: each line once" || fail "again, in a loop"
+		ok "again, in a loop: each line once" || fail "again, in a loop"
 	# A checkpoint that cannot go on here is no reason to begin anew.
 	rm "$CKPT_DIR/sim$tag"/*/[0-9]*.img
 	./again >again.out 2>&1
-	[ $? = 1 ] && grep -q E-CORRUPT again.out && good "again: does not begin anew" || fail "again, damaged"
+	[ $? = 1 ] && grep -q E-CORRUPT again.out && ok "again: does not begin anew" || fail "again, damaged"
 }
 
 three() { [ "$(ckpt_command --ls "sim$tag" | grep -c yes)" -ge 3 ]; }
@@ -108,14 +98,14 @@ try_rewind() {
 	block interval
 	sed -i 's/=10m/=1s/' block-interval
 	. ./block-interval
-	within three || fail "interval: $(ckpt_command --ls "sim$tag")"
+	within 60 three || fail "interval: $(ckpt_command --ls "sim$tag")"
 	(it rewind) >rewind.out 2>&1 &
 	block rewind
-	within grep -q 'before' rewind.out || fail "rewind: no checkpoint"
-	within grep -q 'COMPLETE' rewind.out
-	within runs "sim$tag"
+	within 60 grep -q 'before' rewind.out || fail "rewind: no checkpoint"
+	within 60 grep -q 'COMPLETE' rewind.out
+	within 60 is_running "sim$tag"
 	n=$(cat out | wc -l)
-	within lines out $((n + 5)) && in_order out && good "interval, rewind: the file went back, too" || fail "rewind"
+	within 60 lines out $((n + 5)) && in_order out && ok "interval, rewind: the file went back, too" || fail "rewind"
 	[ "$(ckpt_command --ls "sim$tag" | grep -c -v -w -e before -e JOB)" -le 3 ] || fail "keep: $(ckpt_command --ls "sim$tag")"
 }
 
@@ -146,10 +136,10 @@ try_mpi() {
 		PATH=$dir:$PATH
 		export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
 		it mpi
-		within lines "ring$tag.out" 5 || { fail "$cc: no output"; continue; }
+		within 60 lines "ring$tag.out" 5 || { fail "$cc: no output"; continue; }
 		it mpi-again >/dev/null
 		n=$(cat "ring$tag.out" | wc -l)
-		within lines "ring$tag.out" $((n + 5)) && in_order "ring$tag.out" && good "mpi: ${cc#*.}" || fail "mpi: $cc"
+		within 60 lines "ring$tag.out" $((n + 5)) && in_order "ring$tag.out" && ok "mpi: ${cc#*.}" || fail "mpi: $cc"
 		kill_jobs
 	done
 }
@@ -191,24 +181,24 @@ try_docker() {
 	eval "$try_import_ours"
 	docker_ready || { skip "docker: $(tail -n 3 "$dir/docker.log" "$dir/err" | tail -n 1)"; return; }
 	it docker >/dev/null || fail "docker: cannot run"
-	within logged one 5 || fail "docker: no output"
+	within 60 logged one 5 || fail "docker: no output"
 	it docker-again >/dev/null || fail "docker-again"
-	within is_status one 'exited 137' || fail "docker: one has not ended"
-	within logged two 5 || fail "docker: two does not go on: $(docker_ logs two 2>&1 | tail -n 5)"
+	within 60 is_status one 'exited 137' || fail "docker: one has not ended"
+	within 60 logged two 5 || fail "docker: two does not go on: $(docker_ logs two 2>&1 | tail -n 5)"
 	{ logs one; logs two; } >docker.out
-	in_order docker.out && good "docker: goes on in a new container" || fail "docker"
+	in_order docker.out && ok "docker: goes on in a new container" || fail "docker"
 	docker_ rm -f two >/dev/null
 	it docker-stop >/dev/null
-	within logged three 5 || fail "docker-stop: no output: $(docker_ logs three 2>&1 | tail -n 5)"
+	within 60 logged three 5 || fail "docker-stop: no output: $(docker_ logs three 2>&1 | tail -n 5)"
 	for n in 1 2; do
 		it docker-start >/dev/null || fail "docker-start"
 		n=$(logs three | grep -c step)
-		within logged three $((n + 5)) || fail "docker-start: does not go on: $(docker_ logs three 2>&1 | tail -n 5)"
+		within 60 logged three $((n + 5)) || fail "docker-start: does not go on: $(docker_ logs three 2>&1 | tail -n 5)"
 	done
 	docker_ stop -t 60 three >/dev/null
 	is_status three 'exited 85' || fail "docker-stop: status $(docker_ inspect -f '{{.State.Status}} {{.State.ExitCode}}' three)"
 	logs three >docker.out
-	in_order docker.out && good "docker: stop is save, start is go on" || fail "docker-stop"
+	in_order docker.out && ok "docker: stop is save, start is go on" || fail "docker-stop"
 }
 no_docker() {
 	[ -n "$daemon" ] || return 0
@@ -225,43 +215,43 @@ try_warm() {
 	block warm
 	[ "$(cut -d' ' -f1 "first$tag.out") $(cut -d' ' -f1 "second$tag.out")" = "9 16" ] &&
 		cmp -s <(cut -d' ' -f2- "first$tag.out") <(cut -d' ' -f2- "second$tag.out") &&
-		good "warm: two clones answer" || fail "warm: $(cat warm.log)"
+		ok "warm: two clones answer" || fail "warm: $(cat warm.log)"
 }
 
 asked() { python3 -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/', timeout=10).read()" 2>/dev/null; }
 try_server() {
 	it server
-	within asked || fail "server: does not answer"
+	within 60 asked || fail "server: does not answer"
 	it server-again >server.out
-	within asked && good "server: answers again" || fail "server-again"
+	within 60 asked && ok "server: answers again" || fail "server-again"
 }
 
 try_inspect() {
 	ckpt_launch --name="sim$tag" ./"sim$tag" >out &
-	within lines out 3
+	within 60 lines out 3
 	ckpt_command --checkpoint --id=hung "sim$tag" >/dev/null || fail "inspect: no checkpoint"
 	(set -e; it inspect) >inspect.out 2>&1 || fail "inspect: status $?"
 	block inspect
 	grep -q "sim$tag" inspect.out && grep -q '#0' inspect.out && [ -s hung.html ] && ls cores/core.* >/dev/null &&
-		good "inspect" || fail "inspect"
+		ok "inspect" || fail "inspect"
 	command -v gdb >/dev/null || { block gdb; skip "gdb: not installed"; return; }
 	block gdb
 	# One core: the shell's, not that of the sleep it may have been waiting for.
 	for core in cores/core.*; do
 		grep -q -a "sim$tag" "$core" && sed "s|cores/core.\*|$core|" block-gdb >gdb.sh && . ./gdb.sh >gdb.out 2>&1
 	done
-	grep -q '#0 ' gdb.out && grep -q '^rip ' gdb.out && good "gdb" || fail "gdb"
+	grep -q '#0 ' gdb.out && grep -q '^rip ' gdb.out && ok "gdb" || fail "gdb"
 }
 
 try_move() {
 	local p lib
 	ckpt_launch --name="sim$tag" ./"sim$tag" >out &
-	within lines out 3
+	within 60 lines out 3
 	it move >move.out || fail "move"
 	grep -q 'can be restored here' move.out || fail "move: --check"
 	n=$(cat out | wc -l)
-	within lines out $((n + 5)) && in_order out && good "move" || fail "move: does not go on"
-	ckpt_command --kill "sim$tag" && within ended "sim$tag"
+	within 60 lines out $((n + 5)) && in_order out && ok "move" || fail "move: does not go on"
+	ckpt_command --kill "sim$tag" && within 60 over "sim$tag"
 	# Another root directory, where that output is not.
 	for p in /bin/sh /bin/sleep "$bin/libckpt.so"; do
 		for lib in $(ldd "$p" | grep -o '/[^ ]*') "$([ "$p" = "$bin/libckpt.so" ] && echo "$p")"; do
@@ -273,7 +263,7 @@ try_move() {
 	cp -L /bin/sleep "$dir/shared/root/usr/bin"
 	cp "sim$tag" "$dir/shared/root$dir"
 	it rootfs >rootfs.out
-	within lines rootfs.out 5 && good "rootfs" || fail "rootfs"
+	within 60 lines rootfs.out 5 && ok "rootfs" || fail "rootfs"
 }
 
 file sim "sim$tag"

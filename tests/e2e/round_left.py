@@ -43,9 +43,9 @@ def stays_stopped(job, what):
 
 
 def refused(top):
-    job = Job(top, "refused", "seccomp")
+    job = Job(top, "refused", "shared-files")
     done = job.try_checkpoint()
-    check("what cannot be saved is refused", done.returncode == 1 and "seccomp filters" in done.stderr, done.stderr)
+    check("what cannot be saved is refused", done.returncode == 1 and "shares its descriptors" in done.stderr, done.stderr)
     stays_stopped(job, "a refusal")
     job.end()
 

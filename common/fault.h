@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fault.h - failing on purpose: every step of a checkpoint and of a restart has a named point in
- * front of it, at which a test lets it fail, die or hang (tests/e2e/faults.sh tries them all).
+ * front of it, at which a test lets it fail, die or hang (tests/e2e/faults.sh tries them all, refuse_apart.sh the
+ * one that only a process under filters comes to).
  *
  *   CKPT_FAULT=NAME:fail|kill|hang	or /PATH of a file that says so, while it is there
  *
@@ -17,6 +18,7 @@
 #define FAULTS(X) \
 	X(prepare,	checkpoint,	"the job's processes are looked for, the directory is made") \
 	X(stop,		checkpoint,	"the processes are stopped") \
+	X(held,		filtered,	"the threads of a process under seccomp filters, which are held, are signalled") \
 	X(snapshot,	checkpoint,	"what they hold is looked at") \
 	X(refuse,	checkpoint,	"what cannot be saved is told") \
 	X(save,		checkpoint,	"the images are written") \

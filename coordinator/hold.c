@@ -66,6 +66,52 @@ static int seize(struct hold *h, pid_t tid, void (*met)(void *arg, pid_t tid), v
 	return 1;
 }
 
+/* Does a signal wait whose handler is to be called? Then it is up to that whether the call is made again. */
+static int has_signals(const struct hold *h, const struct held_thread *t)
+{
+	struct proc_status st;
+	uint64_t set;
+
+	if (proc_status(h->pid, t->tid, &st))
+		return 1;
+	set = (st.sig_pnd | st.shd_pnd) & ~st.sig_blk;
+	if (t->signal)
+		set |= 1ULL << (t->signal - 1);
+	return (set & st.sig_cgt & ~(1ULL << (AGENT_SIGNAL - 1))) != 0;
+}
+
+/*
+ * The call is to be made again, whatever happens from now on. That restart_syscall(2) could go on with it counts for
+ * nothing yet: the filters of the program may not let it.
+ */
+static void make_call_again(const struct hold *h, struct held_thread *t)
+{
+	struct user_regs_struct regs;
+	long result;
+
+	if (ptrace(PTRACE_GETREGS, t->tid, NULL, &regs) || (long)regs.orig_rax < 0)
+		return;
+	result = (long)regs.rax;
+	/* Of close(2) the descriptor is gone, whatever it says. */
+	if ((result != -EINTR && result != -ERESTART_BLOCK_) || regs.orig_rax == SYS_close || has_signals(h, t))
+		return;
+	regs.rax = (unsigned long)-ERESTARTNOINTR_;
+	if (!ptrace(PTRACE_SETREGS, t->tid, NULL, &regs))
+		t->result = result;
+}
+
+/* A handler of ours sees what a signal of ours has done; and a sleep goes on where it may. */
+static void put_back(const struct held_thread *t, int signalled)
+{
+	struct user_regs_struct regs;
+
+	if (!t->result || (!signalled && (t->result != -ERESTART_BLOCK_ || !t->restarts)) ||
+	    ptrace(PTRACE_GETREGS, t->tid, NULL, &regs))
+		return;
+	regs.rax = (unsigned long)t->result;
+	ptrace(PTRACE_SETREGS, t->tid, NULL, &regs);
+}
+
 /* Those that are there by now. Return: how many are not. */
 static size_t collect(struct hold *h)
 {
@@ -87,6 +133,7 @@ static size_t collect(struct hold *h)
 			t->stopped = 1;
 			/* A signal of the program's was quicker: what is right here is right there, too. */
 			t->signal = status >> 16 ? 0 : WSTOPSIG(status);
+			make_call_again(h, t);
 		}
 	}
 	return waiting;
@@ -119,31 +166,6 @@ int hold_threads(struct hold *h, void (*met)(void *arg, pid_t tid), void *arg, i
 	}
 }
 
-/* Does a signal wait whose handler is to be called? Then it is up to that whether the call is made again. */
-static int has_signals(const struct hold *h, const struct held_thread *t)
-{
-	struct proc_status st;
-
-	return t->signal || proc_status(h->pid, t->tid, &st) ||
-	       ((st.sig_pnd | st.shd_pnd) & ~st.sig_blk & ~(1ULL << (AGENT_SIGNAL - 1)));
-}
-
-/* As if nobody had interrupted it. */
-static void make_call_again(const struct hold *h, const struct held_thread *t)
-{
-	struct user_regs_struct regs;
-
-	if (ptrace(PTRACE_GETREGS, t->tid, NULL, &regs) || (long)regs.orig_rax < 0)
-		return;
-	/* Its descriptor is gone, whatever close(2) says. */
-	if ((long)regs.rax == -EINTR && (regs.orig_rax == SYS_close || has_signals(h, t)))
-		return;
-	if ((long)regs.rax != -EINTR && ((long)regs.rax != -ERESTART_BLOCK_ || t->restarts))
-		return;
-	regs.rax = (unsigned long)-ERESTARTNOINTR_;
-	ptrace(PTRACE_SETREGS, t->tid, NULL, &regs);
-}
-
 void hold_let_go(struct hold *h, int signalled)
 {
 	for (size_t i = 0; i < h->n; i++) {
@@ -151,8 +173,7 @@ void hold_let_go(struct hold *h, int signalled)
 
 		if (!t->stopped)
 			continue;
-		if (!signalled)
-			make_call_again(h, t);
+		put_back(t, signalled);
 		ptrace(PTRACE_DETACH, t->tid, NULL, (void *)(long)t->signal);
 		forget(h, i--);
 	}

@@ -5,7 +5,7 @@
  * The stop (PTRACE_INTERRUPT) comes where the kernel looks for signals, before it has decided what becomes of the
  * system call that was interrupted. So who is then sent a signal goes into its handler just as if that had come
  * by itself; and for who is let go without one the call is made again, also where the kernel would let it fail
- * with EINTR. Should the holder die, all go on. Context: HOST.
+ * with EINTR: so even if the holder dies. Context: HOST.
  */
 #ifndef CKPT_HOLD_H
 #define CKPT_HOLD_H
@@ -18,6 +18,7 @@ struct held_thread {
 	int stopped;			/* 0: told to, but not there yet */
 	int signal;			/* of the program's, that is on the way to it; 0 none */
 	int restarts;			/* set by the user: it may call restart_syscall(2), its filters allow it */
+	long result;			/* of the call that was interrupted, if it is another one while held; 0 not */
 };
 
 struct hold {

@@ -20,6 +20,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "../common/fault.h"
 #include "../common/io.h"
 #include "filter_calls.h"
 #include "round_internal.h"
@@ -66,6 +67,9 @@ static int look_at_threads(const struct rproc *p, struct err *err)
 			ret = err_set(err, E_UNSUPPORTED_PROCESS, 0,
 				      "%s is in seccomp's strict mode: a checkpoint needs more than to read, to write and "
 				      "to end", round_who(p));
+		else if (st.seccomp && !st.seccomp_filters)
+			ret = err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has seccomp filters, and this kernel does not tell "
+				      "how many", round_who(p));
 		/* On its way to a new program, or still in our handler after the last time. */
 		else if ((st.sig_blk & SIGNAL_BIT) && p->stat.state != 'T')
 			ret = 2;
@@ -255,6 +259,8 @@ int round_filters_stop(struct round *r, struct rproc *p, struct err *err)
 	}
 	for (size_t i = 0; !ret && i < p->nchains; i++)
 		ret = check_chain(r, p, &p->chains[i], needs, err);
+	if (!ret && p->hold.n)
+		ret = fault(FAULT_held, err);
 	if (!ret && p->hold.n) {
 		signal_all(p);
 		return 1;

@@ -188,9 +188,11 @@ HIDDEN int describe_policies(struct leader *l, const uint64_t *starts, uint32_t 
 
 /*
  * notes.c: what epolls watch, where the kernel does not tell.
+ * notes_begin() - APP, in the constructor.
  * notes_forked() - APP, in the child of a fork. notes_tell() - to the round; LEADER; 0 or -errno.
  * notes_take_over() - LEADER, in a restored process: what the restart has brought.
  */
+HIDDEN void notes_begin(void);
 HIDDEN void notes_forked(void);
 HIDDEN int notes_tell(struct leader *l);
 HIDDEN void notes_take_over(void);

@@ -7,7 +7,8 @@
  * there, and only there, each successful epoll_ctl() is noted. So is what socketpair() has made: sock_diag says who is
  * connected to whom, and there is none. On Linux nothing is noted: the wrappers are the system calls
  * themselves, as libc's functions are, behind one comparison. Which kernel it is ckpt_launch and ckpt_restart find out
- * (NOTES_FILE in the job's directory), and a process asks with its first epoll_ctl(), not when it starts.
+ * (NOTES_FILE in the job's directory), and a process asks when it starts, or with an earlier call: later a
+ * seccomp filter of its own might end it for the question.
  *
  * A note is only believed for what the kernel confirms: the round asks it for each (EPOLL_CTL_ADD says EEXIST),
  * so that notes of what was closed since do no harm, and what has no note is refused. Those of pairs are by inode number.
@@ -178,6 +179,11 @@ static int are_kept(void)
 		agent_self.notes = agent_self.dir[0] && SYS(access, path, 0) == 0 ? NOTES_KEPT : NOTES_NOT;
 	}
 	return agent_self.notes == NOTES_KEPT;
+}
+
+void notes_begin(void)
+{
+	are_kept();
 }
 
 EXPORT int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)

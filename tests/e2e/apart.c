@@ -266,8 +266,11 @@ int main(int argc, char **argv)
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 		filters_answer(SYS_getpgid, 0x7fc00000U /* SECCOMP_RET_USER_NOTIF */);
 	}
-	if (!strcmp(kind, "denied")) {
-		deny();
+	if (!strcmp(kind, "denied") || !strncmp(kind, "held", 4)) {
+		if (kind[0] == 'd')
+			deny();
+		else
+			filter();
 		scn_thread(waits_often, NULL);
 		scn_thread(waits_often, main);
 	}

@@ -59,6 +59,12 @@ if grep -q '^Seccomp:.*0$' /proc/self/status && grep -q '^ *0 *0 *4294967295$' /
 	try thread-denied 1 'takes connect\(.*which it denies.*E-UNSUPPORTED-PROCESS'
 	try stopped-denied 1 'takes connect\(.*which it denies.*E-UNSUPPORTED-PROCESS'
 	try supervised 1 'asks a supervisor.*E-UNSUPPORTED-PROCESS'
+	# Who looks at filters fails, or is killed, while he holds all threads.
+	export CKPT_FAULT=$dir/fault
+	echo held:fail >"$CKPT_FAULT"; try held-fail 1 'E-'
+	echo held:kill >"$CKPT_FAULT"; try held-kill 1 'E-'
+	rm "$CKPT_FAULT"; try held 0 ''
+	unset CKPT_FAULT
 	try traced-seccomp 1 'process [0-9]+ traces it.*E-UNSUPPORTED-PROCESS'
 fi
 chmod 777 "$dir"

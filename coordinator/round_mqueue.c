@@ -76,8 +76,8 @@ static int mount_inside(pid_t keeper)
 	if (pid < 0 || io_recv_fds(pair[0], &byte, 1, &fd, 1, &n) != 1 || !n)
 		fd = -1;
 	close(pair[0]);
-	if (pid > 0)
-		waitpid(pid, NULL, 0);
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
 	return fd;
 }
 
@@ -89,8 +89,9 @@ static int directory(const struct round *r, int *ret_own)
 	char path[64];
 	int fd;
 
-	proc_lookup(r->p->keeper, "ns/ipc", &theirs);
-	proc_lookup(getpid(), "ns/ipc", &ours);
+	*ret_own = 0;
+	if (proc_lookup(r->p->keeper, "ns/ipc", &theirs) || proc_lookup(getpid(), "ns/ipc", &ours))
+		return -1;
 	*ret_own = theirs.st_ino != ours.st_ino;
 	snprintf(path, sizeof(path), "%s" MQUEUES, *ret_own ? r->root : "");
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -9,7 +9,8 @@
  *
  * A thread (SIGEV_THREAD) is glibc's business: it registers 32 bytes of its own (the cookie) and a netlink socket
  * to which the kernel sends them, when a message comes and also when the registration is taken back. So
- * they are learnt while all stand still: by taking it back, reading the socket, and registering again.
+ * they are learnt while all stand still: by taking it back, reading the socket, and registering again. In these
+ * microseconds nobody of the job sends; whoever else does, sends to a queue that nobody waits at.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -12,7 +12,29 @@
 
 #define BITS	64
 
-static struct bytes first_policy(const struct image *img, uint32_t *ret_mode)
+struct policy { uint32_t mode; struct bytes nodes; };
+
+/*
+ * What ckpt_restart was started with (numactl ckpt_restart ...) is for all who had chosen nothing, as if they were
+ * started here. Asked for before anything is adopted.
+ */
+static const struct policy *inherited(void)
+{
+	static uint64_t nodes[AGENT_NODES / BITS];
+	static struct policy p;
+	static int known;
+
+	if (!known++ && syscall(SYS_get_mempolicy, &p.mode, nodes, AGENT_NODES, 0, 0) == 0 && p.mode != MPOL_DEFAULT)
+		p.nodes = (struct bytes){ nodes, sizeof(nodes) };
+	return &p;
+}
+
+static struct policy policy_of(const struct rec_thread *t)
+{
+	return t && t->mempolicy != MPOL_DEFAULT ? (struct policy){ t->mempolicy, t->nodes } : *inherited();
+}
+
+static const struct rec_thread *first_thread(const struct image *img)
 {
 	const struct rec_thread *t, *first = NULL;
 	size_t pos = 0;
@@ -20,30 +42,27 @@ static struct bytes first_policy(const struct image *img, uint32_t *ret_mode)
 	while ((t = rec_next_thread(&img->recs, &pos)))
 		if (!first || t->tid < first->tid)
 			first = t;
-	*ret_mode = first ? first->mempolicy : MPOL_DEFAULT;
-	return first ? first->nodes : (struct bytes){ 0 };
+	return first;
 }
 
-static void set_policy(struct build *b, struct build_ops *ops, uint32_t mode, struct bytes nodes)
+static void build_policy(struct build *b, struct build_ops *ops, const struct rec_thread *t)
 {
-	struct build_op *op = build_sys(ops, PLAN_MAY_FAIL, SYS_set_mempolicy, mode, 0, nodes.len * 8);
+	struct policy p = policy_of(t);
+	struct build_op *op = build_sys(ops, PLAN_MAY_FAIL, SYS_set_mempolicy, p.mode, 0, p.nodes.len * 8);
 
-	if (nodes.len)
-		build_ptr(b, op, 1, nodes.data, nodes.len);
+	if (p.nodes.len)
+		build_ptr(b, op, 1, p.nodes.data, p.nodes.len);
 }
 
 void numa_begin(struct build *b)
 {
-	uint32_t mode;
-	struct bytes nodes = first_policy(b->t->image, &mode);
-
-	set_policy(b, &b->ops, mode, nodes);
+	build_policy(b, &b->ops, first_thread(b->t->image));
 	b->policy = rec_next_area_policy(&b->t->image->recs, &b->policy_pos);
 }
 
 void numa_thread(struct build *b, struct build_ops *ops, const struct rec_thread *t)
 {
-	set_policy(b, ops, t->mempolicy, t->nodes);
+	build_policy(b, ops, t);
 }
 
 /* Both are in ascending order. */
@@ -61,27 +80,29 @@ void numa_area(struct build *b, const struct rec_area *a)
 			  3, p->nodes.data, p->nodes.len);
 }
 
+static void set_policy(struct policy p)
+{
+	inherited();
+	if (syscall(SYS_set_mempolicy, p.mode, p.nodes.data, p.nodes.len * 8))
+		errno = 0;	/* as in the process itself */
+}
+
 int numa_chosen(const struct image *img)
 {
-	uint32_t mode;
+	const struct rec_thread *t = first_thread(img);
 
-	first_policy(img, &mode);
-	return mode != MPOL_DEFAULT;
+	inherited();
+	return t && t->mempolicy != MPOL_DEFAULT;
 }
 
 void numa_adopt(const struct image *img)
 {
-	uint32_t mode;
-	struct bytes nodes = first_policy(img, &mode);
-
-	if (syscall(SYS_set_mempolicy, mode, nodes.data, nodes.len * 8))
-		errno = 0;	/* as in the process itself */
+	set_policy(policy_of(first_thread(img)));
 }
 
 void numa_drop(void)
 {
-	if (syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0))
-		errno = 0;
+	set_policy(*inherited());
 }
 
 /* ---- what is not here ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * numa.h - on which memory nodes memory is to be: what threads (set_mempolicy(2)) and areas (mbind(2)) had
- * chosen, and that what is brought back from the image is put there.
+ * chosen, and that what is brought back from the image is put there. Who had chosen nothing has what ckpt_restart was
+ * started with.
  *
  * Where nodes are not here the kernel takes those of the chosen ones that are, and if there is none, or the
  * container does not allow the calls, the memory is where the kernel likes: the program goes on as it

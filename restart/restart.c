@@ -67,9 +67,14 @@ static const struct image *image_of(struct rset *set, uint32_t pid)
 static int fill_object(struct rset *set, uint32_t owner, uint64_t object, int fd, struct err *err)
 {
 	const struct image *img = image_of(set, owner);
+	int ret;
 
-	if (img)
-		return object_fill_from_image(img, object, fd, err);
+	if (img) {
+		numa_adopt(img);
+		ret = object_fill_from_image(img, object, fd, err);
+		numa_drop();
+		return ret;
+	}
 	return err_set(err, E_CORRUPT, 0, "shared memory was process %u's, which has no image", owner);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "common/agent.h"
 #include "restart/numa.h"
@@ -57,6 +58,38 @@ static const char *missing(void)
 
 	numa_missing(&r, text, sizeof(text));
 	return text;
+}
+
+/* In a child, and before the others: what ckpt_restart was started with is asked for once. */
+static void test_inherited(void **state)
+{
+	struct build b = { .t = &task };
+	const struct rec_thread *t;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	thread(7, MPOL_DEFAULT, (struct bytes){ 0 });
+	thread(8, MPOL_BIND, nodes(0, 0));
+	parse();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		size_t pos = 0;
+
+		if (syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, &(uint64_t){ 1 }, 64))
+			_exit(77);
+		numa_begin(&b);
+		while ((t = rec_next_thread(&image.recs, &pos)))
+			numa_thread(&b, &b.ops, t);
+		_exit(b.ops.n != 3 || b.ops.ops[0].op.arg[0] != MPOL_INTERLEAVE ||
+		      b.ops.ops[1].op.arg[0] != MPOL_INTERLEAVE || b.ops.ops[2].op.arg[0] != MPOL_BIND);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	drop();
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
 }
 
 static void test_missing(void **state)
@@ -119,7 +152,9 @@ static void test_areas(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_missing), cmocka_unit_test(test_areas),
+		cmocka_unit_test(test_inherited),
+		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_areas),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,19 +109,6 @@ static void put_process(struct rproc *p)
 	free(autogroup);
 }
 
-/* Our number of the thread that sees itself as @tid. */
-static pid_t host_tid(const struct rproc *p, uint32_t tid, const pid_t *tids, ssize_t n)
-{
-	struct proc_status st;
-
-	if (p->status.ns_depth == 1)
-		return (pid_t)tid;
-	for (ssize_t i = 0; i < n; i++)
-		if (!proc_status(p->host_pid, tids[i], &st) && st.nspid[st.ns_depth - 1] == tid)
-			return tids[i];
-	return 0;
-}
-
 static uint32_t inside_tid(const struct rproc *p, uint32_t host)
 {
 	struct proc_status st;
@@ -129,6 +116,29 @@ static uint32_t inside_tid(const struct rproc *p, uint32_t host)
 	if (p->status.ns_depth > 1 && !proc_status(p->host_pid, (pid_t)host, &st))
 		return st.nspid[st.ns_depth - 1];
 	return host;
+}
+
+/* The threads by our numbers, and as they see themselves. */
+struct tids { pid_t *ours; uint32_t *inside; ssize_t n; };
+
+static struct tids tids_read(const struct rproc *p)
+{
+	struct tids t = { NULL, NULL, 0 };
+
+	t.n = proc_list(p->host_pid, "task", &t.ours);
+	t.inside = xcalloc(t.n > 0 ? (size_t)t.n : 1, sizeof(*t.inside));
+	for (ssize_t i = 0; i < t.n; i++)
+		t.inside[i] = inside_tid(p, (uint32_t)t.ours[i]);
+	return t;
+}
+
+/* Our number of the thread that sees itself as @tid. 0: it has none. */
+static pid_t tids_ours(const struct tids *t, uint32_t tid)
+{
+	for (ssize_t i = 0; i < t->n; i++)
+		if (t->inside[i] == tid)
+			return t->ours[i];
+	return 0;
 }
 
 /* gVisor has only the older calls. */
@@ -149,12 +159,11 @@ static int get_scheduling(pid_t tid, struct sched_attr_ *ret)
 
 static void put_threads(struct rproc *p)
 {
-	pid_t *tids = NULL;
-	ssize_t n = proc_list(p->host_pid, "task", &tids);
+	struct tids tids = tids_read(p);
 
 	for (size_t i = 0; i < p->nthreads; i++) {
 		const struct agent_thread *t = &p->threads[i];
-		pid_t tid = host_tid(p, t->tid, tids, n);
+		pid_t tid = tids_ours(&tids, t->tid);
 		struct sched_attr_ attr = { .size = sizeof(attr) };
 		unsigned char cpus[1024];
 		struct proc_stat st;
@@ -190,7 +199,7 @@ static void put_threads(struct rproc *p)
 
 		rec.comm = proc_stat(p->host_pid, tid, &st) ? p->comm : st.comm;
 		round_filters_thread(p, tid, &rec);
-		if (get_scheduling(tid, &attr) == 0) {
+		if (tid && get_scheduling(tid, &attr) == 0) {
 			rec.policy = attr.policy;
 			rec.sched_flags = (uint32_t)attr.flags;
 			rec.nice = attr.nice;
@@ -199,12 +208,13 @@ static void put_threads(struct rproc *p)
 			rec.deadline_ns = attr.deadline;
 			rec.period_ns = attr.period;
 		}
-		cpu_len = syscall(SYS_sched_getaffinity, tid, sizeof(cpus), cpus);
+		cpu_len = tid ? syscall(SYS_sched_getaffinity, tid, sizeof(cpus), cpus) : 0;
 		if (cpu_len > 0)
 			rec.affinity = (struct bytes){ cpus, (size_t)cpu_len };
 		rec_put_thread(&p->recs, &rec);
 	}
-	free(tids);
+	free(tids.ours);
+	free(tids.inside);
 }
 
 static void put_signals(struct rproc *p)

@@ -225,7 +225,7 @@ static const struct {
 	{ "locks in fdinfo",	probe_locks,		"checkpoint: locks of files are saved",
 	  "refused, if there are any" },
 	{ "epoll in fdinfo",	probe_epoll,		"checkpoint: epoll(7) is saved",
-	  "refused" },
+	  "by notes of what was asked for; what has none is refused" },
 	{ "subreapers",		probe_subreapers,	"all: a process that loses its parent stays in the job",
 	  "refused, if there is one" },
 	{ "MADV_WIPEONFORK",	probe_wipeonfork,	"checkpoint: a forked child is known as one, whoever made it",

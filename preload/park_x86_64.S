@@ -3,11 +3,28 @@
  * signal restorer, a call or a clone with its own stack, and the re-issue of an interrupted call. */
 	.text
 
-	.hidden	park_save
-	.globl	park_save
-	.type	park_save, @function
+	/* begin NAME: a function of ours alone; finish NAME: its end */
+	.macro	begin name
+	.hidden	\name
+	.globl	\name
+	.type	\name, @function
+\name:
+	.endm
+	.macro	finish name
+	.size	\name, . - \name
+	.endm
+	/* arguments AT: those of a system call, from there on the stack */
+	.macro	arguments at
+	mov	\at + 0(%rsp), %rdi
+	mov	\at + 8(%rsp), %rsi
+	mov	\at + 16(%rsp), %rdx
+	mov	\at + 24(%rsp), %r10
+	mov	\at + 32(%rsp), %r8
+	mov	\at + 40(%rsp), %r9
+	.endm
+
 /* int park_save(struct park *p): 0 when called; 1 when park_enter(p) comes back to it. */
-park_save:
+	begin	park_save
 	.cfi_startproc
 	mov	%rbx, 0(%rdi)
 	mov	%rbp, 8(%rdi)
@@ -22,13 +39,10 @@ park_save:
 	xor	%eax, %eax
 	ret
 	.cfi_endproc
-	.size	park_save, . - park_save
+	finish	park_save
 
-	.hidden	park_enter
-	.globl	park_enter
-	.type	park_enter, @function
 /* void park_enter(struct park *p): on any stack; never returns to its caller. */
-park_enter:
+	begin	park_enter
 	.cfi_startproc
 	.cfi_undefined rip
 	mov	0(%rdi), %rbx
@@ -42,23 +56,17 @@ park_enter:
 	mov	$1, %eax
 	jmp	*%rcx
 	.cfi_endproc
-	.size	park_enter, . - park_enter
+	finish	park_enter
 
 	/* Unwinders know a signal frame by exactly these bytes. */
-	.hidden	agent_restorer
-	.globl	agent_restorer
-	.type	agent_restorer, @function
 	nop
-agent_restorer:
+	begin	agent_restorer
 	mov	$15, %rax
 	syscall
-	.size	agent_restorer, . - agent_restorer
+	finish	agent_restorer
 
-	.hidden	call_on
-	.globl	call_on
-	.type	call_on, @function
 /* void call_on(stack rdi, fn rsi, arg rdx): fn(arg) on another stack */
-call_on:
+	begin	call_on
 	.cfi_startproc
 	push	%rbp
 	.cfi_def_cfa_offset 16
@@ -74,13 +82,10 @@ call_on:
 	.cfi_def_cfa rsp, 8
 	ret
 	.cfi_endproc
-	.size	call_on, . - call_on
+	finish	call_on
 
-	.hidden	clone_on
-	.globl	clone_on
-	.type	clone_on, @function
 /* long clone_on(flags rdi, stack rsi, fn rdx, arg rcx) */
-clone_on:
+	begin	clone_on
 	.cfi_startproc
 	and	$-16, %rsi
 	sub	$16, %rsi
@@ -104,7 +109,7 @@ clone_on:
 	syscall
 	hlt
 	.cfi_endproc
-	.size	clone_on, . - clone_on
+	finish	clone_on
 
 /*
  * The re-issue of an interrupted call whose relative time-out had to be shortened. retry.c builds this
@@ -120,13 +125,10 @@ clone_on:
  *	112	that call's number, and 120 its address: to be made if there was something; address 0:
  *	128	to be made from here with these arguments
  */
-	.hidden	retry_call
-	.globl	retry_call
-	.type	retry_call, @function
 	.hidden	retry_after
 	.globl	retry_after
 	nop
-retry_call:
+	begin	retry_call
 	.cfi_startproc
 	/* CFA = *(rsp + 88); the rest at rsp + n: DW_OP_breg7 is 0x77, DW_OP_deref 0x06 */
 	.cfi_escape 0x0f, 0x04, 0x77, 0xd8, 0x00, 0x06
@@ -156,12 +158,7 @@ retry_after:
 	mov	%rcx, 80(%rsp)
 	jmp	5f
 6:	mov	%rcx, 104(%rsp)
-	mov	128(%rsp), %rdi
-	mov	136(%rsp), %rsi
-	mov	144(%rsp), %rdx
-	mov	152(%rsp), %r10
-	mov	160(%rsp), %r8
-	mov	168(%rsp), %r9
+	arguments 128
 	jmp	retry_call
 	/* the rest of a transfer */
 3:	mov	%rax, %rcx
@@ -174,16 +171,11 @@ retry_after:
 	jmp	5f
 4:	mov	96(%rsp), %rcx
 	lea	(%rax, %rcx), %rax
-5:	mov	0(%rsp), %rdi
-	mov	8(%rsp), %rsi
-	mov	16(%rsp), %rdx
-	mov	24(%rsp), %r10
-	mov	32(%rsp), %r8
-	mov	40(%rsp), %r9
+5:	arguments 0
 	mov	80(%rsp), %rcx
 	mov	88(%rsp), %rsp
 	jmp	*%rcx
 	.cfi_endproc
-	.size	retry_call, . - retry_call
+	finish	retry_call
 
 	.section .note.GNU-stack, "", @progbits

@@ -39,30 +39,26 @@ struct attribute {
 #define SETTER(name, ...)                                                                          \
 	static int set_##name(void) { return (int)(__VA_ARGS__); }
 
-SETTER(deathsig, prctl(PR_SET_PDEATHSIG, SIGWINCH, 0, 0, 0))
-GETTER(deathsig, PR_GET_PDEATHSIG)
-SETTER(reaper, prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
-GETTER(reaper, PR_GET_CHILD_SUBREAPER)
-SETTER(nnp, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-GETTER0(nnp, PR_GET_NO_NEW_PRIVS)
-SETTER(undumpable, prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
-GETTER0(undumpable, PR_GET_DUMPABLE)
-SETTER(keepcaps, prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
-GETTER0(keepcaps, PR_GET_KEEPCAPS)
-SETTER(slack, prctl(PR_SET_TIMERSLACK, 123456, 0, 0, 0))
-GETTER0(slack, PR_GET_TIMERSLACK)
-SETTER(thp, prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0))
-GETTER0(thp, PR_GET_THP_DISABLE)
-SETTER(tsc, prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0))
-GETTER(tsc, PR_GET_TSC)
-SETTER(securebits, prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NO_SETUID_FIXUP_LOCKED, 0, 0, 0))
-GETTER0(securebits, PR_GET_SECUREBITS)
-SETTER(mdwe, prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0))
-GETTER0(mdwe, 66)
-SETTER(ksm, prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0))
-GETTER0(ksm, 68)
-SETTER(flusher, prctl(57 /* PR_SET_IO_FLUSHER */, 1, 0, 0, 0))
-GETTER0(flusher, 58)
+/* Set by prctl(option, value); prctl(asked) returns what it is, or writes it. */
+#define RETURNED(name, option, value, asked)                                                       \
+	SETTER(name, prctl(option, value, 0, 0, 0))                                                \
+	GETTER0(name, asked)
+#define WRITTEN(name, option, value, asked)                                                        \
+	SETTER(name, prctl(option, value, 0, 0, 0))                                                \
+	GETTER(name, asked)
+
+WRITTEN(deathsig, PR_SET_PDEATHSIG, SIGWINCH, PR_GET_PDEATHSIG)
+WRITTEN(reaper, PR_SET_CHILD_SUBREAPER, 1, PR_GET_CHILD_SUBREAPER)
+RETURNED(nnp, PR_SET_NO_NEW_PRIVS, 1, PR_GET_NO_NEW_PRIVS)
+RETURNED(undumpable, PR_SET_DUMPABLE, 0, PR_GET_DUMPABLE)
+RETURNED(keepcaps, PR_SET_KEEPCAPS, 1, PR_GET_KEEPCAPS)
+RETURNED(slack, PR_SET_TIMERSLACK, 123456, PR_GET_TIMERSLACK)
+RETURNED(thp, PR_SET_THP_DISABLE, 1, PR_GET_THP_DISABLE)
+WRITTEN(tsc, PR_SET_TSC, PR_TSC_SIGSEGV, PR_GET_TSC)
+RETURNED(securebits, PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NO_SETUID_FIXUP_LOCKED, PR_GET_SECUREBITS)
+RETURNED(mdwe, 65 /* PR_SET_MDWE */, 1, 66)
+RETURNED(ksm, 67 /* PR_SET_MEMORY_MERGE */, 1, 68)
+RETURNED(flusher, 57 /* PR_SET_IO_FLUSHER */, 1, 58)
 SETTER(mce, prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0, 0))
 GETTER0(mce, PR_MCE_KILL_GET)
 SETTER(speculation, prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE, 0, 0))

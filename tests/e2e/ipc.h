@@ -68,4 +68,20 @@ static inline key_t ipc_key(int n)
 	return (key_t)(0x436b0000u + (pid << 4) + (unsigned)n);
 }
 
+/* A message of a POSIX queue. */
+static inline void ipc_mq_send(mqd_t q, const char *text, unsigned priority)
+{
+	scn_sys(mq_send(q, text, strlen(text), priority));
+}
+
+static inline void ipc_mq_receive(mqd_t q, const char *text, unsigned priority)
+{
+	char got[64];
+	unsigned p;
+	ssize_t n = scn_sys(mq_receive(q, got, sizeof(got), &p));
+
+	scn_check((size_t)n == strlen(text) && !memcmp(got, text, (size_t)n) && p == priority,
+		  "%.*s of priority %u, not %s of %u", (int)n, got, p, text, priority);
+}
+
 #endif

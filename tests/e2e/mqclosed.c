@@ -5,21 +5,6 @@ const char *scn_doc = "POSIX message queues that nobody has open are there again
 
 static char names[3][64];
 
-static void send(mqd_t q, const char *text, unsigned priority)
-{
-	scn_sys(mq_send(q, text, strlen(text), priority));
-}
-
-static void receive(mqd_t q, const char *text, unsigned priority)
-{
-	char got[64];
-	unsigned p;
-	ssize_t n = scn_sys(mq_receive(q, got, sizeof(got), &p));
-
-	scn_check((size_t)n == strlen(text) && !memcmp(got, text, (size_t)n) && p == priority,
-		  "%.*s of priority %u, not %s of %u", (int)n, got, p, text, priority);
-}
-
 int main(int argc, char **argv)
 {
 	struct mq_attr attr = { .mq_maxmsg = 3, .mq_msgsize = 64 }, now;
@@ -36,8 +21,8 @@ int main(int argc, char **argv)
 		ipc_note("mq", names[i]);
 	}
 	q = scn_sys(mq_open(names[0], O_RDWR | O_CREAT | O_EXCL, 0640, &attr));
-	send(q, "low", 1);
-	send(q, "high", 2);
+	ipc_mq_send(q, "low", 1);
+	ipc_mq_send(q, "high", 2);
 	scn_sys(mq_close(q));
 	/* By a process that is no more. */
 	pid = scn_fork();
@@ -60,19 +45,19 @@ int main(int argc, char **argv)
 		scn_check((st.st_mode & 0777) == 0640 && st.st_uid == geteuid(), "mode %o", st.st_mode);
 		scn_check(now.mq_maxmsg == 3 && now.mq_msgsize == 64 && now.mq_curmsgs == 2, "%ld messages",
 			  now.mq_curmsgs);
-		receive(again, "high", 2);
-		receive(again, "low", 1);
+		ipc_mq_receive(again, "high", 2);
+		ipc_mq_receive(again, "low", 1);
 		scn_check(mq_receive(again, (char[64]){ 0 }, 64, NULL) < 0 && errno == EAGAIN, "no more");
-		send(again, "low", 1);
-		send(again, "high", 2);
+		ipc_mq_send(again, "low", 1);
+		ipc_mq_send(again, "high", 2);
 		scn_sys(mq_close(again));
 		again = scn_sys(mq_open(names[1], O_RDWR | O_NONBLOCK));
 		scn_sys(mq_getattr(again, &now));
 		scn_check(!now.mq_curmsgs, "an empty one");
 		scn_sys(mq_close(again));
 		again = scn_sys(mq_open(names[2], O_RDWR | O_NONBLOCK));
-		send(again, "one", 0);
-		receive(q, "one", 0);
+		ipc_mq_send(again, "one", 0);
+		ipc_mq_receive(q, "one", 0);
 		scn_sys(mq_close(again));
 	}
 	for (int i = 0; i < 3; i++)

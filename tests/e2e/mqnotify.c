@@ -77,28 +77,13 @@ static void ask_for_thread(mqd_t queue, void *ptr, size_t stack)
 	pthread_attr_destroy(&attr);
 }
 
-static void send(mqd_t queue, const char *text, unsigned priority)
-{
-	scn_sys(mq_send(queue, text, strlen(text), priority));
-}
-
-static void receive(mqd_t queue, const char *text, unsigned priority)
-{
-	char got[64];
-	unsigned p;
-	ssize_t n = scn_sys(mq_receive(queue, got, sizeof(got), &p));
-
-	scn_check((size_t)n == strlen(text) && !memcmp(got, text, (size_t)n) && p == priority,
-		  "%.*s of priority %u, not %s of %u", (int)n, got, p, text, priority);
-}
-
 static void expect_thread(mqd_t queue, void *ptr)
 {
-	send(queue, "thread", 0);
+	ipc_mq_send(queue, "thread", 0);
 	while (sem_wait(&told))
 		scn_check(errno == EINTR, "sem_wait");
 	scn_check(told_value == ptr, "value %p", told_value);
-	receive(queue, "thread", 0);
+	ipc_mq_receive(queue, "thread", 0);
 }
 
 /* ---- a child, with a descriptor that it got from its parent ---- */
@@ -151,10 +136,10 @@ int main(int argc, char **argv)
 	ask_for(q[PLAIN], SIGUSR1, (void *)12345);
 	ask_for(q[REALTIME], rt, &q[REALTIME]);
 	/* Not of these messages, but of the next in an empty queue. */
-	send(q[FULL], "first", 7);
-	send(q[FULL], "second", 7);
-	send(q[FULL], "third", 3);
-	send(q[FULL], "", 3);
+	ipc_mq_send(q[FULL], "first", 7);
+	ipc_mq_send(q[FULL], "second", 7);
+	ipc_mq_send(q[FULL], "third", 3);
+	ipc_mq_send(q[FULL], "", 3);
 	ask_for(q[FULL], SIGWINCH, &q[FULL]);
 	scn_check(!busy(q[NOBODY]) && busy(q[NOBODY]), "SIGEV_NONE");
 	ask_for_thread(q[THREAD], &q[THREAD], STACK);
@@ -171,12 +156,12 @@ int main(int argc, char **argv)
 	sigaddset(&set, rt + 1);
 	scn_sys(sigprocmask(SIG_BLOCK, &set, NULL));
 	ask_for(q[PENDING], rt + 1, (void *)99);
-	send(q[PENDING], "pending", 0);
+	ipc_mq_send(q[PENDING], "pending", 0);
 	/* By one descriptor, which had its turn, then by another. */
 	catch(rt + 2);
 	ask_for(q[OTHER_FD], rt + 2, (void *)1);
-	send(q[OTHER_FD], "turn", 0);
-	receive(q[OTHER_FD], "turn", 0);
+	ipc_mq_send(q[OTHER_FD], "turn", 0);
+	ipc_mq_receive(q[OTHER_FD], "turn", 0);
 	expect(rt + 2, 1, (void *)1);
 	twin = scn_sys(mq_open(names[OTHER_FD], O_WRONLY));
 	ask_for(twin, rt + 2, (void *)2);
@@ -190,12 +175,12 @@ int main(int argc, char **argv)
 		scn_check(busy(q[PLAIN]) && busy(q[REALTIME]) && busy(q[THREAD]) && busy(q[AGAIN]) &&
 				  busy(q[FULL]) && busy(q[OTHER_FD]),
 			  "registrations");
-		send(q[PLAIN], "plain", 0);
+		ipc_mq_send(q[PLAIN], "plain", 0);
 		expect(SIGUSR1, round + 1, want);
-		send(q[PLAIN], "once", 0);
+		ipc_mq_send(q[PLAIN], "once", 0);
 		expect(SIGUSR1, round + 1, want);
-		receive(q[PLAIN], "plain", 0);
-		receive(q[PLAIN], "once", 0);
+		ipc_mq_receive(q[PLAIN], "plain", 0);
+		ipc_mq_receive(q[PLAIN], "once", 0);
 		ask_for(q[PLAIN], SIGUSR1, (void *)54321);
 		if (round)
 			break;
@@ -208,17 +193,17 @@ int main(int argc, char **argv)
 	}
 
 	scn_check(caught[rt] == 0 && caught[SIGWINCH] == 0, "too early");
-	send(q[REALTIME], "realtime", 0);
+	ipc_mq_send(q[REALTIME], "realtime", 0);
 	expect(rt, 1, &q[REALTIME]);
-	receive(q[FULL], "first", 7);
-	receive(q[FULL], "second", 7);
-	receive(q[FULL], "third", 3);
-	receive(q[FULL], "", 3);
+	ipc_mq_receive(q[FULL], "first", 7);
+	ipc_mq_receive(q[FULL], "second", 7);
+	ipc_mq_receive(q[FULL], "third", 3);
+	ipc_mq_receive(q[FULL], "", 3);
 	expect(SIGWINCH, 0, NULL);
-	send(q[FULL], "next", 0);
+	ipc_mq_send(q[FULL], "next", 0);
 	expect(SIGWINCH, 1, &q[FULL]);
 	scn_check(busy(q[NOBODY]), "SIGEV_NONE");
-	send(q[NOBODY], "nobody", 0);
+	ipc_mq_send(q[NOBODY], "nobody", 0);
 	scn_check(!busy(q[NOBODY]), "SIGEV_NONE, once");
 	expect_thread(q[THREAD], &q[THREAD]);
 	scn_check(told_stack >= STACK && told_stack < 2 * STACK, "stack of %zu bytes", told_stack);
@@ -226,10 +211,10 @@ int main(int argc, char **argv)
 	ask_for_thread(q[THREAD], NULL, STACK);
 	scn_sys(mq_notify(q[THREAD], NULL));
 	scn_check(!busy(q[CLOSED]), "one that was undone");
-	send(q[CHILD], "child", 0);
+	ipc_mq_send(q[CHILD], "child", 0);
 	scn_check(write(go[1], &c, 1) == 1, "write");
 	scn_reap(pid, 0);
-	send(q[OTHER_FD], "other", 0);
+	ipc_mq_send(q[OTHER_FD], "other", 0);
 	expect(rt + 2, 2, (void *)2);
 	for (int i = 0; i < QUEUES; i++)
 		scn_sys(mq_unlink(names[i]));

@@ -1,39 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "scn.h"
+#include "unix.h"
 
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 const char *scn_doc = "unix sockets keep data, messages, descriptors in flight, names, options, "
 		      "listeners and connections";
-
-static struct sockaddr_un address(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	return a;
-}
-
-static int bound(const char *path, int type)
-{
-	struct sockaddr_un a = address(path);
-	int fd = scn_sys(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
-
-	scn_sys(bind(fd, (struct sockaddr *)&a, sizeof(a)));
-	return fd;
-}
-
-static int connected(const char *path, int type)
-{
-	struct sockaddr_un a = address(path);
-	int fd = scn_sys(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
-
-	scn_sys(connect(fd, (struct sockaddr *)&a, sizeof(a)));
-	return fd;
-}
 
 static void say(int fd, const char *text)
 {
@@ -159,19 +131,19 @@ int main(void)
 	send_fd(flight[0], inner[1], "a pipe");
 	close(inner[1]);
 	/* A server: one connection served, one that waits for accept(). */
-	listener = bound("server", SOCK_STREAM);
+	listener = unix_bound("server", SOCK_STREAM);
 	scn_sys(listen(listener, 5));
-	established = connected("server", SOCK_STREAM);
+	established = unix_connected("server", SOCK_STREAM);
 	server = scn_sys(accept(listener, NULL, NULL));
 	say(established, "to the server");
 	say(server, "to the client");
-	pending = connected("server", SOCK_STREAM);
+	pending = unix_connected("server", SOCK_STREAM);
 	/* Datagrams to a name, from one; from nobody. */
-	box = bound("mailbox", SOCK_DGRAM);
-	named = bound("sender", SOCK_DGRAM);
-	a = address("mailbox");
+	box = unix_bound("mailbox", SOCK_DGRAM);
+	named = unix_bound("sender", SOCK_DGRAM);
+	a = unix_address("mailbox");
 	scn_sys(sendto(named, "named", 5, 0, (struct sockaddr *)&a, sizeof(a)));
-	client = connected("mailbox", SOCK_DGRAM);
+	client = unix_connected("mailbox", SOCK_DGRAM);
 	say(client, "anonymous");
 	/* With a child at the other end. */
 	scn_sys(socketpair(AF_UNIX, SOCK_STREAM, 0, child));
@@ -247,7 +219,7 @@ int main(void)
 	hear(pending, "late answer");
 	close(fd);
 	ended(pending);
-	fd = connected("server", SOCK_STREAM);
+	fd = unix_connected("server", SOCK_STREAM);
 	say(fd, "new");
 	close(scn_sys(accept(listener, NULL, NULL)));
 	len = sizeof(a);

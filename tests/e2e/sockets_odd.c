@@ -1,40 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "scn.h"
+#include "unix.h"
 
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 const char *scn_doc = "unix sockets whose file was renamed, removed or is another's by now, or has a name relative to "
 		      "another directory, and what those have sent that are closed, are as they were";
-
-static struct sockaddr_un address(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	return a;
-}
-
-static int bound(const char *path, int type)
-{
-	struct sockaddr_un a = address(path);
-	int fd = scn_sys(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
-
-	scn_sys(bind(fd, (struct sockaddr *)&a, sizeof(a)));
-	if (type != SOCK_DGRAM)
-		scn_sys(listen(fd, 5));
-	return fd;
-}
-
-static int connected(const char *path, int type)
-{
-	struct sockaddr_un a = address(path);
-	int fd = scn_sys(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
-
-	scn_sys(connect(fd, (struct sockaddr *)&a, sizeof(a)));
-	return fd;
-}
 
 /* What is said at one end is heard at the other. */
 static void joined(int a, int b)
@@ -47,7 +17,7 @@ static void joined(int a, int b)
 
 static void serves(int listener, const char *path)
 {
-	int client = connected(path, SOCK_STREAM);
+	int client = unix_connected(path, SOCK_STREAM);
 
 	joined(client, scn_sys(accept(listener, NULL, NULL)));
 }
@@ -73,7 +43,7 @@ static void from(int fd, const char *path, const char *text)
 
 static void speak(int from_fd, const char *to, const char *text)
 {
-	struct sockaddr_un a = address(to);
+	struct sockaddr_un a = unix_address(to);
 
 	scn_sys(sendto(from_fd, text, strlen(text), 0, (struct sockaddr *)&a, sizeof(a)));
 }
@@ -97,32 +67,32 @@ int main(void)
 	int renamed, removed, first, second, inside, box, left, widow, creds[2], waits[3], one = 1;
 	pid_t pid;
 
-	renamed = bound("named", SOCK_STREAM);
+	renamed = unix_listener("named", SOCK_STREAM);
 	scn_sys(rename("named", "renamed"));
-	removed = bound("removed", SOCK_SEQPACKET);
-	waits[0] = connected("removed", SOCK_SEQPACKET);
+	removed = unix_listener("removed", SOCK_SEQPACKET);
+	waits[0] = unix_connected("removed", SOCK_SEQPACKET);
 	scn_sys(unlink("removed"));
 	/* One name, one after the other; and who waits, waits for his own. */
-	first = bound("twice", SOCK_STREAM);
-	waits[1] = connected("twice", SOCK_STREAM);
+	first = unix_listener("twice", SOCK_STREAM);
+	waits[1] = unix_connected("twice", SOCK_STREAM);
 	scn_sys(unlink("twice"));
-	second = bound("twice", SOCK_STREAM);
-	waits[2] = connected("twice", SOCK_STREAM);
+	second = unix_listener("twice", SOCK_STREAM);
+	waits[2] = unix_connected("twice", SOCK_STREAM);
 	scn_sys(mkdir("sub", 0700));
 	scn_sys(chdir("sub"));
-	inside = bound("inside", SOCK_STREAM);
+	inside = unix_listener("inside", SOCK_STREAM);
 	scn_sys(chdir(".."));
 	/* Those who sent it are closed; the name of one is there still, and is nobody's. */
-	box = bound("box", SOCK_DGRAM);
-	left = bound("left", SOCK_DGRAM);
+	box = unix_bound("box", SOCK_DGRAM);
+	left = unix_bound("left", SOCK_DGRAM);
 	speak(left, "box", "with a file");
 	close(left);
-	left = bound("gone", SOCK_DGRAM);
+	left = unix_bound("gone", SOCK_DGRAM);
 	speak(left, "box", "without");
 	close(left);
 	scn_sys(unlink("gone"));
-	left = bound("dead", SOCK_DGRAM);
-	widow = connected("dead", SOCK_DGRAM);
+	left = unix_bound("dead", SOCK_DGRAM);
+	widow = unix_connected("dead", SOCK_DGRAM);
 	close(left);
 	scn_sys(socketpair(AF_UNIX, SOCK_DGRAM, 0, creds));
 	scn_sys(setsockopt(creds[1], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)));

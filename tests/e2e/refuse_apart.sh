@@ -65,6 +65,10 @@ if grep -q '^Seccomp:.*0$' /proc/self/status && grep -q '^ *0 *0 *4294967295$' /
 	echo held:kill >"$CKPT_FAULT"; try held-kill 1 'E-'
 	rm "$CKPT_FAULT"; try held 0 ''
 	unset CKPT_FAULT
+	# All of its threads have inherited the one filter, which is there once.
+	set -- "$dir"/store/apart.held.*/*/
+	"$bin/ckpt_inspect" threads --json "$1" | tr -d ' \n' >"$dir/threads"
+	[ "$(grep -o '"filters":\[1\]' "$dir/threads" | wc -l)" = 3 ] || { echo "FAIL held: $(cat "$dir/threads")"; bad=1; }
 	try traced-seccomp 1 'process [0-9]+ traces it.*E-UNSUPPORTED-PROCESS'
 fi
 chmod 777 "$dir"

@@ -82,11 +82,20 @@ static uint32_t likely_target(const struct res_set *set, const struct desc *d, c
 	return 0;
 }
 
+/*
+ * Is it @o that is watched under that number, of which the inode is the same? A socket has one description; of others
+ * the kernel has to be asked, which walks through all that the epoll watches. 1, 0, or -1: not known.
+ */
+static int is_target(const struct desc *d, const struct item *it, const struct desc *o)
+{
+	return S_ISSOCK(o->st.st_mode) ? 1 : merge_watches(d->fd, it->tfd, o->fd);
+}
+
 static uint32_t find_target(const struct res_set *set, const struct desc *d, const struct item *it)
 {
 	uint32_t likely = likely_target(set, d, it), only = 0;
 	size_t candidates = 0;
-	int r = likely ? merge_watches(d->fd, it->tfd, set->descs[likely - 1].fd) : 0;
+	int r = likely ? is_target(d, it, &set->descs[likely - 1]) : 0;
 
 	if (r)		/* it is, or the kernel does not tell */
 		return likely;
@@ -95,7 +104,7 @@ static uint32_t find_target(const struct res_set *set, const struct desc *d, con
 
 		if (o->st.st_ino != it->ino || o->st.st_dev != it->dev)
 			continue;
-		r = merge_watches(d->fd, it->tfd, o->fd);
+		r = is_target(d, it, o);
 		if (r == 1)
 			return o->id;
 		only = o->id;

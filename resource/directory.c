@@ -22,6 +22,20 @@ static int directory_probe(const struct desc *d)
 	return S_ISDIR(d->st.st_mode) && d->link[0] == '/';
 }
 
+/*
+ * Only F_NOTIFY gives a directory an owner, and what it asked for the kernel does not tell. An O_PATH descriptor
+ * has none.
+ */
+static int directory_check(struct res_set *set, struct desc *d, struct err *err)
+{
+	struct f_owner_ex owner = { .pid = 0 };
+
+	if (!(d->flags & O_PATH) && fcntl(d->fd, F_GETOWN_EX, &owner) == 0 && owner.pid)
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "signals tell of changes in it (F_NOTIFY), of which nothing "
+				  "can be read back; close it first, or use inotify(7)");
+	return 0;
+}
+
 static int directory_save(struct res_set *set, struct desc *d, struct err *err UNUSED)
 {
 	cleanup_free char *path = xstrdup(d->link);
@@ -190,6 +204,7 @@ const struct res_ops res_directory = {
 	.kind = RES_DIRECTORY,
 	.name = "directory",
 	.probe = directory_probe,
+	.check = directory_check,
 	.save = directory_save,
 	.verify = directory_verify,
 	.open = directory_open,

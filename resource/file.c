@@ -242,7 +242,7 @@ static int open_flags(const struct rec_desc *rec, const struct rec_file *f)
 
 	if ((flags & O_TMPFILE) == O_TMPFILE)	/* it was given a name since */
 		flags &= ~O_TMPFILE;
-	return S_ISLNK(f->mode) ? flags | O_NOFOLLOW : flags & ~O_NOFOLLOW;
+	return S_ISLNK(f->mode) ? flags | O_NOFOLLOW : flags;
 }
 
 /*
@@ -280,6 +280,8 @@ static int file_open(struct rset *set, struct rdesc *d, struct err *err)
 	if (is_stream(set, d->rec, path))
 		return rset_std(set, d, err);
 	d->fd = open(path, open_flags(d->rec, f));
+	if (d->fd < 0 && errno == ELOOP && !S_ISLNK(f->mode))	/* a link leads to it now */
+		d->fd = open(path, open_flags(d->rec, f) & ~O_NOFOLLOW);
 	if (d->fd < 0 && (errno == EPERM || errno == EINVAL))	/* hints that this file system does not take */
 		d->fd = open(path, open_flags(d->rec, f) & ~(O_NOATIME | O_DIRECT));
 	if (d->fd < 0) {

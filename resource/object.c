@@ -57,6 +57,8 @@ static struct object *object_of_stat(struct res_set *set, const struct stat *st,
 	o->mode = st->st_mode & 07777;
 	o->uid = st->st_uid;
 	o->gid = st->st_gid;
+	o->times[0] = st->st_atim;
+	o->times[1] = st->st_mtim;
 	return o;
 }
 
@@ -116,6 +118,7 @@ int object_save_all(struct res_set *set, struct err *err)
 			.size = o->size,
 			.seals = o->seals,
 			.mode = o->mode,
+			.times = { o->times, o->times[1].tv_sec ? sizeof(o->times) : 0 },
 			.hugetlb = o->hugetlb,
 			.content = content,
 			.owner = content ? 0 : o->owner,

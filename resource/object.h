@@ -22,6 +22,7 @@ struct object {
 	char *name;
 	uint64_t size;
 	uint32_t seals, mode, uid, gid, hugetlb;
+	struct timespec times[2];	/* last access, last change; 0: not known */
 	int fd;				/* a descriptor whose bytes can be read; -1: only mapped */
 	int own_fd;			/* 1: opened for this, and closed with it */
 	int made;			/* for the caller: 1 the job made the file */

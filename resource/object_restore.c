@@ -190,6 +190,7 @@ static int fill(struct rset *set, const struct rec_object *o, int fd, struct err
 
 static int make(struct rset *set, const struct rec_object *o, struct err *err)
 {
+	struct timespec times[2];
 	int fd, old = 0, moved;
 
 	switch (o->kind) {
@@ -224,6 +225,10 @@ static int make(struct rset *set, const struct rec_object *o, struct err *err)
 	if (o->uid != (uint32_t)-1 && fchown(moved, o->uid, o->gid) < 0)
 		errno = 0;
 	fchmod(moved, o->mode);
+	if (o->times.len == sizeof(times)) {
+		memcpy(times, o->times.data, sizeof(times));
+		futimens(moved, times);
+	}
 	return moved;
 }
 

@@ -6,16 +6,19 @@
  * and tee tell), is held by somebody outside: fine for a standard stream, which will be another one
  * after a restart; refused for all others.
  */
-#include "resource.h"
+#include "pipe.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "find.h"
+
 
 /* ---- saving ---- */
 
@@ -175,159 +178,32 @@ static int save_contents(struct res_set *set, const struct desc *d, const struct
 	return 0;
 }
 
+/* A reader of a FIFO that never had a writer is not told that it has none. */
+static int never_had_writer(const struct desc *d, const struct pipe *p)
+{
+	struct pollfd look = { .fd = d->fd, .events = 0 };
+
+	return !p->writer && !(d->flags & O_PATH) && poll(&look, 1, 0) == 0;
+}
+
 static int pipe_save(struct res_set *set, struct desc *d, struct err *err)
 {
 	const struct pipe *p = d->priv;
 	int fifo = d->link[0] == '/';
+	cleanup_free char *other = NULL;
 
+	if (fifo && d->st.st_nlink && strlen(d->link) > sizeof(DELETED) - 1 &&
+	    !strcmp(d->link + strlen(d->link) - (sizeof(DELETED) - 1), DELETED))
+		other = find_beside(set, d->link, &(struct inode_key){ .dev = d->st.st_dev, .ino = d->st.st_ino });
 	rec_put_pipe(set->recs, &(struct rec_pipe){
 		.desc = d->id,
 		.pipe = d->st.st_ino,
 		.fifo = fifo,
-		.path = fifo ? d->link : "",
+		.path = other ? other : fifo ? d->link : "",
+		.no_writer = fifo && d->std < 0 && never_had_writer(d, p),
 	});
 	if (p->first == d->id && d->std < 0)
 		return save_contents(set, d, p, err);
-	return 0;
-}
-
-/* ---- restoring ---- */
-
-static const struct rec_pipe *pipe_rec(const struct rset *set, const struct rdesc *d, struct err *err)
-{
-	size_t pos = d->index;
-	const struct rec_pipe *p = rec_next_pipe(&set->manifest->recs, &pos);
-
-	if (p && p->desc == d->rec->id)
-		return p;
-	err_set(err, E_CORRUPT, 0, "the manifest lacks the pipe record of %s", d->rec->name);
-	return NULL;
-}
-
-static const struct rec_pipe_data *data_rec(const struct rset *set, uint64_t pipe)
-{
-	const struct rec_pipe_data *r;
-	size_t pos = 0;
-
-	while ((r = rec_next_pipe_data(&set->manifest->recs, &pos)))
-		if (r->pipe == pipe)
-			return r;
-	return NULL;
-}
-
-/* Open both ways, so that nothing blocks and nothing is lost until all descriptions are there. */
-static int make_fifo(struct rset *set, const struct rec_pipe *p, const struct rec_desc *desc, struct err *err)
-{
-	const char *del = " (deleted)";
-	char path[PATH_MAX];
-	size_t n;
-	struct stat st;
-	int fd, deleted;
-
-	if (rset_path(set, p->path, path, sizeof(path)) < 0)
-		return err_set(err, E_FAILED, errno, "%s", p->path);
-	n = strlen(path);
-	deleted = n > strlen(del) && strcmp(path + n - strlen(del), del) == 0;
-	if (deleted)
-		path[n - strlen(del)] = 0;
-	/* It has no contents: a new one is as good. */
-	if (mkfifo(path, desc->mode & 07777) < 0) {
-		if (errno != EEXIST)
-			return err_set(err, E_FILE_MISSING, errno, "FIFO %s is not there and cannot be made", path);
-		deleted = 0;
-	}
-	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0 && deleted)
-		unlink(path);
-	if (fd < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "cannot open FIFO %s", path);
-	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {
-		close(fd);
-		return err_set(err, E_FILE_CHANGED, 0, "%s was a FIFO when the program opened it, now it is not", path);
-	}
-	return fd;
-}
-
-static int make_pipe(void)
-{
-	int ends[2], fd;
-
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
-		return -1;
-	fd = rset_reopen(ends[0], O_RDWR | O_NONBLOCK);
-	close(ends[0]);
-	close(ends[1]);
-	return fd;
-}
-
-static int write_contents(int fd, const struct rec_pipe_data *r, struct err *err)
-{
-	const char *data = r->data.data;
-	const uint32_t *lens = r->packets.data;
-	size_t n = r->packets.len / sizeof(*lens), pos = 0;
-
-	if (n && fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK | O_DIRECT) < 0)
-		return err_set(err, E_FAILED, errno, "packet mode of pipes");
-	for (size_t i = 0; pos < r->data.len; i++) {
-		size_t want = i < n ? MIN(lens[i], r->data.len - pos) : r->data.len - pos;
-		ssize_t put = write(fd, data + pos, want);
-
-		if (put <= 0)
-			return err_set(err, E_LIMIT, errno, "a pipe does not take the %zu bytes that were in it",
-				       r->data.len);
-		pos += put;
-	}
-	return 0;
-}
-
-/* The pipe that others of its descriptions are opened from, kept in the first one's priv until finish(). */
-static int base_of(struct rset *set, struct rdesc *d, const struct rec_pipe *p, struct err *err)
-{
-	const struct rec_pipe_data *data;
-	int fd;
-
-	for (size_t i = 0; i < set->ndescs; i++) {
-		const struct rdesc *o = &set->descs[i];
-		const int *base = o->priv;
-
-		if (o->ops == d->ops && base && o->rec->ino == d->rec->ino && o->rec->dev == d->rec->dev)
-			return *base;
-	}
-	fd = p->fifo ? make_fifo(set, p, d->rec, err) : make_pipe();
-	if (fd < 0)
-		return p->fifo ? -1 : err_set(err, E_LIMIT, errno, "cannot make a pipe");
-	d->priv = xmalloc(sizeof(int));
-	*(int *)d->priv = fd = rset_move(set, fd);
-	data = data_rec(set, p->pipe);
-	/* The size matters to programs that fill pipes; having a smaller one is no reason to fail if it fits. */
-	if (data && data->size)
-		fcntl(fd, F_SETPIPE_SZ, data->size);
-	return data && data->data.len && write_contents(fd, data, err) < 0 ? -1 : fd;
-}
-
-static int pipe_open(struct rset *set, struct rdesc *d, struct err *err)
-{
-	const struct rec_pipe *p = pipe_rec(set, d, err);
-	int base;
-
-	if (!p)
-		return -1;
-	if (d->rec->std >= 0)
-		return rset_std(set, d, err);
-	base = base_of(set, d, p, err);
-	if (base < 0)
-		return -1;
-	d->pos = -1;
-	d->fd = rset_reopen(base, (d->rec->flags & (O_ACCMODE | O_PATH)) | O_NONBLOCK);
-	return d->fd < 0 ? err_set(err, E_FAILED, errno, "cannot open %s again", d->rec->name) : 0;
-}
-
-static int pipe_finish(struct rset *set UNUSED, struct rdesc *d, struct err *err UNUSED)
-{
-	if (d->priv)
-		close(*(int *)d->priv);
-	free(d->priv);
-	d->priv = NULL;
 	return 0;
 }
 

@@ -30,11 +30,47 @@
 #define SO_PASSPIDFD	76
 #endif
 
+#ifndef SO_PREFER_BUSY_POLL
+#define SO_PREFER_BUSY_POLL 69
+#define SO_BUSY_POLL_BUDGET 70
+#endif
+#ifndef SO_TXREHASH
+#define SO_TXREHASH	74
+#endif
+#ifndef SO_RCVMARK
+#define SO_RCVMARK	75
+#endif
+#ifndef TCP_TX_DELAY
+#define TCP_TX_DELAY	37
+#endif
+#ifndef SO_RCVPRIORITY
+#define SO_RCVPRIORITY	82
+#endif
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS	83
+#endif
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS	44
+#define TCP_RTO_MIN_US	45
+#define TCP_DELACK_MAX_US 46
+#endif
+#define UDPLITE_SEND_CSCOV 10
+#define UDPLITE_RECV_CSCOV 11
+#ifndef IP_RECVERR_RFC4884
+#define IP_RECVERR_RFC4884 26
+#endif
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
+#ifndef IPV6_RECVERR_RFC4884
+#define IPV6_RECVERR_RFC4884 31
+#endif
+
 /*
  * LAST: see enum sockopt_when. HALF: the kernel doubles what it is given. HINT: no error if it
- * cannot be had.
+ * cannot be had. IDLE: of a socket without a peer; else it says what the connection came to.
  */
-enum { LAST = 1, HALF = 2, HINT = 4 };
+enum { LAST = 1, HALF = 2, HINT = 4, IDLE = 8 };
 
 static const struct option { int level, name, flags; } options[] = {
 	{ SOL_SOCKET, SO_SNDBUF, LAST | HALF },
@@ -42,6 +78,7 @@ static const struct option { int level, name, flags; } options[] = {
 	{ SOL_SOCKET, SO_PASSCRED, LAST },
 	{ SOL_SOCKET, SO_PASSSEC, LAST | HINT },
 	{ SOL_SOCKET, SO_PASSPIDFD, LAST | HINT },
+	{ SOL_SOCKET, SO_PASSRIGHTS, LAST | HINT },
 	{ SOL_SOCKET, SO_PEEK_OFF, LAST },
 	{ SOL_SOCKET, SO_RCVTIMEO, 0 },
 	{ SOL_SOCKET, SO_SNDTIMEO, 0 },
@@ -64,6 +101,20 @@ static const struct option { int level, name, flags; } options[] = {
 	{ SOL_SOCKET, SO_SELECT_ERR_QUEUE, HINT },
 	{ SOL_SOCKET, SO_TIMESTAMPING, HINT },
 	{ SOL_SOCKET, SO_MAX_PACING_RATE, HINT },
+	{ SOL_SOCKET, SO_TIMESTAMP_NEW, HINT },
+	{ SOL_SOCKET, SO_TIMESTAMPNS_NEW, HINT },
+	{ SOL_SOCKET, SO_TIMESTAMPING_NEW, HINT },
+	{ SOL_SOCKET, SO_TXTIME, HINT },
+	{ SOL_SOCKET, SO_NO_CHECK, HINT },
+	{ SOL_SOCKET, SO_NOFCS, HINT },
+	{ SOL_SOCKET, SO_DEBUG, HINT },
+	{ SOL_SOCKET, SO_WIFI_STATUS, HINT },
+	{ SOL_SOCKET, SO_PREFER_BUSY_POLL, HINT },
+	{ SOL_SOCKET, SO_BUSY_POLL_BUDGET, HINT },
+	{ SOL_SOCKET, SO_TXREHASH, HINT },
+	{ SOL_SOCKET, SO_RCVMARK, HINT },
+	{ SOL_SOCKET, SO_RCVPRIORITY, HINT },
+	{ SOL_SOCKET, SO_LOCK_FILTER, LAST },
 	{ IPPROTO_IPV6, IPV6_V6ONLY, HINT },	/* fixed, with an accepted connection */
 	{ IPPROTO_IPV6, IPV6_UNICAST_HOPS, 0 },
 	{ IPPROTO_IPV6, IPV6_MULTICAST_HOPS, HINT },
@@ -79,6 +130,24 @@ static const struct option { int level, name, flags; } options[] = {
 	{ IPPROTO_IPV6, IPV6_MULTICAST_ALL, HINT },
 	{ IPPROTO_IPV6, IPV6_TRANSPARENT, HINT },
 	{ IPPROTO_IPV6, IPV6_FREEBIND, HINT },
+	{ IPPROTO_IPV6, IPV6_2292PKTINFO, HINT },
+	{ IPPROTO_IPV6, IPV6_2292HOPOPTS, HINT },
+	{ IPPROTO_IPV6, IPV6_2292DSTOPTS, HINT },
+	{ IPPROTO_IPV6, IPV6_2292RTHDR, HINT },
+	{ IPPROTO_IPV6, IPV6_2292HOPLIMIT, HINT },
+	{ IPPROTO_IPV6, IPV6_FLOWINFO, HINT },
+	{ IPPROTO_IPV6, IPV6_FLOWINFO_SEND, HINT },
+	{ IPPROTO_IPV6, IPV6_ROUTER_ALERT_ISOLATE, HINT },
+	{ IPPROTO_IPV6, IPV6_RECVERR_RFC4884, HINT },
+	{ IPPROTO_IPV6, IPV6_RECVHOPOPTS, HINT },
+	{ IPPROTO_IPV6, IPV6_RECVRTHDR, HINT },
+	{ IPPROTO_IPV6, IPV6_RECVDSTOPTS, HINT },
+	{ IPPROTO_IPV6, IPV6_RECVPATHMTU, HINT },
+	{ IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, HINT },
+	{ IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, HINT },
+	{ IPPROTO_IPV6, IPV6_MINHOPCOUNT, LAST | HINT },
+	{ IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, HINT },
+	{ IPPROTO_IPV6, IPV6_RECVFRAGSIZE, HINT },
 	{ IPPROTO_IP, IP_TOS, 0 },
 	{ IPPROTO_IP, IP_TTL, 0 },
 	{ IPPROTO_IP, IP_MTU_DISCOVER, 0 },
@@ -94,6 +163,17 @@ static const struct option { int level, name, flags; } options[] = {
 	{ IPPROTO_IP, IP_TRANSPARENT, HINT },
 	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HINT },
 	{ IPPROTO_IP, IP_HDRINCL, HINT },
+	{ IPPROTO_IP, IP_OPTIONS, HINT | IDLE },
+	{ IPPROTO_IP, IP_RECVOPTS, HINT },
+	{ IPPROTO_IP, IP_RETOPTS, HINT },
+	{ IPPROTO_IP, IP_PASSSEC, HINT },
+	{ IPPROTO_IP, IP_MINTTL, LAST | HINT },
+	{ IPPROTO_IP, IP_NODEFRAG, HINT },
+	{ IPPROTO_IP, IP_CHECKSUM, HINT },
+	{ IPPROTO_IP, IP_RECVFRAGSIZE, HINT },
+	{ IPPROTO_IP, IP_RECVERR_RFC4884, HINT },
+	{ IPPROTO_IP, IP_MULTICAST_IF, HINT },
+	{ IPPROTO_IP, IP_LOCAL_PORT_RANGE, LAST | HINT },
 	{ SOL_RAW, ICMP_FILTER, HINT },
 	{ SOL_RAW, IPV6_CHECKSUM, HINT },
 	{ IPPROTO_ICMPV6, ICMPV6_FILTER, HINT },
@@ -127,9 +207,23 @@ static const struct option { int level, name, flags; } options[] = {
 	{ IPPROTO_TCP, TCP_FASTOPEN, HINT },
 	{ IPPROTO_TCP, TCP_FASTOPEN_CONNECT, HINT },
 	{ IPPROTO_TCP, TCP_CONGESTION, HINT },
+	{ IPPROTO_TCP, TCP_MAXSEG, HINT | IDLE },
+	{ IPPROTO_TCP, TCP_WINDOW_CLAMP, HINT | IDLE },
+	{ IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, HINT },
+	{ IPPROTO_TCP, TCP_SAVE_SYN, HINT },
+	{ IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, HINT },
+	{ IPPROTO_TCP, TCP_INQ, HINT },
+	{ IPPROTO_TCP, TCP_TX_DELAY, LAST | HINT },
+	{ IPPROTO_TCP, TCP_RTO_MAX_MS, HINT },
+	{ IPPROTO_TCP, TCP_RTO_MIN_US, HINT },
+	{ IPPROTO_TCP, TCP_DELACK_MAX_US, HINT },
 	{ IPPROTO_UDP, UDP_CORK, LAST },
 	{ IPPROTO_UDP, UDP_SEGMENT, HINT },
 	{ IPPROTO_UDP, UDP_GRO, HINT },
+	{ IPPROTO_UDP, UDP_NO_CHECK6_TX, HINT },
+	{ IPPROTO_UDP, UDP_NO_CHECK6_RX, HINT },
+	{ IPPROTO_UDPLITE, UDPLITE_SEND_CSCOV, 0 },
+	{ IPPROTO_UDPLITE, UDPLITE_RECV_CSCOV, 0 },
 };
 
 static const struct option *find(int level, int name)
@@ -168,6 +262,7 @@ static int has_level(int domain, int protocol, int level)
 	case IPPROTO_IP: return inet;
 	case IPPROTO_TCP: return inet && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 	case IPPROTO_UDP: return inet && protocol == IPPROTO_UDP;
+	case IPPROTO_UDPLITE: return inet && protocol == IPPROTO_UDPLITE;
 	case SOL_RAW: return inet;
 	case IPPROTO_ICMPV6: return domain == AF_INET6 && protocol == IPPROTO_ICMPV6;
 	case SOL_PACKET: return domain == AF_PACKET;
@@ -214,12 +309,21 @@ static void save_filter(struct res_set *set, const struct desc *d)
 	cleanup_free struct sock_filter *filter = NULL;
 	size_t n;
 
+	int lock = get_int(d->fd, SOL_SOCKET, SO_LOCK_FILTER);
+
 	if (get_filter(d->fd, &filter, &n) == 0 && n)
 		rec_put_sockopt(set->recs, &(struct rec_sockopt){
 			.ino = d->st.st_ino,
 			.level = SOL_SOCKET,
 			.name = SO_ATTACH_FILTER,
 			.value = { filter, n * sizeof(*filter) },
+		});
+	if (lock == 1)		/* behind it: then it cannot be changed any more */
+		rec_put_sockopt(set->recs, &(struct rec_sockopt){
+			.ino = d->st.st_ino,
+			.level = SOL_SOCKET,
+			.name = SO_LOCK_FILTER,
+			.value = { &lock, sizeof(lock) },
 		});
 }
 
@@ -262,6 +366,14 @@ static const struct usual *usual_options(int domain, int type, int protocol)
 	return u;
 }
 
+static int has_peer(int fd)
+{
+	struct sockaddr_storage a;
+	socklen_t len = sizeof(a);
+
+	return getpeername(fd, (struct sockaddr *)&a, &len) == 0;
+}
+
 void sockopt_save(struct res_set *set, const struct desc *d)
 {
 	int domain = get_int(d->fd, SOL_SOCKET, SO_DOMAIN);
@@ -274,7 +386,8 @@ void sockopt_save(struct res_set *set, const struct desc *d)
 		char now[64];
 		socklen_t len = sizeof(now);
 
-		if (!has_level(domain, protocol, o->level) ||
+		if (!has_level(domain, protocol, o->level) || ((o->flags & IDLE) && has_peer(d->fd)) ||
+		    (o->level == SOL_SOCKET && o->name == SO_LOCK_FILTER) ||
 		    getsockopt(d->fd, o->level, o->name, now, &len) < 0)
 			continue;
 		if ((o->flags & HALF) && sized_by_kernel(d->fd, o->name))

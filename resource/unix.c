@@ -236,7 +236,7 @@ static int file_by_socket(const struct desc *d, char **ret)
 }
 
 /* A file that is not under its name: renamed, or its directory was; or who bound it was in another directory then. */
-static char *file_elsewhere(const struct res_set *set, const struct desc *d, const struct unix_info *info, const char *path)
+static char *file_elsewhere(struct res_set *set, const struct desc *d, const struct unix_info *info, const char *path)
 {
 	const struct inode_key key = {
 		.dev = makedev(info->vfs_dev >> 20, info->vfs_dev & 0xfffff), .ino = info->vfs_ino,
@@ -249,7 +249,7 @@ static char *file_elsewhere(const struct res_set *set, const struct desc *d, con
 }
 
 /* A path; which relative to what must be found out. */
-static void find_file(const struct res_set *set, const struct desc *d, const struct unix_info *info, const char *path,
+static void find_file(struct res_set *set, const struct desc *d, const struct unix_info *info, const char *path,
 		      struct rec_socket *r, char **ret_dir, char **ret_file)
 {
 	cleanup_free char *full = NULL;

@@ -176,6 +176,8 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	v = take_verb(&o);
+	if (v == &verbs[0] && o.nargs > 1 && strcmp(argv[optind], v->name) != 0)
+		return wrong_use(" is no verb", o.args[0]);
 	if (!o.nargs)
 		return wrong_use("which checkpoint is meant is not said", "");
 	if (o.nargs != v->nargs + 1)

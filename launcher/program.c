@@ -203,7 +203,7 @@ static int refuse(struct err *err, const char *script, const char *path, enum er
 /* check_file() - 0 can be preloaded, -1 cannot; 1: a script, and @head its beginning. */
 static int check_file(const char *path, const char *script, char *head, struct err *err)
 {
-	char why[ELF_PROBE_WHY], text[ELF_PROBE_WHY + 64];
+	char why[ELF_PROBE_WHY], text[ELF_PROBE_WHY + 96];
 	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	const char *secure;
 	ssize_t n;
@@ -228,7 +228,7 @@ static int check_file(const char *path, const char *script, char *head, struct e
 		break;
 	}
 	if (program_secure(fd, &secure)) {
-		snprintf(text, sizeof(text), "%s and cannot be preloaded", secure);
+		snprintf(text, sizeof(text), "%s and cannot be preloaded; a copy of it without these rights can", secure);
 		return refuse(err, script, path, E_SETUID, text);
 	}
 	return 0;

@@ -171,7 +171,8 @@ static int parse_job(struct restart_options *o, char *arg, struct err *err)
 	if (!paths_job_name_valid(arg))
 		return err_set(err, E_USAGE, 0, "'%s' is not a job's name", arg);
 	if (o->id && (!o->id[0] || o->id[0] == '.' || strchr(o->id, '/')))
-		return err_set(err, E_USAGE, 0, "'%s' is not a checkpoint's name", o->id);
+		return err_set(err, E_USAGE, 0, "'%s' is not a checkpoint's name%s", o->id,
+			       strchr(o->id, '/') ? "; a directory begins with / or . or comes with --image-path" : "");
 	o->job = arg;
 	return 0;
 }

@@ -188,6 +188,7 @@ def check_rest(a, b, dir, parent):
     inspect("show", "/nonexistent", want=3)
     inspect("maps", "--pid=1", a, want=1)
     inspect("--no-such-option", want=2)
+    inspect("no-such-verb", a, want=2)
     check("help", "verify" in inspect("--help"))
 
 

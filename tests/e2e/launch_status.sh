@@ -123,7 +123,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
 	chmod 777 .
 	if $user test -x "$launch" && $user test -r "$(dirname "$launch")/libckpt.so"; then
 		chmod 666 out err
-		expect 126 'set-user-ID and cannot be preloaded' $user "$launch" ./suid
+		expect 126 'set-user-ID and cannot be preloaded; a copy' $user "$launch" ./suid
 		expect 126 'set-group-ID and cannot be preloaded' $user "$launch" ./sgid
 		expect 0 "" setpriv --no-new-privs $user "$launch" ./suid
 		if command -v setcap >/dev/null && cp good capable && setcap cap_net_raw+ep capable; then

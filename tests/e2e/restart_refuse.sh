@@ -32,6 +32,7 @@ restart 125 E-USAGE
 restart 125 E-USAGE --no-such-option
 restart 125 E-USAGE --namespaces=pid,moon "$job"
 restart 125 E-USAGE --bind=x "$job"
+restart 125 'begins with / or' relative/directory/1
 restart 125 E-USAGE --fd=x "$job"
 restart 125 E-USAGE --name=-x "$job"
 restart 125 E-USAGE "$job/one" more

@@ -8,7 +8,7 @@ src=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd)
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 place howto
-tried='' skipped='' daemon=''
+tried='' skipped='' engine='' daemon=''
 export PATH=$bin:$PATH HOME=$dir
 unset CKPT_JOB_DIR JOB STEPS
 mkdir "$dir/shared" "$dir/build"
@@ -41,12 +41,12 @@ kill_jobs() {
 	local j
 	for j in "${CKPT_DIR:?}"/*/; do ckpt_command --kill "$(basename "$j")" >/dev/null 2>&1; done
 	for j in first second sim ring worker web; do ckpt_command --kill "$j$tag" >/dev/null 2>&1; done
-	[ -n "$daemon" ] || wait
+	wait
 	rm -rf "${CKPT_DIR:?}" out ./*.out
 }
 finish() {
 	trap - EXIT
-	no_docker
+	no_engine
 	kill_jobs
 	cd / && rm -rf "$dir"
 	exit "${1:-$bad}"
@@ -149,7 +149,7 @@ try_import() {
 	local p lib
 	image "$dir/root"
 	mkdir -p "$dir/root/usr/bin"
-	ln -s usr/bin "$dir/root/bin"
+	ln -sfn usr/bin "$dir/root/bin"
 	cp -L /bin/sh /bin/sleep "$dir/root/usr/bin"
 	cp "sim$tag" "$dir/root/usr/bin"
 	for p in /bin/sh /bin/sleep "$bin/ckpt_launch" "$bin/ckpt_coordinator" "$bin/libckpt.so"; do
@@ -158,14 +158,16 @@ try_import() {
 			[ -e "$dir/root$lib" ] || cp -L "$lib" "$dir/root$lib"
 		done
 	done
-	tar -C "$dir/root" -c . | docker_ import - my-image >/dev/null && docker_ run --rm --network none my-image sleep 0
+	tar -C "$dir/root" -c . | docker_ import - my-image >/dev/null && docker run --rm my-image sleep 0 ||
+		skip "$engine: $(tail -n 1 "$dir/err")"
 }
-docker_() { command docker "$@"; }
+# What is typed as docker's is each engine's.
+docker_() { if [ $engine = podman ]; then podman_ "$@"; else command docker "$@"; fi; }
 docker() {
 	local word=$1
 	shift
 	case $word in
-	run) docker_ run --network none "$@" ;;	# the test's engine has no bridge
+	run) docker_ run --network none --cgroup-parent="/$tag" "$@" ;;	# the test's engines have no bridge
 	*) docker_ "$word" "$@" ;;
 	esac
 }
@@ -173,37 +175,42 @@ logs() { docker_ logs "$1" 2>/dev/null; }
 logged() { [ "$(logs "$1" | grep -c step)" -ge "$2" ]; }
 is_status() { [ "$(docker_ inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$1")" = "$2" ]; }
 try_docker() {
-	local engine=docker docker_what='' n
-	file again again
-	[ "$(id -u)" = 0 ] || { skip "docker: not root"; return; }
+	[ "$(id -u)" = 0 ] || { skip "docker, podman: not root"; return; }
 	# shellcheck source=tests/e2e/engines.sh
 	. "$here/engines.sh"
 	eval "$try_import_ours"
-	docker_ready || { skip "docker: $(tail -n 3 "$dir/docker.log" "$dir/err" | tail -n 1)"; return; }
-	it docker >/dev/null || fail "docker: cannot run"
-	within 60 logged one 5 || fail "docker: no output"
-	it docker-again >/dev/null || fail "docker-again"
-	within 60 is_status one 'exited 137' || fail "docker: one has not ended"
-	within 60 logged two 5 || fail "docker: two does not go on: $(docker_ logs two 2>&1 | tail -n 5)"
+	for engine in docker podman; do
+		${engine}_ready && try_engine
+		no_engine
+	done
+}
+try_engine() {
+	local n
+	file again again
+	it docker >/dev/null || fail "$engine: cannot run"
+	within 60 logged one 5 || fail "$engine: no output"
+	it docker-again >/dev/null || fail "$engine-again"
+	within 60 is_status one 'exited 137' || fail "$engine: one has not ended"
+	within 60 logged two 5 || fail "$engine: two does not go on: $(docker_ logs two 2>&1 | tail -n 5)"
 	{ logs one; logs two; } >docker.out
-	in_order docker.out && ok "docker: goes on in a new container" || fail "docker"
+	in_order docker.out && ok "$engine: goes on in a new container" || fail "$engine"
 	docker_ rm -f two >/dev/null
 	it docker-stop >/dev/null
-	within 60 logged three 5 || fail "docker-stop: no output: $(docker_ logs three 2>&1 | tail -n 5)"
+	within 60 logged three 5 || fail "$engine-stop: no output: $(docker_ logs three 2>&1 | tail -n 5)"
 	for n in 1 2; do
-		it docker-start >/dev/null || fail "docker-start"
+		it docker-start >/dev/null || fail "$engine-start"
 		n=$(logs three | grep -c step)
-		within 60 logged three $((n + 5)) || fail "docker-start: does not go on: $(docker_ logs three 2>&1 | tail -n 5)"
+		within 60 logged three $((n + 5)) || fail "$engine-start: does not go on: $(docker_ logs three 2>&1 | tail -n 5)"
 	done
 	docker_ stop -t 60 three >/dev/null
-	is_status three 'exited 85' || fail "docker-stop: status $(docker_ inspect -f '{{.State.Status}} {{.State.ExitCode}}' three)"
+	is_status three 'exited 85' || fail "$engine-stop: status $(docker_ inspect -f '{{.State.Status}} {{.State.ExitCode}}' three)"
 	logs three >docker.out
-	in_order docker.out && ok "docker: stop is save, start is go on" || fail "docker-stop"
+	in_order docker.out && ok "$engine: stop is save, start is go on" || fail "$engine-stop"
 }
-no_docker() {
-	[ -n "$daemon" ] || return 0
-	docker_end
-	daemon=''
+no_engine() {
+	[ -n "$engine" ] || return 0
+	${engine}_end
+	engine='' daemon=''
 	grep -oE " $dir[^ ]*" /proc/self/mounts | sort -r | xargs -r -n 1 umount -l
 	find /sys/fs/cgroup -depth -name "$tag*" -type d -exec find {} -depth -type d -delete \;
 }
@@ -269,7 +276,7 @@ try_move() {
 file sim "sim$tag"
 for recipe in slurm loop rewind mpi docker warm server inspect move; do
 	# shellcheck disable=SC2254
-	case $recipe in ${1:-*}) try_$recipe; no_docker; kill_jobs ;; esac
+	case $recipe in ${1:-*}) try_$recipe; kill_jobs ;; esac
 done
 # Each block belongs to one of them.
 if [ $# = 0 ] && [ -z "$skipped" ]; then

@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/log.h"
 #include "../common/paths.h"
+#include "../common/progress.h"
 
 #define STEP		(1UL << 20)
 #define WHOLE_MAX	(4UL << 30)	/* of a larger area no end without pages is written */
@@ -24,6 +26,8 @@ struct core {
 	Elf64_Phdr *ph;			/* [0] the notes, then the areas, then perhaps the [vdso] */
 	size_t nph;
 	uint64_t end;
+	struct progress bar;
+	uint64_t done, total;		/* bytes of saved memory */
 };
 
 static uint64_t saved_end(const struct area *a)
@@ -117,7 +121,7 @@ static int put_headers(const struct core *k, const void *notes, struct err *err)
 	       put(k, notes, k->ph[0].p_filesz, k->ph[0].p_offset, err) < 0 ? -1 : 0;
 }
 
-static int put_area(const struct core *k, const struct area *a, const Elf64_Phdr *ph, void *buf,
+static int put_area(struct core *k, const struct area *a, const Elf64_Phdr *ph, void *buf,
 		    struct err *err)
 {
 	uint64_t addr = a->rec->start;
@@ -130,8 +134,25 @@ static int put_area(const struct core *k, const struct area *a, const Elf64_Phdr
 			if (codec_read(r.reader, buf, n, r.offset + at, err) < 0 ||
 			    put(k, buf, n, ph->p_offset + (r.addr + at - a->rec->start), err) < 0)
 				return -1;
+			k->done += n;
+			progress_show(&k->bar, "writing", k->done, k->total, 0);
 		}
 	return 0;
+}
+
+/* What put_area() is going to write. */
+static uint64_t saved_bytes(const struct core *k, const struct proc *p)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < p->nareas; i++) {
+		uint64_t start = p->areas[i].rec->start, addr = start;
+		struct extent r;
+
+		while (memory_next(&p->areas[i], &addr, start + k->ph[i + 1].p_filesz, &r))
+			sum += r.len;
+	}
+	return sum;
 }
 
 int core_write(struct ckpt *c, struct proc *p, const char *path, struct err *err)
@@ -149,10 +170,13 @@ int core_write(struct ckpt *c, struct proc *p, const char *path, struct err *err
 	if (k.fd < 0 || fchmod(k.fd, 0600) < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot create %s", path);
 	layout(&k, p, len);
+	k.total = saved_bytes(&k, p);
+	progress_begin(&k.bar, log_get_level() < LOG_WARN_);
 	r = ftruncate(k.fd, k.end) < 0 ?
 		err_set(err, err_code_of_errno(errno), errno, "cannot write %s", path) : 0;
 	for (size_t i = 0; r == 0 && i < p->nareas; i++)
 		r = put_area(&k, &p->areas[i], &k.ph[i + 1], buf, err);
+	progress_end(&k.bar);
 	if (r == 0 && p->vdso)
 		r = put(&k, p->vdso, p->mm->vdso_len, k.ph[k.nph - 1].p_offset, err);
 	if (r == 0)

@@ -5,6 +5,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include "../common/io.h"
+#include "../common/log.h"
+#include "../common/progress.h"
+
+/* How far it is; how much there is to compare is known only then. */
+struct looked { struct progress bar; uint64_t bytes; };
 
 /* Of @list, the items that have no equal (by all of @keys) in @other. */
 static json_t *missing(const json_t *list, const json_t *other, const char *const *keys)
@@ -72,8 +77,8 @@ static int next_pages(const struct area *a, const struct area *b, uint64_t *addr
 
 /* Bytes in pages that differ. Both areas cover [start, end). */
 static int changed_bytes(struct proc *pa, struct proc *pb, const struct area *a,
-			 const struct area *b, uint64_t start, uint64_t end, uint64_t *ret,
-			 struct err *err)
+			 const struct area *b, uint64_t start, uint64_t end, struct looked *looked,
+			 uint64_t *ret, struct err *err)
 {
 	unsigned char x[PAGE_SIZE], y[PAGE_SIZE];
 	uint64_t from, to;
@@ -84,11 +89,13 @@ static int changed_bytes(struct proc *pa, struct proc *pb, const struct area *a,
 			return -1;
 		if (memcmp(x, y, to - from) != 0)
 			*ret += to - from;
+		looked->bytes += to - from;
+		progress_show(&looked->bar, "comparing", looked->bytes, 0, 0);
 	}
 	return 0;
 }
 
-static int compare_memory(struct proc *pa, struct proc *pb, json_t *o, struct err *err)
+static int compare_memory(struct proc *pa, struct proc *pb, struct looked *looked, json_t *o, struct err *err)
 {
 	json_t *areas = json_array();
 	uint64_t sum = 0;
@@ -98,7 +105,7 @@ static int compare_memory(struct proc *pa, struct proc *pb, json_t *o, struct er
 		uint64_t start = MAX(a->rec->start, b->rec->start),
 			 end = MIN(a->rec->end, b->rec->end), n = 0;
 
-		if (start < end && changed_bytes(pa, pb, a, b, start, end, &n, err) < 0) {
+		if (start < end && changed_bytes(pa, pb, a, b, start, end, looked, &n, err) < 0) {
 			json_decref(areas);
 			return -1;
 		}
@@ -134,7 +141,7 @@ static int put_lists(json_t *o, const char *what, json_t *a, json_t *b, const ch
 }
 
 static int compare_process(struct ckpt *a, struct ckpt *b, struct proc *pa, struct proc *pb,
-			   json_t *list, struct err *err)
+			   struct looked *looked, json_t *list, struct err *err)
 {
 	static const char *const thread_keys[] = { "tid", "comm", NULL };
 	static const char *const fd_keys[] = { "fd", "kind", "name", NULL };
@@ -147,7 +154,7 @@ static int compare_process(struct ckpt *a, struct ckpt *b, struct proc *pa, stru
 	differ |= put_lists(o, "threads", model_threads(pa), model_threads(pb), thread_keys);
 	differ |= put_lists(o, "fds", descriptors(a, pa->pid), descriptors(b, pb->pid), fd_keys);
 	differ |= put_lists(o, "maps", model_maps(pa), model_maps(pb), map_keys);
-	if (compare_memory(pa, pb, o, err) < 0) {
+	if (compare_memory(pa, pb, looked, o, err) < 0) {
 		json_decref(o);
 		return -1;
 	}
@@ -181,19 +188,24 @@ static int compare(struct ckpt *a, struct ckpt *b, const struct options *o, json
 		   struct err *err)
 {
 	json_t *gone = only_in(a, b), *new = only_in(b, a), *list = json_array();
+	struct looked looked = { 0 };
 
 	json_object_set_new(ret, "a", json_string(a->path));
 	json_object_set_new(ret, "b", json_string(b->path));
 	json_object_set_new(ret, "processes_removed", gone);
 	json_object_set_new(ret, "processes_added", new);
 	json_object_set_new(ret, "processes_changed", list);
+	progress_begin(&looked.bar, log_get_level() < LOG_WARN_);
 	for (size_t i = 0; i < a->nprocs; i++) {
 		struct proc *pa = &a->procs[i], *pb = same_process(b, pa);
 
 		if (pb && pa->process && (!o->pid || o->pid == pa->pid) &&
-		    compare_process(a, b, pa, pb, list, err) < 0)
+		    compare_process(a, b, pa, pb, &looked, list, err) < 0) {
+			progress_end(&looked.bar);
 			return -1;
+		}
 	}
+	progress_end(&looked.bar);
 	return json_array_size(gone) || json_array_size(new) || json_array_size(list);
 }
 

@@ -1,25 +1,32 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What takes longer than a second besides making and restoring shows on a terminal how far it is, too: ckpt_inspect
-verify, and ckpt_command --wait for the memory of a restored job; with --quiet, and where stderr is no terminal, there
+verify, core and diff, and ckpt_command --wait for the memory of a restored job; with --quiet, and where stderr is no terminal, there
 is nothing. Reading of images is held up by a library until the line was seen, so that nothing depends on the
 machine's speed."""
 import os
 import pty
 import re
+import signal
 import subprocess
 
 from harness import PYTHON, check, compile_c, end, our, place, run_dir, tool, until
 from terminal import Reader
 
 PROGRAM = """
-import os, time
-memory = os.urandom(1 << 20) * 40
+import os, signal, time
+memory = bytearray(os.urandom(1 << 20) * 40)
+def change(*args):
+    for i in range(0, len(memory), 4096):
+        memory[i] ^= 255
+    print("changed", flush=True)
+signal.signal(signal.SIGUSR1, change)
 print("up", flush=True)
 while True:
     time.sleep(1)
 """
-# Large reads, those of page data, but for the first few, take DELAY hundredths of a second each while there is the file "slow".
+# Reads of LEAST bytes and more, those of page data, but for the first few, take DELAY hundredths of a second each while
+# there is the file "slow".
 SLOW = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,7 +37,7 @@ static void slow(size_t n)
 {
 	static int reads;
 
-	if (n < 65536 || __atomic_add_fetch(&reads, 1, __ATOMIC_RELAXED) <= 16)
+	if (n < (size_t)atoi(getenv("LEAST")) || __atomic_add_fetch(&reads, 1, __ATOMIC_RELAXED) <= 16)
 		return;
 	for (int i = atoi(getenv("DELAY")); i > 0 && !access(getenv("SLOW"), F_OK); i--)
 		usleep(10000);
@@ -67,9 +74,23 @@ def on_terminal(slow, words, env, seen):
     return child.returncode, text, out
 
 
+def line(phase, known):
+    """What shows how far @phase is; @known: and how much there is."""
+    return re.compile(rb"\r\x1b\[K" + phase + (rb" +\[[#.]{20}\] +\d+%  \S+/\S+" if known else rb" +\S+"))
+
+
+def inspect(job, slow, env, work):
+    for phase, want, words in ((b"writing", 0, ("ckpt_inspect", "core", "--output=" + work, job)),
+                               (b"comparing", 1, ("ckpt_inspect", "diff", job + "/first", job))):
+        one = dict(env, LEAST="4096", DELAY="1") if want else env
+        status, text, out = on_terminal(slow, words, one, line(phase, not want))
+        check("%s: the line is shown, and gone" % " ".join(words[:2]), status == want and
+              line(phase, not want).search(text) and text.endswith(b"\r\x1b[K") and out, status, text, out)
+
+
 def verify(job, slow, env):
     for words in ("ckpt_inspect", "verify", job), ("ckpt_inspect", "verify", "--json", job):
-        status, text, out = on_terminal(slow, words, env, re.compile(rb"\r\x1b\[Kverifying +\[[#.]{20}\] +\d+%  \S+/\S+"))
+        status, text, out = on_terminal(slow, words, env, line(b"verifying", True))
         check("%s: the line is shown, and gone" % " ".join(words[:-1]),
               status == 0 and b"verifying" in text and text.endswith(b"\r\x1b[K"), status, text)
         check("and what was asked for is there", b"ok" in out and b"verifying" not in out, out)
@@ -91,7 +112,7 @@ def wait(job, slow, env):
             print("memory is not read behind the program's back here")
         else:
             status, text, out = on_terminal(slow, ("ckpt_command", "--wait", job), None,
-                                            re.compile(rb"\r\x1b\[Kloading +\[[#.]{20}\] +\d+%  \S+/\S+"))
+                                            line(b"loading", True))
             check("--wait: the line is shown, and gone",
                   status == 0 and b"loading" in text and text.endswith(b"\r\x1b[K") and out == b"", status, text, out)
             check("and it has waited", not os.path.exists(loading))
@@ -104,16 +125,21 @@ def main():
     with place("wait") as work:
         job, lib, slow = os.path.basename(work), os.path.join(work, "slow.so"), os.path.join(work, "slow")
         compile_c(lib, SLOW, "-shared", "-fPIC", "-ldl")
-        env = dict(os.environ, SLOW=slow, LD_PRELOAD=lib)
+        env = dict(os.environ, SLOW=slow, LD_PRELOAD=lib, LEAST="65536", DELAY="20")
         for codec in ("none", "zstd"):
             with subprocess.Popen([our("ckpt_launch"), "-q", "--name=" + job, "--compress=" + codec, PYTHON, "-S", "-c",
                                    PROGRAM], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.DEVNULL) as child:
                 child.stdout.readline()
+                tool("ckpt_command", "--checkpoint", "--leave-running", "--id=first", job)
+                child.send_signal(signal.SIGUSR1)
+                child.stdout.readline()
                 done = tool("ckpt_command", "--checkpoint", job)
                 check(codec + ": saved", done.returncode == 0, done)
                 child.wait(60)
-            verify(job, slow, dict(env, DELAY="20"))
+            verify(job, slow, env)
+            inspect(job, slow, env, work)
+            tool("ckpt_command", "--rm", job + "/first")
             if codec == "none":
                 wait(job, slow, dict(env, DELAY="1000"))
     end()

@@ -52,6 +52,7 @@ static void expect(int sig, int times, void *ptr)
 static sem_t told;
 static void *told_value;
 static size_t told_stack;
+static pid_t told_by;
 
 static void thread(union sigval v)
 {
@@ -61,6 +62,7 @@ static void thread(union sigval v)
 	scn_check(pthread_getattr_np(pthread_self(), &attr) == 0, "attributes");
 	pthread_attr_getstacksize(&attr, &told_stack);
 	pthread_attr_destroy(&attr);
+	told_by = (pid_t)syscall(SYS_gettid);
 	sem_post(&told);
 }
 
@@ -83,6 +85,9 @@ static void expect_thread(mqd_t queue, void *ptr)
 	while (sem_wait(&told))
 		scn_check(errno == EINTR, "sem_wait");
 	scn_check(told_value == ptr, "value %p", told_value);
+	/* It blocks no signals, so none that is to stay pending may come while it is there. */
+	while (!syscall(SYS_tgkill, getpid(), told_by, 0))
+		scn_sleep_ms(1);
 	ipc_mq_receive(queue, "thread", 0);
 }
 

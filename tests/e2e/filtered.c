@@ -248,11 +248,9 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return executed(atoi(argv[1]));
-	if (geteuid())
-		scn_skip("an ordinary user cannot read filters");
+	if (!filters_readable())
+		scn_skip("only root outside of containers can read filters");
 	base = filters_status("Seccomp_filters:");
-	if (base)
-		scn_skip("this is under filters itself");
 	snprintf(text, sizeof(text), "%d", base);
 	setenv("BASE", text, 1);
 	narrow = start_narrow(&in, &out);

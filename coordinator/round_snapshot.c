@@ -131,11 +131,8 @@ static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m,
 	int ret = 0;
 
 	if (m->len != m->count * sizeof(*f) || (nfds != m->count && nfds))
-		return err_set(
-			err, E_FAILED, 0,
-			"%s: descriptors were lost on the way; raise the limit of open files "
-			"(ulimit -n)",
-			round_who(p));
+		return err_set(err, E_FAILED, 0, "%s: descriptors were lost on the way; raise the limit of open files "
+			       "(ulimit -n)", round_who(p));
 	for (size_t i = 0; i < m->count; i++) {
 		if (f[i].flags & AGENT_FD_UNSENDABLE || !nfds) {
 			char path[64], *link;

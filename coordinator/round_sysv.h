@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* round_sysv.h - between the two round_sysv*.c. */
+/*
+ * round_sysv.h - between the two round_sysv*.c. What collect() fills in is owned by r->sysv, and given back by
+ * drop(). Context: HOST, in the round's process.
+ */
 #ifndef CKPT_ROUND_SYSV_H
 #define CKPT_ROUND_SYSV_H
 

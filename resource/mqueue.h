@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mqueue.h - POSIX message queues: what mqueue.c, mqueue_take.c and mqueue_notify.c share, who is
- * notified of messages, and the end of a failed restart.
+ * notified of messages, and the end of a failed restart. Context: HOST.
  */
 #ifndef CKPT_MQUEUE_H
 #define CKPT_MQUEUE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sysv_kind.h - what the three kinds of System V objects share. Between the sysv*.c only. */
+/* sysv_kind.h - what the three kinds of System V objects share. Between the sysv*.c only. Context: HOST. */
 #ifndef CKPT_SYSV_KIND_H
 #define CKPT_SYSV_KIND_H
 

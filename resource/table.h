@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* table.h - all kinds of open file description. Between the drivers (resource.c, restore.c) only. */
+/* table.h - all kinds of open file description. Between the drivers (resource.c, restore.c) only. Context: HOST. */
 #ifndef CKPT_TABLE_H
 #define CKPT_TABLE_H
 

@@ -36,7 +36,7 @@
 #include "compiler.h"
 #include <signal.h>
 
-#define AGENT_VERSION		13
+#define AGENT_VERSION		14
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
@@ -70,6 +70,7 @@ struct agent_self {
 	uint64_t notes_start, notes_end; /* set by a restart: struct agent_note[nnotes], unmapped by the leader */
 	uint32_t nnotes;
 	uint32_t notes;			/* NOTES_*: preload/notes.c */
+	int64_t clock_shift_sec, clock_shift_nsec; /* what the [vdso] adds to CLOCK_MONOTONIC: preload/clocks.c */
 };
 
 #define AGENT_SPECULATION 3		/* PR_SPEC_STORE_BYPASS, _INDIRECT_BRANCH, _L1D_FLUSH */

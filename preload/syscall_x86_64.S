@@ -4,7 +4,17 @@
  * the thread was not seen waiting (it was on its way into the call when the others were stopped), the
  * number is read from libc's code in front of the instruction; in syscall(2) there is none. The red zone
  * is not touched by signal frames.
+ *
+ * A futex that is waited for until a point in time (Rust's standard library does so): where a restart has shifted the
+ * clock (clocks.c), the kernel's time for it is put into the red zone, too.
  */
+#define SHIFT_SEC	(agent_self + 2488)	/* clocks.c checks the offset */
+#define SHIFT_NSEC	(SHIFT_SEC + 8)
+#define NSEC		1000000000
+#define FUTEX		202
+#define CLOCK_REALTIME_	0x100
+#define COMMAND		0x7f
+#define WAIT_BITSET	9
 	.text
 
 	.globl	syscall
@@ -14,7 +24,9 @@
 syscall:
 	.cfi_startproc
 	mov	%rdi, -8(%rsp)
-	mov	%rdi, %rax
+	cmpq	$0, SHIFT_SEC(%rip)
+	jne	3f
+2:	mov	%rdi, %rax
 	mov	%rsi, %rdi
 	mov	%rdx, %rsi
 	mov	%rcx, %rdx
@@ -35,6 +47,34 @@ syscall_after:
 	mov	%ecx, (%rax)
 	mov	$-1, %rax
 	ret
+	/* As in here() of clocks.c. */
+3:	cmp	$FUTEX, %rdi
+	jne	2b
+	mov	%edx, %eax
+	and	$(CLOCK_REALTIME_ | COMMAND), %eax
+	cmp	$WAIT_BITSET, %eax
+	jne	2b
+	test	%r8, %r8
+	jz	2b
+	mov	(%r8), %r10
+	mov	8(%r8), %r11
+	cmp	$NSEC, %r10
+	ja	2b
+	cmp	$NSEC, %r11
+	jae	2b
+	sub	SHIFT_SEC(%rip), %r10
+	sub	SHIFT_NSEC(%rip), %r11
+	jns	4f
+	add	$NSEC, %r11
+	dec	%r10
+4:	test	%r10, %r10
+	jns	5f
+	xor	%r10d, %r10d
+	mov	$1, %r11d
+5:	mov	%r10, -32(%rsp)
+	mov	%r11, -24(%rsp)
+	lea	-32(%rsp), %r8
+	jmp	2b
 	.cfi_endproc
 	.size	syscall, . - syscall
 

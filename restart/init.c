@@ -33,10 +33,23 @@
 #define REAP_MS		10
 #define GIVE_UP_MS	3000		/* how long the others have to see that somebody failed */
 
+/* Without a time namespace: how far is the clock behind what the program has seen? Once, for all of its processes. */
+static void compare_clocks(struct restart *r)
+{
+	struct timespec boot = { 0, 0 };
+
+	if (r->namespaces & CLONE_NEWTIME)
+		return;
+	r->monotonic_behind_ns = MAX(0, r->job->monotonic_ns - io_monotonic_ns());
+	if (r->monotonic_behind_ns && clock_gettime(CLOCK_BOOTTIME, &boot) == 0)
+		r->boot_behind_ns = MAX(0, r->job->boottime_ns - (boot.tv_sec * 1000000000LL + boot.tv_nsec));
+}
+
 /* Objects must exist before the processes that map them: made by two, there would be two. */
 static int open_all(struct restart *r, struct err *err)
 {
 	r->rset.own_ipc = (r->namespaces & CLONE_NEWIPC) != 0;
+	compare_clocks(r);
 	return rset_open(&r->rset, err) || sysv_restore(&r->rset, err) ? -1 : 0;
 }
 

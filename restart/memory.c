@@ -48,6 +48,8 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+#define NSEC_PER_SEC	1000000000
+
 struct fill { struct build *b; const struct rec_area *a; int fd; int prot; uint64_t at; };
 
 static void read_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
@@ -324,6 +326,17 @@ static void mm_fields(struct build *b)
 	}
 }
 
+/* The [vdso] of an earlier restart may add something already. */
+static void shift_clock(struct agent_self *self, int64_t ns)
+{
+	self->clock_shift_sec += ns / NSEC_PER_SEC;
+	self->clock_shift_nsec += ns % NSEC_PER_SEC;
+	if (self->clock_shift_nsec >= NSEC_PER_SEC) {
+		self->clock_shift_nsec -= NSEC_PER_SEC;
+		self->clock_shift_sec++;
+	}
+}
+
 /* Tell the restored library of its new job. */
 static int patch_self(struct build *b, struct err *err)
 {
@@ -359,6 +372,7 @@ static int patch_self(struct build *b, struct err *err)
 		memcpy(self.env + used, r->o.env[i], n);
 		used += n;
 	}
+	shift_clock(&self, r->monotonic_behind_ns);
 	if (!(r->namespaces & CLONE_NEWTIME))
 		self.clock_delta += io_monotonic_ns() - r->job->monotonic_ns;
 	if (build_notes(b, &self, err))

@@ -82,6 +82,8 @@ struct restart {
 
 	int fd_base;
 	int namespaces;			/* CLONE_NEW* that were really made */
+	int64_t monotonic_behind_ns;	/* the clock here is so much behind the job's; 0: it is not */
+	int64_t boot_behind_ns;		/* likewise CLOCK_BOOTTIME; 0 if the other is not behind */
 	struct rset rset;
 	struct plan_sync *sync;		/* MAP_SHARED, at the same address in all processes */
 	struct job run;			/* name, run_dir, owner_fd of the restored job */

@@ -6,7 +6,9 @@
  * mapped from the image where it was, as threads may be in the midst of it and libc holds pointers
  * into it, and each of its functions begins with a jump to the new kernel's (or, if that has none,
  * with the plain system call). Its old data pages become zeros, which the old code reads as "no clock
- * source here, ask the kernel". The new ones stay in a hole of the address space.
+ * source here, ask the kernel". The new ones stay in a hole of the address space. So it is done, too, where the clock
+ * is behind what the program has seen: its clock_gettime() then is that of clock_x86_64.S, once more for each
+ * such restart. A thread that is in the midst of the old one sees the kernel's time, that once.
  */
 #include <elf.h>
 #include <errno.h>
@@ -30,6 +32,7 @@ static const struct { const char *name; uint32_t nr; } functions[] = {
 };
 
 #define JUMP_SIZE 12
+#define NSEC	 1000000000
 
 /* Offset of a dynamic symbol in an ELF image of @len bytes, every access checked; 0 none. */
 static uint64_t symbol(const unsigned char *elf, size_t len, const char *name)
@@ -112,6 +115,36 @@ static void plain_call(unsigned char code[JUMP_SIZE], uint32_t nr)
 	memcpy(code + 5, "\x0f\x05\xc3", 3);
 }
 
+/* Behind the code of clock_x86_64.S. */
+struct clock_shift { uint64_t real; int64_t monotonic[2], boot[2]; };
+extern HIDDEN const unsigned char clock_shift_start[], clock_shift_data[];
+
+/* A page with it; its address, 0 no room. @real: the kernel's function, 0 it has none. */
+static uint64_t shifted_clock(struct build *b, uint64_t real)
+{
+	const struct restart *r = b->t->r;
+	const struct clock_shift shift = {
+		.real = real,
+		.monotonic = { r->monotonic_behind_ns / NSEC, r->monotonic_behind_ns % NSEC },
+		.boot = { r->boot_behind_ns / NSEC, r->boot_behind_ns % NSEC },
+	};
+	size_t code = (size_t)(clock_shift_data - clock_shift_start);
+	unsigned char page[512];
+	uint64_t at = build_hole(b, PAGE_SIZE);
+
+	if (!at || code + sizeof(shift) > sizeof(page))
+		return 0;
+	memcpy(page, clock_shift_start, code);
+	memcpy(page + code, &shift, sizeof(shift));
+	build_use(b, at, at + PAGE_SIZE);
+	build_sys(&b->ops, 0, SYS_mmap, at, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		  -1, 0);
+	build_ptr(b, build_op(&b->ops, 0, PLAN_COPY, 0, at, 0, code + sizeof(shift), 0, 0, 0), 1, page,
+		  code + sizeof(shift));
+	build_sys(&b->ops, 0, SYS_mprotect, at, PAGE_SIZE, PROT_READ | PROT_EXEC);
+	return at;
+}
+
 /* @old: the bytes of the saved code. */
 static int replace(struct build *b, const unsigned char *old, size_t len, struct err *err)
 {
@@ -142,7 +175,14 @@ static int replace(struct build *b, const unsigned char *old, size_t len, struct
 		if (!from)
 			continue;
 		if (to)
-			jump(code, (uint64_t)now + b->vdso_shift + to);
+			to += (uint64_t)now + b->vdso_shift;
+		if (b->t->r->monotonic_behind_ns && functions[i].nr == SYS_clock_gettime) {
+			to = shifted_clock(b, to);
+			if (!to)
+				return err_set(err, E_FAILED, 0, "no room for the program's clock");
+		}
+		if (to)
+			jump(code, to);
 		else
 			plain_call(code, functions[i].nr);
 		build_ptr(b,
@@ -176,7 +216,7 @@ int build_vdso(struct build *b, struct err *err)
 	memory_peek_sparse(b->t, a->start, old, len);
 	if (b->vdso_now.end - b->vdso_now.start == len &&
 	    b->vvar_now.end - b->vvar_now.start == b->mm->vvar_len &&
-	    !memcmp(old, (const void *)b->vdso_now.start, len) && !getenv("CKPT_TEST_OTHER_VDSO")) {
+	    !b->t->r->monotonic_behind_ns && !memcmp(old, (const void *)b->vdso_now.start, len) && !getenv("CKPT_TEST_OTHER_VDSO")) {
 		b->move_vdso = 1;
 		build_use(b, b->mm->vdso, b->mm->vdso + len);
 		if (b->mm->vvar)

@@ -3,7 +3,7 @@
 
 zero, pid: 0, its process id. count: how often it was asked. inside: through a connection between two sockets of its own, open since it began.
 timer: when one that began before
-says so. thread: by a thread, which wakes the loop. child: through the pipes of a child. pair: through a pair of sockets.
+says so. thread: by a thread that waits a moment, and wakes the loop. child: through the pipes of a child. pair: through a pair of sockets.
 SIGTERM ends it with status 42.
 """
 import asyncio
@@ -50,7 +50,7 @@ async def main():
             inside[1].write(line)
             line = await inside[0].readline()
         elif what == "thread":
-            line = await loop.run_in_executor(None, lambda: b"%d threads\n" % min(threading.active_count(), 2))
+            line = await loop.run_in_executor(None, lambda: b"%d threads\n" % (2 - threading.Event().wait(0.05)))
         elif what == "timer":
             await asyncio.wait_for(tick.wait(), 30)
         elif what == "child":

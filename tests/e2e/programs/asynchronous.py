@@ -77,10 +77,7 @@ asyncio.run(elsewhere(int(sys.argv[1])) if len(sys.argv) > 1 else main())
 def main():
     j = job.Job("asynchronous")
     j.launch(job.PYTHON, j.write("program.py", PROGRAM))
-    j.expect("ready")
-    j.rounds()
-    j.stop()
-    j.expect("right")
+    j.counts()
     j.done()
 
 

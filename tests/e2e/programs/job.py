@@ -7,6 +7,7 @@ random moments; some of these end it, and it is restored.
     job.expect("ready")
     job.rounds()                # nothing here depends on how far the program has got
     job.stop()                  # the file "stop" appears in its directory: the program finishes its sums
+    job.expect("right")         # these four are job.counts()
     job.check("the sums", ...)
     job.done()
 
@@ -155,6 +156,13 @@ class Job(harness.Job):
         self.write("stop", "")
         got = self.wait()
         self.check(f"exit status {status}", got == status, f"not {got}")
+
+    def counts(self, **rounds):
+        """The course of a program that makes all its sums itself."""
+        self.expect("ready")
+        self.rounds(**rounds)
+        self.stop()
+        self.expect("right")
 
     def check(self, what, ok, *more):
         """Nothing is said unless it is wrong; then it is the end."""

@@ -72,10 +72,7 @@ def main():
     for method in ("fork", "forkserver"):
         j = job.Job("multiproc")
         j.launch(job.PYTHON, j.write("program.py", PROGRAM), method)
-        j.expect("ready")
-        j.rounds(rounds=max(1, job.ROUNDS // 2))
-        j.stop()
-        j.expect("right")
+        j.counts(rounds=max(1, job.ROUNDS // 2))
         j.check("no complaints", "Error" not in j.said() and "leaked" not in j.said())
         j.done()
 

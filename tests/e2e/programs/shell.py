@@ -180,10 +180,7 @@ echo right $(cat w.*/done)
 def main():
     j = job.Job("shell")
     j.launch("bash", j.write("script.sh", SCRIPT))
-    j.expect("ready")
-    j.rounds()
-    j.stop()
-    j.expect("right")
+    j.counts()
     j.check("all was right", "wrong" not in j.said())
     j.done()
 

@@ -126,6 +126,9 @@ static struct agent_sem *list_sems(const struct round_sysv *s, size_t *n)
 		const uint32_t *values = sem->values.data;
 		size_t count = sem->values.len / sizeof(*values);
 
+		/* Nothing is owed to what nobody has ever used; and to ask would make an exit count as a use of it. */
+		if (!sem->otime)
+			continue;
 		ret = xrealloc(ret, (*n + count) * sizeof(*ret));
 		for (size_t i = 0; i < count; i++)
 			ret[(*n)++] = (struct agent_sem){ (int32_t)sem->id, (uint16_t)i,

@@ -134,6 +134,8 @@ int main(int argc, char **argv)
 	scn_check(value(HIGH) == 32767, "as much as there can be: %d", value(HIGH));
 	scn_check(value(WAITED) == 4, "what was taken afterwards, too: %d", value(WAITED));
 	scn_check(value(BOTH) == 4 * 3, "what was cancelled: %d", value(BOTH));
+	scn_sys(semctl(fresh, 0, IPC_STAT, &now));
+	scn_check(!now.sem_otime, "the child's end counts as a use of a set that it never used");
 	scn_sys(semctl(set, 0, IPC_RMID));
 	scn_sys(semctl(fresh, 0, IPC_RMID));
 	scn_pass();

@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 
+#define LARGEFILE	0100000		/* O_LARGEFILE of the kernel */
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER	_IO('T', 0x41)
 #endif
@@ -108,6 +109,23 @@ static int is_hung_up(int fd)
 	return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
 }
 
+/* Another description of the slave side, also of one that is locked or exclusive: not to us, for a moment. */
+static int open_peer(int master, int slave)
+{
+	int locked = 0, exclusive = 0, on = 1, off = 0, fd;
+
+	if (ioctl(master, TIOCGPTLCK, &locked) == 0 && locked)
+		ioctl(master, TIOCSPTLCK, &off);
+	if (slave >= 0 && ioctl(slave, TIOCGEXCL, &exclusive) == 0 && exclusive)
+		ioctl(slave, TIOCNXCL);
+	fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (exclusive)
+		ioctl(slave, TIOCEXCL);
+	if (locked)
+		ioctl(master, TIOCSPTLCK, &on);
+	return fd;
+}
+
 /* What waits between the two sides, for the record of @d. */
 static int look(struct res_set *set, const struct desc *d, const struct tty *t, const struct termios *settings,
 		struct tty_data *ret, struct err *err)
@@ -120,7 +138,7 @@ static int look(struct res_set *set, const struct desc *d, const struct tty *t, 
 		return 0;
 	if (!t->master && d->id != t->first_slave)
 		return 0;
-	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	slave = open_peer(master, t->first_slave ? set->descs[t->first_slave - 1].fd : -1);
 	if (t->master)
 		r = tty_look_output(master, slave, ret);
 	else
@@ -145,6 +163,8 @@ static int tty_save(struct res_set *set, struct desc *d, struct err *err)
 	if (ioctl(d->fd, TIOCGWINSZ, &size) == 0) {
 		r.rows = size.ws_row;
 		r.cols = size.ws_col;
+		r.xpixel = size.ws_xpixel;
+		r.ypixel = size.ws_ypixel;
 	}
 	if (ioctl(d->fd, TIOCGEXCL, &n) == 0)
 		r.exclusive = n;
@@ -234,15 +254,16 @@ static struct pty *get_pty(struct rset *set, const struct rec_tty *t, struct err
 	return p;
 }
 
+/* Other than open(), the call keeps O_CLOEXEC and the kernel's O_LARGEFILE among the flags of the description. */
 static int open_slave(struct rset *set, struct pty *p, int flags)
 {
-	int fd = ioctl(p->master, TIOCGPTPEER, flags | O_NOCTTY | O_CLOEXEC);
+	int fd = ioctl(p->master, TIOCGPTPEER, flags | O_NOCTTY);
 	char path[64];
 
 	/* A kernel that does not know the call has but one /dev/pts to mean. */
 	if (fd < 0 && errno == ENOTTY && ptsname_r(p->master, path, sizeof(path)) == 0)
 		fd = open(path, flags | O_NOCTTY | O_CLOEXEC);
-	return fd < 0 ? -1 : rset_move(set, fd);
+	return fd < 0 ? -1 : rset_move(set, fd);	/* which sets it */
 }
 
 /* The terminal of the restart. */
@@ -292,7 +313,7 @@ static int tty_open(struct rset *set, struct rdesc *d, struct err *err)
 		p->of_slave = t;
 	if (p->slave < 0)
 		p->slave = open_slave(set, p, O_RDWR);
-	d->fd = open_slave(set, p, d->rec->flags & (O_ACCMODE | O_NONBLOCK));
+	d->fd = open_slave(set, p, d->rec->flags & (O_ACCMODE | O_NONBLOCK | LARGEFILE));
 	return d->fd < 0 ? err_set(err, E_FAILED, errno, "cannot open terminal %s (TIOCGPTPEER)", d->rec->name) : 0;
 }
 
@@ -301,7 +322,7 @@ static int fill(struct rset *set, struct pty *p, struct err *err)
 	const struct rec_tty *m = p->of_master, *s = p->of_slave;
 	const struct rec_tty *t = m && m->termios.len ? m : s;
 	struct termios settings;
-	struct winsize size = { .ws_row = t->rows, .ws_col = t->cols };
+	struct winsize size = { t->rows, t->cols, t->xpixel, t->ypixel };
 	int on = 1, r = 0;
 
 	if (p->slave < 0 && m && m->hangup)

@@ -64,12 +64,23 @@ int kernel_has_sched_setattr(void)
 	REMEMBER(syscall(SYS_sched_setattr, 0, NULL, 0) == 0 || errno != ENOSYS);
 }
 
-int kernel_has_rlimit(uint32_t resource)
+static int try_rlimit(uint32_t resource)
 {
 	struct rlimit l;
 
 	return getrlimit((__rlimit_resource_t)resource, &l) == 0 &&
 	       (setrlimit((__rlimit_resource_t)resource, &l) == 0 || errno != EPERM);
+}
+
+int kernel_has_rlimit(uint32_t resource)
+{
+	static char known[RLIM_NLIMITS];	/* as in REMEMBER() */
+
+	if (resource >= ARRAY_SIZE(known))
+		return 0;
+	if (!known[resource])
+		known[resource] = try_rlimit(resource) ? 2 : 1;
+	return known[resource] == 2;
 }
 
 int kernel_has_subreapers(void)

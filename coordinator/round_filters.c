@@ -275,24 +275,36 @@ static int changed(struct round *r, const struct rproc *p, struct err *err)
 	return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has installed seccomp filters in this moment", round_who(p));
 }
 
+/* Has thread @tid of @p, of which the kernel says @st, another number of filters than were read? */
+static int has_changed(const struct proc_status *keeper, const struct rproc *p, pid_t tid, const struct proc_status *st)
+{
+	size_t count = keeper->seccomp_filters;
+
+	for (size_t k = 0; k < p->nchains; k++)
+		if (p->chains[k].tid == tid)
+			count += p->chains[k].n;
+	return st->seccomp_filters != count || st->seccomp == SECCOMP_MODE_STRICT;
+}
+
 int round_filters_same(struct round *r, const struct rproc *p, struct err *err)
 {
 	const struct proc_status *keeper = round_keeper(r);
 	pid_t *tids = NULL;
-	ssize_t n = proc_list(p->host_pid, "task", &tids);
+	ssize_t n;
 	int ret = 0;
 
-	for (ssize_t i = 0; keeper && i < n && !ret; i++) {
+	if (!keeper)
+		return 0;
+	if (p->nthreads == 1 && !p->main_ended)		/* that was read since it stands still */
+		return has_changed(keeper, p, p->host_pid, &p->status) ? changed(r, p, err) : 0;
+	n = proc_list(p->host_pid, "task", &tids);
+	for (ssize_t i = 0; i < n && !ret; i++) {
 		struct proc_status st;
 		struct proc_stat is;
-		size_t count = keeper->seccomp_filters;
 
-		for (size_t k = 0; k < p->nchains; k++)
-			if (p->chains[k].tid == tids[i])
-				count += p->chains[k].n;
 		/* A main thread that has ended is under none any more. */
-		if (!proc_stat(p->host_pid, tids[i], &is) && is.state != 'Z' && !proc_status(p->host_pid, tids[i], &st) &&
-		    (st.seccomp_filters != count || st.seccomp == SECCOMP_MODE_STRICT))
+		if (!proc_status(p->host_pid, tids[i], &st) && has_changed(keeper, p, tids[i], &st) &&
+		    !proc_stat(p->host_pid, tids[i], &is) && is.state != 'Z')
 			ret = changed(r, p, err);
 	}
 	free(tids);

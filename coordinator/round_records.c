@@ -125,6 +125,12 @@ static struct tids tids_read(const struct rproc *p)
 {
 	struct tids t = { NULL, NULL, 0 };
 
+	if (p->nthreads == 1 && !p->main_ended) {
+		t = (struct tids){ xcalloc(1, sizeof(*t.ours)), xcalloc(1, sizeof(*t.inside)), 1 };
+		t.ours[0] = p->host_pid;
+		t.inside[0] = p->pid;
+		return t;
+	}
 	t.n = proc_list(p->host_pid, "task", &t.ours);
 	t.inside = xcalloc(t.n > 0 ? (size_t)t.n : 1, sizeof(*t.inside));
 	for (ssize_t i = 0; i < t.n; i++)
@@ -197,7 +203,7 @@ static void put_threads(struct rproc *p)
 			.nodes = {t->nodes, t->mempolicy ? sizeof(t->nodes) : 0},
 		};
 
-		rec.comm = proc_stat(p->host_pid, tid, &st) ? p->comm : st.comm;
+		rec.comm = tid == p->host_pid || proc_stat(p->host_pid, tid, &st) ? p->comm : st.comm;
 		round_filters_thread(p, tid, &rec);
 		if (tid && get_scheduling(tid, &attr) == 0) {
 			rec.policy = attr.policy;

@@ -110,6 +110,17 @@ static int refuse_outside(struct res_set *set, const struct desc *d, const char 
 			  "start the other program under ckpt_launch, too", what, a, b, (int)peer.pid);
 }
 
+/*
+ * A client of the job's, which can come again, as those of TCP can: a restarted server finds that it went away. A
+ * server that the job is a client of would not know the job any more. An accepted socket has its listener's name.
+ */
+static int may_go(const struct res_set *set, const struct desc *d)
+{
+	struct sockaddr_un local;
+
+	return set->tcp != TCP_POLICY_FAIL && address(d->fd, getsockname, &local).len;
+}
+
 static int check_clients(struct res_set *set, const struct desc *d, const struct unix_info *info, struct err *err)
 {
 	const struct unix_table *t = table(set);
@@ -120,7 +131,7 @@ static int check_clients(struct res_set *set, const struct desc *d, const struct
 		if (!client)
 			return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "a client that has closed its end waits to "
 						  "be accepted, and what it sent cannot be looked at; try again in a moment");
-		if (!socket_of(set, client))
+		if (!socket_of(set, client) && !may_go(set, d))
 			return refuse_outside(set, d, "a client outside of the job waits to be accepted", err);
 	}
 	return 0;
@@ -169,8 +180,8 @@ static int check_connected(struct res_set *set, struct desc *d, const struct uni
 
 	if (info->peer) {
 		if (!socket_of(set, info->peer))
-			return d->std >= 0 || res_inherited(set, d) || leads_to_coordinator(set, d) ? 0 :
-			       refuse_outside(set, d, "its peer is outside of the job", err);
+			return d->std >= 0 || res_inherited(set, d) || leads_to_coordinator(set, d) || may_go(set, d) ?
+			       0 : refuse_outside(set, d, "its peer is outside of the job", err);
 		d->std = -1;
 		return 0;
 	}

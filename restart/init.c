@@ -13,6 +13,8 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,6 +24,7 @@
 #include "../common/fds.h"
 #include "../common/io.h"
 #include "../common/keeper.h"
+#include "../common/log.h"
 #include "../common/proc.h"
 #include "../resource/inet_keep.h"
 #include "../resource/mqueue.h"
@@ -102,6 +105,28 @@ static int front_is_gone(const struct restart *r, struct err *err)
 	return 1;
 }
 
+/*
+ * Who is made from now on gets a number behind the job's, as it would have where the job was. From the first of
+ * the namespace on there may not be a way back: where nobody may choose numbers, children come after their parents.
+ */
+static void number_on(const struct restart *r)
+{
+	cleanup_close int fd = r->namespaces & CLONE_NEWPID ?
+			       open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC) : -1;
+	const struct rec_thread *t;
+	uint32_t last = 0;
+
+	for (size_t i = 0; fd >= 0 && i < r->ntasks; i++) {
+		size_t pos = 0;
+
+		last = MAX(last, r->tasks[i].pid);
+		while (r->images[i].fd >= 0 && (t = rec_next_thread(&r->images[i].recs, &pos)))
+			last = MAX(last, t->tid);
+	}
+	if (fd >= 0 && dprintf(fd, "%u", last) < 0)
+		log_info("process ids begin with the lowest: %s", strerror(errno));
+}
+
 /* Until all processes are in the stub, and then until they are released. @owner_fd: to be kept, -1 none. */
 static int watch(struct restart *r, int owner_fd, struct err *err)
 {
@@ -121,6 +146,8 @@ static int watch(struct restart *r, int owner_fd, struct err *err)
 	}
 	if (state > 0 && sysv_finish(&r->rset, err))
 		return -1;
+	if (state > 0)
+		number_on(r);
 	if (state > 0 && r->rset.late) {
 		if (r->rset.late(&r->rset, err))
 			return -1;

@@ -252,7 +252,7 @@ static void dead_group(void) { be(DEAD_GROUP, NULL, NULL, 0); }
 
 int main(void)
 {
-	pid_t kid[NODES] = { 0 }, zombie, killed, leader_zombie, p;
+	pid_t kid[NODES] = { 0 }, zombie, killed, leader_zombie, next, p;
 	static const int direct[] = { CHILD, LEADER, GROUP, REAPER };
 	struct sigaction sa = { .sa_handler = on_chld, .sa_flags = SA_RESTART };
 	int status, chld;
@@ -316,6 +316,13 @@ int main(void)
 
 	compare(ROOT);
 	scn_check(sh->chld == chld, "%d SIGCHLD without cause", sh->chld - chld);
+	next = scn_sys(fork());
+	if (next == 0)
+		_exit(0);
+	/* Where it was restored numbers do not begin anew. */
+	for (int i = 0; scn_restores && i < NODES; i++)
+		scn_check(next > sh->node[i].before.pid, "%d comes after %d", next, sh->node[i].before.pid);
+	scn_reap(next, 0);
 	raise_flag(&sh->go);
 	for (int i = CHILD; i < NODES; i++)
 		await(&sh->node[i].checked);

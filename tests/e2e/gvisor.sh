@@ -68,12 +68,12 @@ refused() {
 	mkdir -m 777 "$c/$tag"
 	box "$tag" 0 ckpt_launch --name=job --checkpoint-dir="/c/$tag" "$python" /c/gvisor.py "$tag" "/c/$tag.out"
 	grows "$out" 2 || { fail "$tag: does not run: $(cat "$dir/$tag")"; return; }
-	said=$(runsc_ exec -env PATH=/opt/ckpt:/usr/bin:/bin -env XDG_RUNTIME_DIR=/run "$tag" \
+	said=$(runsc_ exec -env PATH=/opt/ckpt:/usr/bin:/bin -env XDG_RUNTIME_DIR=/run "$(id_of "$tag")" \
 		/opt/ckpt/ckpt_command --checkpoint job 2>&1) && fail "$tag: was saved: $said"
 	case $said in *"($2)"*) ;; *) fail "$tag: $said" ;; esac
 	[ -z "$(ls -A "$c/$tag")" ] || fail "$tag: left something behind"
 	if grows "$out" 3; then ok "$tag: $said"; else fail "$tag: does not go on"; fi
-	runsc_ kill "$tag" KILL >/dev/null 2>&1
+	runsc_ kill "$(id_of "$tag")" KILL >/dev/null 2>&1
 	over "$tag"
 }
 

@@ -9,7 +9,9 @@ command -v runsc >/dev/null || skip "there is no runsc (gVisor)"
 place gvisor
 boxes= front= passed=0
 runsc_() { runsc --root="$dir/state" --platform=ptrace --network=none --ignore-cgroups "$@"; }
-leaving() { for b in $boxes; do runsc_ kill "$b" KILL; runsc_ delete -force "$b"; done >/dev/null 2>&1; }
+# id_of NAME: of its sandbox; runsc listens on an abstract socket of that name, which are one set for the whole machine
+id_of() { echo "${dir##*.}.$1"; }
+leaving() { for b in $boxes; do runsc_ kill "$(id_of "$b")" KILL; runsc_ delete -force "$(id_of "$b")"; done >/dev/null 2>&1; }
 
 # A root file system of nothing but the host's /usr, our programs, and the directory of this test as /c.
 root=$dir/root c=$dir/c
@@ -46,11 +48,11 @@ box() {
  "linux":{"namespaces":[{"type":"pid"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},{"type":"network"}]}}
 END
 	boxes="$boxes $name"
-	runsc_ run -bundle "$b" "$name" </dev/null >"$dir/$name" 2>&1 &
+	runsc_ run -bundle "$b" "$(id_of "$name")" </dev/null >"$dir/$name" 2>&1 &
 	box=$!
 }
 # over NAME: the status that it ended with
-over() { wait "$box"; status=$?; runsc_ delete -force "$1" >/dev/null 2>&1; boxes=${boxes/ $1/}; }
+over() { wait "$box"; status=$?; runsc_ delete -force "$(id_of "$1")" >/dev/null 2>&1; boxes=${boxes/ $1/}; }
 
 # until_line FILE PATTERN: a line like that is there, within twenty seconds
 until_line() {
@@ -80,7 +82,7 @@ grep -q started "$dir/start" || skip "runsc does not start: $(tail -n 1 "$dir/st
 # save NAME UID DIR: checkpoint the job in sandbox NAME to /c/DIR/ID; the sandbox ends with it
 save() {
 	local said
-	said=$(runsc_ exec -user "$2" -env PATH=/opt/ckpt:/usr/bin:/bin -env XDG_RUNTIME_DIR=/run "$1" \
+	said=$(runsc_ exec -user "$2" -env PATH=/opt/ckpt:/usr/bin:/bin -env XDG_RUNTIME_DIR=/run "$(id_of "$1")" \
 		/opt/ckpt/ckpt_command --checkpoint job 2>&1) || { fail "$1: $said"; cat "$dir/$1"; return 1; }
 	case $said in /c/$3/* | /mnt/$3/*) ;; *) fail "$1: ckpt_command said '$said'"; return 1 ;; esac
 	over "$1"
@@ -88,7 +90,7 @@ save() {
 }
 # finish NAME UID PID FILE: the program, told to end, has found all that it had
 finish() {
-	runsc_ exec -user "$2" "$1" /bin/kill -TERM "$3" || { fail "$1: no process $3: $(cat "$dir/$1")"; return 1; }
+	runsc_ exec -user "$2" "$(id_of "$1")" /bin/kill -TERM "$3" || { fail "$1: no process $3: $(cat "$dir/$1")"; return 1; }
 	over "$1"
 	[ $status = 42 ] || { fail "$1: ended with $status: $(tail -n 3 "$dir/$1" "$4")"; return 1; }
 	grep -qx 'all is well' "$4" || fail "$1: $(tail -n 2 "$4")"

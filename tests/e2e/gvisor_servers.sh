@@ -11,7 +11,7 @@
 in_box() {
 	local name=$1
 	shift
-	runsc_ exec -env PATH=/opt/ckpt:/usr/bin:/bin -env XDG_RUNTIME_DIR=/run "$name" "$@"
+	runsc_ exec -env PATH=/opt/ckpt:/usr/bin:/bin -env XDG_RUNTIME_DIR=/run "$(id_of "$name")" "$@"
 }
 
 # On Linux: in a network of its own, whose loopback interface is up, with the test's directory as /mnt. All ends with

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include "io.h"
 
@@ -29,6 +30,9 @@ int fault(enum fault_point p, struct err *err)
 	how = want + len + 1;
 	if (!strncmp(how, "kill", 4))
 		kill(getpid(), SIGKILL);
+	/* For as long as those are there who wait for it. */
+	if (!strncmp(how, "hang", 4))
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (!strncmp(how, "hang", 4))
 		pause();
 	return err_set(err, E_FAILED, 0, "CKPT_FAULT asked for a failure at '%s'", names[p]);

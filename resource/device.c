@@ -63,15 +63,14 @@ static int device_save(struct res_set *set, struct desc *d, struct err *err UNUS
 
 static int device_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	size_t pos = d->index;
-	const struct rec_file *f = rec_next_file(&set->manifest->recs, &pos);
+	const struct rec_file *f = rset_rec(set, d, file, err);
 	const char *usual;
 	char path[PATH_MAX];
 	struct stat st;
 	int flags;
 
-	if (!f || f->desc != d->rec->id)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the file record of %s", d->rec->name);
+	if (!f)
+		return -1;
 	if (d->rec->std >= 0)
 		return rset_std(set, d, err);
 	usual = known_path(f->rdev);

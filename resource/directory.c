@@ -137,12 +137,9 @@ static int open_removed(struct rset *set, struct rdesc *d, const struct rec_file
 
 static const struct rec_file *locate(struct rset *set, const struct rdesc *d, char *path, struct err *err)
 {
-	size_t pos = d->index;
-	const struct rec_file *f = rec_next_file(&set->manifest->recs, &pos);
+	const struct rec_file *f = rset_rec(set, d, file, err);
 
-	if (!f || f->desc != d->rec->id)
-		err_set(err, E_CORRUPT, 0, "the manifest lacks the file record of %s", d->rec->name);
-	else if (rset_path(set, f->path, path, PATH_MAX) < 0)
+	if (f && rset_path(set, f->path, path, PATH_MAX) < 0)
 		err_set(err, E_FAILED, errno, "%s", f->path);
 	else
 		return f;

@@ -84,11 +84,10 @@ static int eventfd_save(struct res_set *set, struct desc *d, struct err *err UNU
 
 static int eventfd_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	size_t pos = d->index;
-	const struct rec_eventfd *e = rec_next_eventfd(&set->manifest->recs, &pos);
+	const struct rec_eventfd *e = rset_rec(set, d, eventfd, err);
 
-	if (!e || e->desc != d->rec->id)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the counter of an eventfd");
+	if (!e)
+		return -1;
 	d->pos = -1;
 	d->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | (e->semaphore ? EFD_SEMAPHORE : 0));
 	/* Written, as the argument of eventfd() has only 32 bits. */

@@ -185,17 +185,6 @@ static int locate(struct rset *set, const struct rec_file *f, const struct rec_d
 	return 0;
 }
 
-static const struct rec_file *file_rec(const struct rset *set, const struct rdesc *d, struct err *err)
-{
-	size_t pos = d->index;
-	const struct rec_file *f = rec_next_file(&set->manifest->recs, &pos);
-
-	if (f && f->desc == d->rec->id)
-		return f;
-	err_set(err, E_CORRUPT, 0, "the manifest lacks the file record of %s", d->rec->name);
-	return NULL;
-}
-
 /* A redirection: the file may be gone, or have been opened by one with more rights (sudo, a batch system). */
 static int stream_stands_in(const struct rec_desc *rec, const struct err *why)
 {
@@ -204,7 +193,7 @@ static int stream_stands_in(const struct rec_desc *rec, const struct err *why)
 
 static int file_verify(struct rset *set, const struct rdesc *d, struct err *err)
 {
-	const struct rec_file *f = file_rec(set, d, err);
+	const struct rec_file *f = rset_rec(set, d, file, err);
 	char path[PATH_MAX];
 	struct err why;
 
@@ -261,7 +250,7 @@ static int is_stream(const struct rset *set, const struct rec_desc *rec, const c
 
 static int file_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	const struct rec_file *f = file_rec(set, d, err);
+	const struct rec_file *f = rset_rec(set, d, file, err);
 	char path[PATH_MAX];
 	struct stat st;
 	struct err why;

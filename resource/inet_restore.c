@@ -16,12 +16,7 @@
 
 const struct rec_socket *inet_rec(const struct rset *set, const struct rdesc *d, struct err *err)
 {
-	size_t pos = 0;
-	const struct rec_socket *r = rset_next(set, d, REC_TAG_socket, &pos);
-
-	if (!r)
-		err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s", d->rec->name);
-	return r;
+	return rset_rec(set, d, socket, err);
 }
 
 struct inet_restart *inet_restart(struct rset *set)

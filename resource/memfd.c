@@ -39,12 +39,11 @@ static int memfd_save(struct res_set *set, struct desc *d, struct err *err UNUSE
 
 static int memfd_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	size_t pos = d->index;
-	const struct rec_memfd *m = rec_next_memfd(&set->manifest->recs, &pos);
+	const struct rec_memfd *m = rset_rec(set, d, memfd, err);
 	int fd;
 
-	if (!m || m->desc != d->rec->id)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the memfd record of %s", d->rec->name);
+	if (!m)
+		return -1;
 	fd = object_restore_fd(set, m->object, err);
 	if (fd < 0)
 		return -1;

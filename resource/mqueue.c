@@ -236,13 +236,11 @@ static int queue_fd(struct rset *set, uint64_t queue, struct err *err)
 
 static int mqueue_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	size_t pos = d->index;
-	const struct rec_mqueue *m = rec_next_mqueue(&set->manifest->recs, &pos);
+	const struct rec_mqueue *m = rset_rec(set, d, mqueue, err);
 	int fd;
 
-	if (!m || m->desc != d->rec->id)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the queue of %s",
-			       d->rec->name);
+	if (!m)
+		return -1;
 	fd = queue_fd(set, m->queue, err);
 	if (fd < 0)
 		return -1;

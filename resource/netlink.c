@@ -145,12 +145,10 @@ static int make(struct rset *set, struct rdesc *d, const struct rec_socket *r, s
 
 static int netlink_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	size_t pos = 0;
-	const struct rec_socket *r = rset_next(set, d, REC_TAG_socket, &pos);
+	const struct rec_socket *r = rset_rec(set, d, socket, err);
 
 	if (!r)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s",
-			       d->rec->name);
+		return -1;
 	if (d->rec->std >= 0)
 		return rset_std(set, d, err);
 	d->fd = socket(AF_NETLINK, (int)r->type | SOCK_CLOEXEC, (int)r->protocol);

@@ -101,12 +101,11 @@ static int index_of(int fd, const char *device, struct err *err)
 
 static int packet_verify(struct rset *set, const struct rdesc *d, struct err *err)
 {
-	size_t pos = 0;
-	const struct rec_packet *p = rset_next(set, d, REC_TAG_packet, &pos);
+	const struct rec_packet *p = rset_rec(set, d, packet, err);
 	cleanup_close int fd = -1;
 
 	if (!p)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s", d->rec->name);
+		return -1;
 	if (set->own_net)
 		return 0;
 	fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -136,14 +135,13 @@ static int join(int fd, const struct packet_member *m, struct err *err)
 /* Nothing is received before the protocol is set: then the filter is there. */
 static int packet_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	size_t pos = 0, at = 0;
-	const struct rec_socket *r = rset_next(set, d, REC_TAG_socket, &pos);
-	const struct rec_packet *p = rset_next(set, d, REC_TAG_packet, &at);
+	const struct rec_socket *r = rset_rec(set, d, socket, err);
+	const struct rec_packet *p = r ? rset_rec(set, d, packet, err) : NULL;
 	struct sockaddr_ll a = { .sll_family = AF_PACKET };
 	int index;
 
-	if (!r || !p)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s", d->rec->name);
+	if (!p)
+		return -1;
 	d->pos = -1;
 	d->fd = socket(AF_PACKET, (int)r->type | SOCK_CLOEXEC, 0);
 	if (d->fd < 0)

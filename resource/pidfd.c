@@ -64,17 +64,6 @@ static int pidfd_save(struct res_set *set, struct desc *d, struct err *err UNUSE
 	return 0;
 }
 
-static const struct rec_pidfd *pidfd_rec(const struct rset *set, const struct rdesc *d, struct err *err)
-{
-	size_t pos = d->index;
-	const struct rec_pidfd *p = rec_next_pidfd(&set->manifest->recs, &pos);
-
-	if (p && p->desc == d->rec->id)
-		return p;
-	err_set(err, E_CORRUPT, 0, "the manifest lacks the process of a pidfd");
-	return NULL;
-}
-
 static int open_dead(void)
 {
 	pid_t pid = fork();
@@ -91,7 +80,7 @@ static int open_dead(void)
 
 static int pidfd_open_(struct rset *set, struct rdesc *d, struct err *err)
 {
-	const struct rec_pidfd *p = pidfd_rec(set, d, err);
+	const struct rec_pidfd *p = rset_rec(set, d, pidfd, err);
 
 	if (!p)
 		return -1;
@@ -102,7 +91,7 @@ static int pidfd_open_(struct rset *set, struct rdesc *d, struct err *err)
 
 static int pidfd_attach(struct rset *set, const struct rdesc *d, uint32_t pid UNUSED, int fd, struct err *err)
 {
-	const struct rec_pidfd *p = pidfd_rec(set, d, err);
+	const struct rec_pidfd *p = rset_rec(set, d, pidfd, err);
 	int now;
 
 	if (!p)

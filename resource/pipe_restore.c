@@ -18,17 +18,6 @@
  */
 struct base { int fd, ends[2]; };
 
-static const struct rec_pipe *pipe_rec(const struct rset *set, const struct rdesc *d, struct err *err)
-{
-	size_t pos = d->index;
-	const struct rec_pipe *p = rec_next_pipe(&set->manifest->recs, &pos);
-
-	if (p && p->desc == d->rec->id)
-		return p;
-	err_set(err, E_CORRUPT, 0, "the manifest lacks the pipe record of %s", d->rec->name);
-	return NULL;
-}
-
 static const struct rec_pipe_data *data_rec(const struct rset *set, uint64_t pipe)
 {
 	const struct rec_pipe_data *r;
@@ -164,7 +153,7 @@ static int take_end(struct base *b, const struct rec_desc *rec)
 
 int pipe_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	const struct rec_pipe *p = pipe_rec(set, d, err);
+	const struct rec_pipe *p = rset_rec(set, d, pipe, err);
 	struct base *base;
 
 	if (!p)
@@ -197,7 +186,7 @@ static void drop_base(struct rdesc *d)
 
 int pipe_finish(struct rset *set, struct rdesc *d, struct err *err)
 {
-	const struct rec_pipe *p = d->rec->std < 0 ? pipe_rec(set, d, err) : NULL;
+	const struct rec_pipe *p = d->rec->std < 0 ? rset_rec(set, d, pipe, err) : NULL;
 	struct stat st;
 	int fd;
 

@@ -109,12 +109,11 @@ static int proc_open(struct rset *set UNUSED, struct rdesc *d, struct err *err)
 
 static int proc_attach(struct rset *set, const struct rdesc *d, uint32_t pid UNUSED, int fd, struct err *err)
 {
-	size_t pos = d->index;
-	const struct rec_file *f = rec_next_file(&set->manifest->recs, &pos);
+	const struct rec_file *f = rset_rec(set, d, file, err);
 	cleanup_close int now = -1;
 
-	if (!f || f->desc != d->rec->id)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the file record of %s", d->rec->name);
+	if (!f)
+		return -1;
 	now = open(f->path, (d->rec->flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_NOCTTY | O_CLOEXEC);
 	if (now < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "cannot open %s", f->path);

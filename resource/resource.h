@@ -238,6 +238,18 @@ void rset_free(struct rset *set);
  * What a description's kind has written stands between its desc record and the next one's.
  */
 const void *rset_next(const struct rset *set, const struct rdesc *d, enum rec_tag tag, size_t *pos);
+/* rset_rec() - the first record of type rec_@name, which @d must have. NULL + E_CORRUPT: it has none. */
+#define rset_rec(set, d, name, err) \
+	({ \
+		size_t pos_ = 0; \
+		const struct rec_##name *rec_ = rset_next(set, d, REC_TAG_##name, &pos_); \
+		if (!rec_ || rec_->desc != (d)->rec->id) { \
+			rset_lacks(d, #name, err); \
+			rec_ = NULL; \
+		} \
+		rec_; \
+	})
+void rset_lacks(const struct rdesc *d, const char *name, struct err *err);
 /* rset_move() - @fd moved to fd_base or above, CLOEXEC; @fd is closed. -1 + errno. */
 int rset_move(const struct rset *set, int fd);
 /* rset_reopen() - another description of what @fd is open on, with @flags. -1 + errno. */

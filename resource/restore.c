@@ -75,6 +75,11 @@ const void *rset_next(const struct rset *set, const struct rdesc *d, enum rec_ta
 	return NULL;
 }
 
+void rset_lacks(const struct rdesc *d, const char *name, struct err *err)
+{
+	err_set(err, E_CORRUPT, 0, "the manifest lacks the %s record of %s", name, d->rec->name);
+}
+
 int rset_move(const struct rset *set, int fd)
 {
 	int moved;

@@ -26,11 +26,10 @@ static int signalfd_save(struct res_set *set, struct desc *d, struct err *err)
 
 static int signalfd_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	size_t pos = d->index;
-	const struct rec_signalfd *s = rec_next_signalfd(&set->manifest->recs, &pos);
+	const struct rec_signalfd *s = rset_rec(set, d, signalfd, err);
 
-	if (!s || s->desc != d->rec->id)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the signals of a signalfd");
+	if (!s)
+		return -1;
 	d->pos = -1;
 	/* The kernel's own call: libc's would take signals away that it uses itself. */
 	d->fd = syscall(SYS_signalfd4, -1, &s->mask, sizeof(s->mask), O_CLOEXEC);

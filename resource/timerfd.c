@@ -107,12 +107,11 @@ static int set_ticks(int fd, const struct rec_timerfd *t)
 
 static int timerfd_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	size_t pos = d->index;
-	const struct rec_timerfd *t = rec_next_timerfd(&set->manifest->recs, &pos);
+	const struct rec_timerfd *t = rset_rec(set, d, timerfd, err);
 	uint32_t clock;
 
-	if (!t || t->desc != d->rec->id)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks the time of a timerfd");
+	if (!t)
+		return -1;
 	d->pos = -1;
 	clock = t->clock;
 	d->fd = timerfd_create(clock, TFD_CLOEXEC | TFD_NONBLOCK);

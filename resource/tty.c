@@ -198,17 +198,6 @@ struct ptys {
 	} p[];
 };
 
-static const struct rec_tty *tty_rec(const struct rset *set, const struct rdesc *d, struct err *err)
-{
-	size_t pos = d->index;
-	const struct rec_tty *t = rec_next_tty(&set->manifest->recs, &pos);
-
-	if (t && t->desc == d->rec->id)
-		return t;
-	err_set(err, E_CORRUPT, 0, "the manifest lacks the record of terminal %s", d->rec->name);
-	return NULL;
-}
-
 /* A master side, with that number if it can be had: programs have the name of the slave side in variables. */
 static int open_master(uint64_t number)
 {
@@ -292,7 +281,7 @@ static int open_launching(struct rset *set, struct rdesc *d, struct err *err)
 
 static int tty_open(struct rset *set, struct rdesc *d, struct err *err)
 {
-	const struct rec_tty *t = tty_rec(set, d, err);
+	const struct rec_tty *t = rset_rec(set, d, tty, err);
 	struct pty *p;
 
 	if (!t)

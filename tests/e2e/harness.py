@@ -91,6 +91,37 @@ def compile_c(program, source, *options):
         skip("the compiler does not work")
 
 
+def compile_slow_reads(library):
+    """Make @library, to be loaded into one of our programs by LD_PRELOAD: reads of LEAST bytes and more, those of page data,
+    but for the first FEW, take up to DELAY hundredths of a second each while there is the file SLOW."""
+    compile_c(library, r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+static void slow(size_t n)
+{
+	static int reads;
+
+	if (n < (size_t)atoi(getenv("LEAST")) || __atomic_add_fetch(&reads, 1, __ATOMIC_RELAXED) <= atoi(getenv("FEW")))
+		return;
+	for (int i = atoi(getenv("DELAY")); i > 0 && !access(getenv("SLOW"), F_OK); i--)
+		usleep(10000);
+}
+ssize_t pread(int fd, void *buf, size_t n, off_t at)
+{
+	slow(n);
+	return ((ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread"))(fd, buf, n, at);
+}
+ssize_t pread64(int fd, void *buf, size_t n, off_t at)
+{
+	slow(n);
+	return ((ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread64"))(fd, buf, n, at);
+}
+""", "-shared", "-fPIC", "-ldl")
+
+
 def tagged(top):
     """The processes that have inherited the tag of place @top, or work below it; but not this one."""
     found = []

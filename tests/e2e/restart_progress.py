@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 
-from harness import PYTHON, check, compile_c, end, must, our, place
+from harness import PYTHON, check, compile_slow_reads, end, must, our, place
 from terminal import Reader
 
 PROGRAM = """
@@ -20,50 +20,31 @@ while not os.path.exists(sys.argv[1]):
     time.sleep(0.01)
 print("program", len(memory), flush=True)
 """
-# Large reads, those of page data, wait for the file "go", after the first few.
-HOLD = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <sys/types.h>
-#include <unistd.h>
-static void hold(size_t n)
-{
-	static int reads;
-
-	if (n >= 65536 && __atomic_add_fetch(&reads, 1, __ATOMIC_RELAXED) > 3)
-		while (access(getenv("HOLD"), F_OK))
-			usleep(10000);
-}
-ssize_t pread(int fd, void *buf, size_t n, off_t at)
-{
-	hold(n);
-	return ((ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread"))(fd, buf, n, at);
-}
-ssize_t pread64(int fd, void *buf, size_t n, off_t at)
-{
-	hold(n);
-	return ((ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread64"))(fd, buf, n, at);
-}
-"""
 BAR = re.compile(rb"\r\x1b\[K(restoring|inflating) +(\[[#.]{20}\] +\d+% +)?\S+")
 
 
-def remove(path):
-    if os.path.exists(path):
-        os.unlink(path)
+def hold(slow, go):
+    """Reads take for ever, and the program does not end."""
+    open(slow, "w", encoding="utf-8").close()
+    if os.path.exists(go):
+        os.unlink(go)
 
 
-def restart(job, env, wait, *options):
+def release(slow, go):
+    os.unlink(slow)
+    open(go, "w", encoding="utf-8").close()
+
+
+def restart(job, env, go, wait, *options):
     """ckpt_restart with a terminal for stderr, held up until @wait(what it says); all that it said, and its stdout."""
     master, slave = pty.openpty()
-    remove(env["HOLD"])
+    hold(env["SLOW"], go)
     child = subprocess.Popen([our("ckpt_restart"), *options, job], stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=slave, env=env, start_new_session=True)
     os.close(slave)
     terminal = Reader(master)
     wait(terminal)
-    open(env["HOLD"], "w", encoding="utf-8").close()
+    release(env["SLOW"], go)
     out = child.stdout.read().decode()
     status = child.wait(60)
     text = terminal.rest(30)
@@ -71,8 +52,8 @@ def restart(job, env, wait, *options):
     return status, text, out
 
 
-def save(job, codec, go):
-    remove(go)
+def save(job, codec, slow, go):
+    hold(slow, go)
     child = subprocess.Popen([our("ckpt_launch"), "-q", "--name=" + job, "--compress=" + codec, PYTHON, "-S", "-c", PROGRAM,
                               go], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     child.stdout.readline()
@@ -82,25 +63,25 @@ def save(job, codec, go):
 
 def main():
     with place("progress") as work:
-        job, hold, go = os.path.basename(work), os.path.join(work, "hold.so"), os.path.join(work, "go")
-        compile_c(hold, HOLD, "-shared", "-fPIC", "-ldl")
-        env = dict(os.environ, HOLD=go, LD_PRELOAD=hold)
+        job, lib, slow, go = [os.path.basename(work)] + [os.path.join(work, name) for name in ("slow.so", "slow", "go")]
+        compile_slow_reads(lib)
+        env = dict(os.environ, SLOW=slow, LD_PRELOAD=lib, LEAST="65536", FEW="3", DELAY="100000")
         for codec in ("none", "zstd"):
-            save(job, codec, go)
+            save(job, codec, slow, go)
             # Inflating shows the line with the next piece that is done, so after the hold.
             patience = 60 if codec == "none" else 1.5
-            status, text, out = restart(job, env, lambda terminal: terminal.until(BAR, patience), "--eager")
+            status, text, out = restart(job, env, go, lambda terminal: terminal.until(BAR, patience), "--eager")
             check(codec + ": the line is shown", BAR.search(text), text)
             check(codec + ": the program runs", status == 0 and out == "program %d\n" % (40 << 20), status, out, text)
             check(codec + ": and the line is gone", text.endswith(b"\r\x1b[K"), text[-200:])
             check(codec + ": it says how much there is", b"%  " in text or codec != "none", text)
-            status, text, out = restart(job, env, lambda terminal: terminal.rest(1.5), "--eager", "--quiet")
+            status, text, out = restart(job, env, go, lambda terminal: terminal.rest(1.5), "--eager", "--quiet")
             check(codec + ": nothing with --quiet", status == 0 and text == b"", status, text)
-            remove(go)
+            hold(slow, go)
             with subprocess.Popen([our("ckpt_restart"), "--eager", job], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as child:
                 time.sleep(1.5)
-                open(go, "w", encoding="utf-8").close()
+                release(slow, go)
                 out, text = child.communicate(timeout=60)
             check(codec + ": nothing in a pipe", child.returncode == 0 and text == b"", text)
     end()

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 
-from harness import PYTHON, check, compile_c, end, our, place, run_dir, tool, until
+from harness import PYTHON, check, compile_slow_reads, end, our, place, run_dir, tool, until
 from terminal import Reader
 
 PROGRAM = """
@@ -24,34 +24,6 @@ signal.signal(signal.SIGUSR1, change)
 print("up", flush=True)
 while True:
     time.sleep(1)
-"""
-# Reads of LEAST bytes and more, those of page data, but for the first few, take DELAY hundredths of a second each while
-# there is the file "slow".
-SLOW = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <sys/types.h>
-#include <unistd.h>
-static void slow(size_t n)
-{
-	static int reads;
-
-	if (n < (size_t)atoi(getenv("LEAST")) || __atomic_add_fetch(&reads, 1, __ATOMIC_RELAXED) <= 16)
-		return;
-	for (int i = atoi(getenv("DELAY")); i > 0 && !access(getenv("SLOW"), F_OK); i--)
-		usleep(10000);
-}
-ssize_t pread(int fd, void *buf, size_t n, off_t at)
-{
-	slow(n);
-	return ((ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread"))(fd, buf, n, at);
-}
-ssize_t pread64(int fd, void *buf, size_t n, off_t at)
-{
-	slow(n);
-	return ((ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread64"))(fd, buf, n, at);
-}
 """
 
 
@@ -124,8 +96,8 @@ def wait(job, slow, env):
 def main():
     with place("wait") as work:
         job, lib, slow = os.path.basename(work), os.path.join(work, "slow.so"), os.path.join(work, "slow")
-        compile_c(lib, SLOW, "-shared", "-fPIC", "-ldl")
-        env = dict(os.environ, SLOW=slow, LD_PRELOAD=lib, LEAST="65536", DELAY="20")
+        compile_slow_reads(lib)
+        env = dict(os.environ, SLOW=slow, LD_PRELOAD=lib, LEAST="65536", FEW="16", DELAY="20")
         for codec in ("none", "zstd"):
             with subprocess.Popen([our("ckpt_launch"), "-q", "--name=" + job, "--compress=" + codec, PYTHON, "-S", "-c",
                                    PROGRAM], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

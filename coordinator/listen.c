@@ -175,6 +175,8 @@ void listen_end(struct coordinator *c)
 {
 	struct stat st;
 
+	if (!c->nlisten)
+		return;
 	if (c->run_dir && stat(c->run_dir, &st) == 0 && st.st_dev == c->run_dev && st.st_ino == c->run_ino) {
 		cleanup_free char *copy = xstrdup(c->run_dir);
 		char *root = dirname(copy);

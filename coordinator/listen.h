@@ -29,7 +29,8 @@ void listen_ready(int fd);
 void listen_remember(struct coordinator *c);
 /*
  * listen_end() - take away run directory and sockets. The directory vanishes under its name in one step,
- * while we still listen: who claims the name next never meets half of it.
+ * while we still listen: who claims the name next never meets half of it. Called again it does nothing:
+ * the next job's directory may have got the very inode number that was noted.
  */
 void listen_end(struct coordinator *c);
 

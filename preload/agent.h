@@ -5,11 +5,12 @@
  * The following rules hold for everything in this directory:
  *  - Code in HANDLER, LEADER and SCOUT context calls no libc function: a stopped thread may hold any
  *    lock, and errno belongs to the program. System calls go through sys.h.
- *  - No memory is allocated but the leader's arena, which is gone when the program goes on.
+ *  - No memory is allocated but the leader's arena, which is gone when the program goes on, and mappings of our own
+ *    for what has to be remembered until then (notes.c, notify.c).
  *  - No descriptor is opened while any other thread of the program runs, except by the scout, whose
  *    descriptor table is its own.
  *  - Nothing here exits, aborts or prints. What goes wrong is told to the round, and the program goes on.
- *  - Only wrappers (exec.c, rearm.c, notify.c) and the constructor (init.c) may use libc.
+ *  - Only wrappers (clocks.c, exec.c, notes.c, notify.c, rearm.c) and the constructor (init.c) may use libc.
  */
 #ifndef CKPT_PRELOAD_AGENT_H
 #define CKPT_PRELOAD_AGENT_H

@@ -9,22 +9,18 @@
  * Why wrappers: libc's waits until a point in time are system calls inside of libc. Elsewhere they do nothing: one
  * comparison. A time beyond thirty years is one of the wall clock, which nobody shifts. Context: APP.
  */
-#include <dlfcn.h>
-#include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include "agent.h"
+#include "real.h"
 #include "sys.h"
 
 _Static_assert(offsetof(struct agent_self, clock_shift_sec) == 2488, "syscall_x86_64.S");
 
 #define NSEC		1000000000L
 #define THIRTY_YEARS	NSEC
-
-/* Absent in musl, whose programs may load us, too. */
-extern void *dlvsym(void *handle, const char *name, const char *version) __attribute__((weak));
 
 /* @t as the kernel here has it; *@copy if it is another. Never 0, which disarms timers. */
 static const struct timespec *here(const struct timespec *t, struct timespec *copy)
@@ -61,20 +57,28 @@ static const struct timespec *here(const struct timespec *t, struct timespec *co
 	X(clock_nanosleep, "GLIBC_2.17", (clockid_t c, int f, const struct timespec *t, struct timespec *r), \
 	  (c, f, f & TIMER_ABSTIME ? here(t, &copy) : t, r))
 
+static struct {
+#define X(name, version, params, args) int(*name) params;
+	CLOCKS(X)
+#undef X
+} real;
+
+#define FIND(name, version, params) real.name = (int(*) params)real_find(#name, version)
+
+void clocks_find(void)
+{
+#define X(name, version, params, args) FIND(name, version, params);
+	CLOCKS(X)
+#undef X
+}
+
 #define X(name, version, params, args) \
 	EXPORT int name params \
 	{ \
-		static int(*real) params; \
 		struct timespec copy; \
-		if (!real && dlvsym) \
-			real = (int(*) params)dlvsym(RTLD_NEXT, #name, version); \
-		if (!real) \
-			real = (int(*) params)dlsym(RTLD_NEXT, #name); \
-		if (!real) { \
-			errno = ENOSYS; \
-			return ENOSYS; \
-		} \
-		return real args; \
+		if (!real.name) \
+			FIND(name, version, params); \
+		return real.name ? real.name args : real_absent(); \
 	}
 CLOCKS(X)
 #undef X

@@ -12,13 +12,13 @@
  * they are learnt while all stand still: by taking it back, reading the socket, and registering again. In these
  * microseconds nobody of the job sends; whoever else does, sends to a queue that nobody waits at.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/mman.h>
 #include <mqueue.h>
 #include <sys/socket.h>
 #include "agent.h"
 #include "mem.h"
+#include "real.h"
 #include "sys.h"
 
 #define ALL_SIGNALS	(~0UL)
@@ -31,7 +31,8 @@ struct notes {
 };
 #define NOTES (sizeof(((struct notes *)0)->note) / sizeof(struct note))
 
-static struct notes *all_notes;		/* below: changed by who is inside only */
+static int (*real)(mqd_t, const struct sigevent *);
+static struct notes *all_notes;		/* from here on: changed by who is inside only */
 static uint64_t last_order;
 static uint32_t inside;			/* pid of who is; another's is left over from before a fork */
 
@@ -85,7 +86,7 @@ static struct note *new_note(void)
 	return all_notes->note;
 }
 
-static int register_signal(int (*real)(mqd_t, const struct sigevent *), mqd_t q, const struct sigevent *ev)
+static int register_signal(mqd_t q, const struct sigevent *ev)
 {
 	unsigned long mask = come_in();
 	int ret = real(q, ev);
@@ -99,21 +100,24 @@ static int register_signal(int (*real)(mqd_t, const struct sigevent *), mqd_t q,
 	return ret;
 }
 
+void notify_find(void)
+{
+	real = (int (*)(mqd_t, const struct sigevent *))real_find("mq_notify", NULL);
+}
+
 /* Context: APP. Also one of those that make a thread, see rearm.c. */
 EXPORT int mq_notify(mqd_t q, const struct sigevent *ev)
 {
-	static int (*real)(mqd_t, const struct sigevent *);
 	int ret;
 
+	real_find_all();
 	if (!real)
-		real = (int (*)(mqd_t, const struct sigevent *))dlsym(RTLD_NEXT, "mq_notify");
-	if (!real) {
-		errno = ENOSYS;
-		return -1;
-	}
+		notify_find();
+	if (!real)
+		return real_absent();
 	if (!agent_self.dir[0])
 		return real(q, ev);
-	ret = ev && ev->sigev_notify == SIGEV_SIGNAL ? register_signal(real, q, ev) : real(q, ev);
+	ret = ev && ev->sigev_notify == SIGEV_SIGNAL ? register_signal(q, ev) : real(q, ev);
 	agent_arm();
 	return ret;
 }

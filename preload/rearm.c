@@ -9,8 +9,6 @@
  * made. The cost is one rt_sigaction per call. Context: APP.
  */
 #include <aio.h>
-#include <dlfcn.h>
-#include <errno.h>
 #include <grp.h>
 #include <netdb.h>
 #include <pthread.h>
@@ -20,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "agent.h"
+#include "real.h"
 
 /* name, parameters, arguments; all return int */
 #define REARM(X)                                                                                   \
@@ -43,19 +42,37 @@
 	X(setgroups, (size_t a, const gid_t *b), (a, b))                                           \
 	X(initgroups, (const char *a, gid_t b), (a, b))
 
+static struct {
+#define X(name, params, args) int (*name) params;
+	REARM(X)
+#undef X
+} real;
+
+#define FIND(name, params) real.name = (int (*) params)real_find(#name, NULL)
+
+void real_find_all(void)
+{
+	static int found;
+
+	if (found)
+		return;
+#define X(name, params, args) FIND(name, params);
+	REARM(X)
+#undef X
+	clocks_find();
+	notify_find();
+	found = 1;
+}
+
 /* The `64` twins of large-file programs are the same functions on this architecture. */
 #define X(name, params, args) \
 EXPORT int name params \
 { \
-	static int (*real) params; \
 	int ret; \
-	if (!real) \
-		real = (int (*) params)dlsym(RTLD_NEXT, #name); \
-	if (!real) { \
-		errno = ENOSYS; \
-		return ENOSYS; \
-	} \
-	ret = real args; \
+	real_find_all(); \
+	if (!real.name) \
+		FIND(name, params); \
+	ret = real.name ? real.name args : real_absent(); \
 	if (agent_self.dir[0]) \
 		agent_arm(); \
 	return ret; \

@@ -40,6 +40,12 @@ static const struct timespec *here(const struct timespec *t, struct timespec *co
 	return copy;
 }
 
+/* Not those of the time that a process or a thread has run for. */
+static int is_shifted(clockid_t c)
+{
+	return c == CLOCK_MONOTONIC || c == CLOCK_BOOTTIME || c == CLOCK_BOOTTIME_ALARM;
+}
+
 /* name, version (there are several of some), parameters, arguments; all return int */
 #define CLOCKS(X) \
 	X(pthread_cond_timedwait, "GLIBC_2.3.2", \
@@ -55,7 +61,7 @@ static const struct timespec *here(const struct timespec *t, struct timespec *co
 	  (a, c, here(t, &copy))) \
 	X(sem_clockwait, "GLIBC_2.30", (sem_t * a, clockid_t c, const struct timespec *t), (a, c, here(t, &copy))) \
 	X(clock_nanosleep, "GLIBC_2.17", (clockid_t c, int f, const struct timespec *t, struct timespec *r), \
-	  (c, f, f & TIMER_ABSTIME ? here(t, &copy) : t, r))
+	  (c, f, f & TIMER_ABSTIME && is_shifted(c) ? here(t, &copy) : t, r))
 
 static struct {
 #define X(name, version, params, args) int(*name) params;

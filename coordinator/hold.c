@@ -174,13 +174,20 @@ void hold_let_go(struct hold *h, int signalled)
 		if (!t->stopped)
 			continue;
 		put_back(t, signalled);
-		ptrace(PTRACE_DETACH, t->tid, NULL, (void *)(long)t->signal);
-		forget(h, i--);
+		if (!ptrace(PTRACE_DETACH, t->tid, NULL, (void *)(long)t->signal)) {
+			forget(h, i--);
+			continue;
+		}
+		/* It was killed, or another thread has its number since an exec: ours still, until collect() has seen what it is. */
+		t->stopped = 0;
+		t->signal = 0;
+		t->result = 0;
 	}
 }
 
 void hold_free(struct hold *h)
 {
+	collect(h);
 	hold_let_go(h, 0);
 	free(h->threads);
 	h->threads = NULL;

@@ -36,9 +36,11 @@ int hold_threads(struct hold *h, void (*met)(void *arg, pid_t tid), void *arg, i
 
 /*
  * hold_let_go() - those that stand still go on: with @signalled, into the handler of a signal that they have been sent.
- * Those that could not be stopped yet stay in the list.
+ * Those that could not be stopped yet stay in the list, and those that were killed or replaced (exec) while they
+ * were held: while they are ours, nobody else may trace them, nor their parent learn of their end.
  */
 void hold_let_go(struct hold *h, int signalled);
+/* hold_free() - all go on, as far as they are there; the list is empty afterwards. */
 void hold_free(struct hold *h);
 
 #endif

@@ -111,6 +111,7 @@ static uint32_t read_filter(struct round *r, pid_t tid, size_t index)
 	return add_filter(r, code, (size_t)n, (uint32_t)about.flags);
 }
 
+/* 0, 2 it has been killed, or executes a program: not now, -1. */
 static int read_chain(struct round *r, struct rproc *p, pid_t tid, struct err *err)
 {
 	const struct proc_status *keeper = round_keeper(r);
@@ -120,8 +121,10 @@ static int read_chain(struct round *r, struct rproc *p, pid_t tid, struct err *e
 	p->chains = xrealloc(p->chains, (p->nchains + 1) * sizeof(*p->chains));
 	c = &p->chains[p->nchains++];
 	*c = (struct rchain){ .tid = tid };
-	if (!keeper || proc_status(p->host_pid, tid, &st))
-		return err_set(err, E_PROCESS_DIED, 0, "%s ended during the checkpoint", round_who(p));
+	if (!keeper)
+		return err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
+	if (proc_status(p->host_pid, tid, &st))
+		return 2;
 	if (st.seccomp_filters < keeper->seccomp_filters)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has fewer seccomp filters than the job it belongs to",
 			       round_who(p));
@@ -131,6 +134,8 @@ static int read_chain(struct round *r, struct rproc *p, pid_t tid, struct err *e
 	for (uint32_t i = keeper->seccomp_filters; i < st.seccomp_filters; i++) {
 		uint32_t id = read_filter(r, tid, i);
 
+		if (!id && errno == ESRCH)
+			return 2;
 		if (!id && errno == EACCES)
 			return refuse_unread(p, err);
 		if (!id)

@@ -188,6 +188,7 @@ static int meet(struct round *r, pid_t parent, struct proc_stat *st, struct err 
 		return wait_for_end(p, err);
 	if (!p->zombie)
 		return p->sock < 0 ? attend(r, p, err) : 0;
+	hold_free(&p->hold);	/* while it is held its parent does not hear of its end */
 	free(p->comm);
 	p->comm = xstrdup(st->comm);
 	return 0;

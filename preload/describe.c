@@ -34,13 +34,16 @@ static int get_prctl(int option)
 
 /*
  * Which keys are allocated the kernel tells only by giving away the others. That changes this thread's
- * rights to them, which come back with the signal frame.
+ * rights to them, which come back with the signal frame. A filter of the program may allow that, but not to give
+ * them back: then they would be gone.
  */
 static uint32_t allocated_pkeys(void)
 {
 	uint32_t given = 0;
 	long key;
 
+	if (SYS(pkey_free, 32) != -EINVAL)	/* there is none of that number */
+		return 0;
 	while ((key = SYS(pkey_alloc, 0, 0)) >= 0 && key < 32)
 		given |= 1U << key;
 	if (!given && key != -ENOSPC)	/* no such thing here */

@@ -46,6 +46,20 @@ static void deny(void)
 	filters_answer(SYS_restart_syscall, SECCOMP_RET_KILL_PROCESS);
 }
 
+/* They can be had, but not given back: who takes them to look which there are takes them away. */
+static void deny_key_return(void)
+{
+	int key = pkey_alloc(0, 0);
+
+	if (key < 0)
+		scn_skip("pkey_alloc: %s", strerror(errno));
+	scn_sys(pkey_free(key));
+	filters_answer(SYS_pkey_free, SECCOMP_RET_ERRNO | EPERM);
+	ready();
+	sleep_on(NULL);
+	scn_check(pkey_alloc(0, 0) == key, "pkey_alloc: %s", strerror(errno));
+}
+
 /* Calls that an interruption would end, or go on with in another way: none may notice any. */
 static void *waits_often(void *arg)
 {
@@ -281,6 +295,8 @@ int main(int argc, char **argv)
 		trace(atoi(argv[2]));
 	else if (!strncmp(kind, "thread-", 7))
 		pthread_join(scn_thread(thread, (void *)(uintptr_t)kind), NULL);
+	else if (!strcmp(kind, "key-return-denied"))
+		deny_key_return();
 	else if (!strcmp(kind, "vfork"))
 		in_vfork();
 	else if (!strcmp(kind, "traced"))

@@ -146,22 +146,15 @@ static int read_chain(struct round *r, struct rproc *p, pid_t tid, struct err *e
 	return 0;
 }
 
-/* What the library would do in @p, besides what it does in every process. */
+/*
+ * What the library would do in @p, besides what it does in every process. Not yet for protection keys: only smaps
+ * tells of them, for which the kernel counts all pages. Without an answer to that the library does no harm.
+ */
 static unsigned needs_of(const struct rproc *p)
 {
 	cleanup_free char *timers = proc_read(p->host_pid, "timers", NULL);
-	struct proc_maps maps;
-	unsigned ret = FILTER_MUST;
 
-	if (timers && *timers)
-		ret |= FILTER_TIMERS;
-	if (proc_maps(p->look, 1, &maps))
-		return ret | FILTER_PKEYS;
-	for (size_t i = 0; i < maps.count; i++)
-		if (maps.maps[i].pkey > 0)
-			ret |= FILTER_PKEYS;
-	proc_maps_free(&maps);
-	return ret;
+	return timers && *timers ? FILTER_MUST | FILTER_TIMERS : FILTER_MUST;
 }
 
 static int check_filter(struct rfilter *f, const struct rproc *p, unsigned needs, struct err *err)
@@ -242,6 +235,7 @@ int round_filters_stop(struct round *r, struct rproc *p, struct err *err)
 	unsigned needs;
 	int ret;
 
+	/* As late as can be: the signal comes next, and one that was installed in between would meet it. */
 	if (keeper && !proc_status(p->look, 0, &st) &&
 	    (st.seccomp != keeper->seccomp || st.seccomp_filters != keeper->seccomp_filters))
 		p->filtered = 1;
@@ -291,7 +285,7 @@ static int has_changed(const struct proc_status *keeper, const struct rproc *p, 
 	return st->seccomp_filters != count || st->seccomp == SECCOMP_MODE_STRICT;
 }
 
-int round_filters_same(struct round *r, const struct rproc *p, struct err *err)
+static int are_same(struct round *r, const struct rproc *p, struct err *err)
 {
 	const struct proc_status *keeper = round_keeper(r);
 	pid_t *tids = NULL;
@@ -321,6 +315,16 @@ int round_filters_let(struct round *r, const struct rproc *p, unsigned needs, st
 	for (size_t i = 0; i < p->nchains; i++)
 		if (check_chain(r, p, &p->chains[i], needs, err))
 			return -1;
+	return 0;
+}
+
+int round_filters_again(struct round *r, const struct rproc *p, struct err *err)
+{
+	if (are_same(r, p, err))
+		return -1;
+	for (size_t i = 0; i < p->maps.count && p->nchains; i++)
+		if (p->maps.maps[i].pkey > 0)
+			return round_filters_let(r, p, FILTER_PKEYS, err);
 	return 0;
 }
 

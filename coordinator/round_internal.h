@@ -206,8 +206,8 @@ int round_shares_memory(const struct round *r, const struct rproc *p);
  * only then signal all its threads. 0 it has none, nothing was done; 1 signalled; 2 not now; -1 refused.
  */
 int round_filters_stop(struct round *r, struct rproc *p, struct err *err);
-/* round_filters_same() - are they what they were then? 0 yes, -1. */
-int round_filters_same(struct round *r, const struct rproc *p, struct err *err);
+/* round_filters_again() - as it stands still and p->maps are known: are they what they were then, and let it do the rest? 0, -1. */
+int round_filters_again(struct round *r, const struct rproc *p, struct err *err);
 /* round_filters_thread() - what the record of thread @tid (our number) has of them. */
 void round_filters_thread(const struct rproc *p, pid_t tid, struct rec_thread *ret);
 /* round_filters_let() - do they let it do what else the library is to be asked for (FILTER_*, filter_calls.h)? 0 yes, -1. */

@@ -349,7 +349,7 @@ static int refuse_process(struct round *r, const struct rproc *p, struct err *er
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "the main thread of %s has ended",
 			       round_who(p));
 	/* Again, as it has run since round_apart(). */
-	if (round_filters_same(r, p, err))
+	if (round_filters_again(r, p, err))
 		return -1;
 	if (p->process->keyrings)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,

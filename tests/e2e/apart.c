@@ -13,7 +13,7 @@
 const char *scn_doc = "a process that has something for itself which cannot be restored (refuse_apart.sh "
 		      "says what): it goes on when that was refused";
 
-static char stack[1 << 16];
+static char stack[1 << 16] __attribute__((aligned(4096)));
 static int stop(void) { return access("stop", F_OK) == 0; }
 
 static void ready(void)
@@ -44,6 +44,17 @@ static void deny(void)
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	filters_answer(SYS_connect, SECCOMP_RET_KILL_PROCESS);
 	filters_answer(SYS_restart_syscall, SECCOMP_RET_KILL_PROCESS);
+}
+
+/* Protection keys are in use, but no more of them can be had: what the library would ask them for is denied. */
+static void deny_more_keys(void)
+{
+	int key = pkey_alloc(0, 0);
+
+	if (key < 0)
+		scn_skip("pkey_alloc: %s", strerror(errno));
+	scn_sys(pkey_mprotect(stack, sizeof(stack), PROT_READ, key));
+	filters_answer(SYS_pkey_alloc, SECCOMP_RET_ERRNO | EPERM);
 }
 
 /* They can be had, but not given back: who takes them to look which there are takes them away. */
@@ -276,6 +287,8 @@ int main(int argc, char **argv)
 		lock_in(1 << 2 /* LANDLOCK_ACCESS_FS_READ_FILE */ | 1 << 3 /* READ_DIR */);
 	if (!strcmp(kind, "no-privileges"))
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (!strcmp(kind, "keys-denied"))
+		deny_more_keys();
 	if (!strcmp(kind, "supervised")) {
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 		filters_answer(SYS_getpgid, 0x7fc00000U /* SECCOMP_RET_USER_NOTIF */);

@@ -59,6 +59,7 @@ if ((caps >> 21 & 1)) && grep -q '^Seccomp:.*0$' /proc/self/status && grep -q '^
 	try denied 1 'takes connect\(.*which it denies.*E-UNSUPPORTED-PROCESS'
 	try thread-denied 1 'takes connect\(.*which it denies.*E-UNSUPPORTED-PROCESS'
 	try stopped-denied 1 'takes connect\(.*which it denies.*E-UNSUPPORTED-PROCESS'
+	try keys-denied 1 'takes pkey_alloc\(.*which it denies.*E-UNSUPPORTED-PROCESS'
 	try key-return-denied 0 ''
 	try supervised 1 'asks a supervisor.*E-UNSUPPORTED-PROCESS'
 	# Who looks at filters fails, or is killed, while he holds all threads.

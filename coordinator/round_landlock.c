@@ -11,7 +11,8 @@
 #include "../common/io.h"
 #include "round_internal.h"
 
-static uint32_t our_layers(void)
+/* 0 as well if it cannot be found out: then nobody's are taken for ours. */
+static uint32_t count_ours(void)
 {
 	const uint64_t handled = LANDLOCK_HANDLED;
 	uint32_t room = 0;
@@ -21,6 +22,8 @@ static uint32_t our_layers(void)
 	if (pid == 0) {
 		int rules = (int)syscall(LANDLOCK_CREATE_RULESET, &handled, sizeof(handled), 0);
 
+		if (rules < 0)
+			_exit(0);
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 		while (room < LANDLOCK_LAYERS && syscall(LANDLOCK_RESTRICT_SELF, rules, 0) == 0)
 			room++;
@@ -29,6 +32,16 @@ static uint32_t our_layers(void)
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
 		return 0;
 	return (uint32_t)WEXITSTATUS(status);
+}
+
+/* The same for every process that has some, and while it is asked for all of them wait. */
+static uint32_t our_layers(void)
+{
+	static int known = -1;
+
+	if (known < 0)
+		known = (int)count_ours();
+	return (uint32_t)known;
 }
 
 int round_landlock(const struct rproc *p, struct err *err)

@@ -281,6 +281,11 @@ int main(int argc, char **argv)
 		block_all();
 	if (!strcmp(kind, "seccomp") || !strcmp(kind, "users-seccomp"))
 		filter();
+	if (!strcmp(kind, "lock-in") && argc > 2) {
+		lock_in(1 << 12 /* LANDLOCK_ACCESS_FS_MAKE_SYM */);
+		execvp(argv[2], argv + 2);
+		scn_fail("%s: %s", argv[2], strerror(errno));
+	}
 	if (!strcmp(kind, "landlock"))
 		lock_in(1 << 12 /* LANDLOCK_ACCESS_FS_MAKE_SYM */);
 	if (!strcmp(kind, "landlock-read"))

@@ -84,6 +84,10 @@ try strict 1 'strict mode.*E-UNSUPPORTED-PROCESS'
 try keyring 1 'keyring of its own.*E-UNSUPPORTED-PROCESS'
 try landlock 1 'Landlock rules.*E-UNSUPPORTED-PROCESS'
 try landlock-read 1 'Landlock rules.*E-UNSUPPORTED-PROCESS'
+# Rules that the whole job is under are not its own.
+user=("$apart" lock-in)
+try locked-job 0 ''
+user=()
 try no-privileges 0 ''
 try thread-fs 1 'thread with a working directory of its own.*E-UNSUPPORTED-PROCESS'
 try thread-files 1 'thread with descriptors of its own.*E-UNSUPPORTED-PROCESS'

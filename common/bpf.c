@@ -67,7 +67,7 @@ static void join(struct state *to, const struct state *from)
 static unsigned answer(struct value ret)
 {
 	if (!ret.known)
-		return BPF_SAYS_ERRNO | BPF_SAYS_SUCCESS | BPF_SAYS_NOTIFY | BPF_SAYS_HARM;
+		return BPF_SAYS_ALLOW | BPF_SAYS_ERRNO | BPF_SAYS_SUCCESS | BPF_SAYS_NOTIFY | BPF_SAYS_HARM;
 	switch (ret.v & SECCOMP_RET_ACTION_FULL) {
 	case SECCOMP_RET_ALLOW:
 	case 0x7ffc0000U:		/* SECCOMP_RET_LOG */

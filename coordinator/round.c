@@ -201,7 +201,7 @@ static int await_memory(struct round *r, struct err *err)
 
 	while (loading_now(r->p->run_dir, &done, &total)) {
 		progress(r, "loading", done, total);
-		if (!round_ms_left(r, 0))
+		if (!round_ms_left(r))
 			return err_set(err, E_TIMEOUT, 0,
 				       "the time given was over before the restored job's memory was "
 				       "all read");

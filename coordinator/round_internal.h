@@ -153,7 +153,6 @@ int round_accept(struct round *r, int wait_ms, struct err *err);
 /* round_signal.c */
 /* round_see_call() - note what @tid is blocked in; it cannot be told any more once it has been woken. */
 void round_see_call(struct rproc *p, pid_t tid);
-const struct rcall *round_call(const struct rproc *p, pid_t tid);	/* NULL: not seen */
 /* round_queue() - our signal for thread @tid, 0: for the process. @number: its si_errno. 0, -1. */
 int round_queue(pid_t pid, pid_t tid, int number);
 /* round_signal() - send @p the signal, with p->unsignalled as its result; the first time look at what it is blocked in. */
@@ -288,7 +287,7 @@ void round_discard(struct round *r);
 
 /* "process 12 (name)" for messages; points into a static buffer. */
 const char *round_who(const struct rproc *p);
-/* round_deadline() - ms left, at least 0; -1 none. */
-int round_ms_left(const struct round *r, int64_t limit_ns);
+/* round_ms_left() - until the deadline, at least 0; -1 there is none. */
+int round_ms_left(const struct round *r);
 
 #endif

@@ -175,9 +175,9 @@ static int hear_all(struct round *r, int or_forked, struct err *err)
 		}
 		if (!n)
 			break;
-		if (poll(fds, n, MIN((unsigned)round_ms_left(r, 0), TICK_MS)) < 0 && errno != EINTR)
+		if (poll(fds, n, MIN((unsigned)round_ms_left(r), TICK_MS)) < 0 && errno != EINTR)
 			ret = err_set(err, E_FAILED, errno, "poll");
-		if (!round_ms_left(r, 0))
+		if (!round_ms_left(r))
 			ret = err_set(err, E_TIMEOUT, 0,
 				      "the time given was over before all memory was written");
 		for (nfds_t i = 0; i < n && !ret; i++)

@@ -88,14 +88,6 @@ void round_see_call(struct rproc *p, pid_t tid)
 	p->calls[p->ncalls++] = c;
 }
 
-const struct rcall *round_call(const struct rproc *p, pid_t tid)
-{
-	for (size_t i = 0; i < p->ncalls; i++)
-		if (p->calls[i].tid == tid)
-			return &p->calls[i];
-	return NULL;
-}
-
 static siginfo_t cookie_info(int number)
 {
 	siginfo_t info;

@@ -294,7 +294,7 @@ int round_stop(struct round *r, struct err *err)
 			return -1;
 		if (waiting == 0 && !unsure)
 			break;
-		if (!round_ms_left(r, 0))
+		if (!round_ms_left(r))
 			return err_set(err, E_TIMEOUT, 0,
 				       "the time given was over before all processes had stopped");
 		if (!r->stopped_ns)

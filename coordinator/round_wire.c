@@ -20,12 +20,10 @@ const char *round_who(const struct rproc *p)
 	return who;
 }
 
-int round_ms_left(const struct round *r, int64_t limit_ns)
+int round_ms_left(const struct round *r)
 {
-	int64_t now = io_monotonic_ns(), end = limit_ns ? now + limit_ns : 0;
+	int64_t now = io_monotonic_ns(), end = r->p->deadline_ns;
 
-	if (r->p->deadline_ns && (!end || r->p->deadline_ns < end))
-		end = r->p->deadline_ns;
 	if (!end)
 		return -1;
 	return end <= now ? 0 : (int)MIN((end - now) / 1000000 + 1, 1000000000);
@@ -73,7 +71,7 @@ void round_was_stopped(struct rproc *p)
 int round_poll(struct round *r, struct pollfd *fds, size_t n)
 {
 	for (;;) {
-		int left = round_ms_left(r, 0);
+		int left = round_ms_left(r);
 		int got = poll(fds, n, (int)MIN((unsigned)left, SLICE_MS));
 
 		if (got || (left >= 0 && left <= SLICE_MS))

@@ -228,6 +228,14 @@ int round_poll(struct round *r, struct pollfd *fds, size_t n);
 /* round_recv() - body is malloc'ed; @fds: room for AGENT_FDS_MAX. Honours the deadline. */
 int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void **body, int *fds,
 	       size_t *nfds, struct err *err);
+/* round_collect() - append the structs of @size bytes that message @m has to *array, of which there are *n. 0; -1 they are not such. */
+int round_collect(const struct agent_msg *m, const void *body, size_t size, void **array, size_t *n);
+/*
+ * round_answer() - the same with the next message of @p, which is to be of @type. @what: "does not tell ...", of
+ * who says anything else instead.
+ */
+int round_answer(struct round *r, const struct rproc *p, int type, size_t size, void **array, size_t *n,
+		 const char *what, struct err *err);
 
 /* round_snapshot.c */
 int round_snapshot(struct round *r, struct err *err);

@@ -63,22 +63,19 @@ static int refuse(const struct round *r, const struct rproc *p, const struct mqu
 static int ask(struct round *r, const struct rproc *p, const struct ask *a, struct agent_notified *ret,
 	       struct err *err)
 {
-	int fds[AGENT_FDS_MAX + 4], ok;
-	struct agent_msg m;
-	size_t nfds;
-	void *body;
+	static const char untold[] = "does not say how it is notified of messages (mq_notify)";
+	cleanup_free void *said = NULL;
+	size_t n = 0;
 
 	if (round_filters_let(r, p, FILTER_MQ, err) ||
 	    round_send(p, AGENT_NOTIFY, a,
 		       sizeof(a->head) + (a->head.nqueue + a->head.nsock) * sizeof(a->fds[0]), 1, -1, err) ||
-	    round_recv(r, p, &m, &body, fds, &nfds, err))
+	    round_answer(r, p, AGENT_NOTIFIED, sizeof(*ret), &said, &n, untold, err))
 		return -1;
-	ok = m.type == AGENT_NOTIFIED && m.len == sizeof(*ret);
-	if (ok)
-		memcpy(ret, body, sizeof(*ret));
-	free(body);
-	return ok ? 0 : err_set(err, E_FAILED, 0, "%s does not say how it is notified of messages (mq_notify)",
-				round_who(p));
+	if (n != 1)
+		return err_set(err, E_FAILED, 0, "%s %s", round_who(p), untold);
+	memcpy(ret, said, sizeof(*ret));
+	return 0;
 }
 
 static int learn(struct round *r, struct rproc *p, const struct mqueue_seen *q, struct err *err)

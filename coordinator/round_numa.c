@@ -4,8 +4,6 @@
  * every page to do so, in a process that stands still for us; and for areas without a policy it shows that
  * of the first thread. The kernel tells a process of its own areas only, so the leaders are asked.
  */
-#include <stdlib.h>
-#include <string.h>
 #include "../common/io.h"
 #include "round_internal.h"
 
@@ -19,26 +17,6 @@ static size_t starts_of(const struct rproc *p, size_t at, uint64_t *ret)
 	for (; at + n < p->nareas && n < AGENT_STARTS_MAX; n++)
 		ret[n] = p->areas[at + n].rec.start;
 	return n;
-}
-
-static int hear(struct round *r, struct rproc *p, struct err *err)
-{
-	int fds[AGENT_FDS_MAX + 4], ok;
-	struct agent_msg m;
-	size_t nfds;
-	void *body;
-
-	if (round_recv(r, p, &m, &body, fds, &nfds, err))
-		return -1;
-	ok = m.type == AGENT_POLICIES && m.len == m.count * sizeof(*p->policies);
-	if (ok && m.count) {
-		p->policies = xrealloc(p->policies, (p->npolicies + m.count) * sizeof(*p->policies));
-		memcpy(p->policies + p->npolicies, body, m.len);
-		p->npolicies += m.count;
-	}
-	free(body);
-	return ok ? 0 : err_set(err, E_FAILED, 0, "%s does not tell the memory policies of its areas (mbind)",
-				round_who(p));
 }
 
 int round_numa(struct round *r, struct err *err)
@@ -55,8 +33,11 @@ int round_numa(struct round *r, struct err *err)
 				       (uint32_t)n, -1, err))
 				return -1;
 		for (size_t i = 0; i < r->nprocs; i++) {
-			n = starts_of(r->procs[i], at, starts);
-			if (n && hear(r, r->procs[i], err))
+			struct rproc *p = r->procs[i];
+
+			n = starts_of(p, at, starts);
+			if (n && round_answer(r, p, AGENT_POLICIES, sizeof(*p->policies), (void **)&p->policies,
+					      &p->npolicies, "does not tell the memory policies of its areas (mbind)", err))
 				return -1;
 			more |= n == AGENT_STARTS_MAX;
 		}

@@ -112,18 +112,6 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 	return ret;
 }
 
-/* Append the @count structs of a message to an array. */
-static int collect(const struct agent_msg *m, const void *body, size_t size, void **array,
-		   size_t *n)
-{
-	if (m->len != m->count * size)
-		return -1;
-	*array = xrealloc(*array, (*n + m->count + 1) * size);
-	memcpy((char *)*array + *n * size, body, m->len);
-	*n += m->count;
-	return 0;
-}
-
 static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m, const void *body,
 		    int *fds, size_t nfds, struct err *err)
 {
@@ -180,16 +168,16 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 		}
 		break;
 	case AGENT_THREAD:
-		ok = !collect(&m, body, sizeof(*p->threads), (void **)&p->threads, &p->nthreads);
+		ok = !round_collect(&m, body, sizeof(*p->threads), (void **)&p->threads, &p->nthreads);
 		break;
 	case AGENT_PENDING:
-		ok = !collect(&m, body, sizeof(*p->pending), (void **)&p->pending, &p->npending);
+		ok = !round_collect(&m, body, sizeof(*p->pending), (void **)&p->pending, &p->npending);
 		break;
 	case AGENT_NOTE:
-		ok = !collect(&m, body, sizeof(*p->notes), (void **)&p->notes, &p->nnotes);
+		ok = !round_collect(&m, body, sizeof(*p->notes), (void **)&p->notes, &p->nnotes);
 		break;
 	case AGENT_TIMER:
-		ok = !collect(&m, body, sizeof(*p->timers), (void **)&p->timers, &p->ntimers_heard);
+		ok = !round_collect(&m, body, sizeof(*p->timers), (void **)&p->timers, &p->ntimers_heard);
 		break;
 	case AGENT_FDS:
 		ok = 1;

@@ -137,28 +137,6 @@ static struct agent_sem *list_sems(const struct round_sysv *s, size_t *n)
 	return ret;
 }
 
-static int hear_undo(struct round *r, struct rproc *p, struct err *err)
-{
-	int fds[AGENT_FDS_MAX + 4], ret = 0;
-	struct agent_msg m;
-	size_t nfds;
-	void *body;
-
-	if (round_recv(r, p, &m, &body, fds, &nfds, err))
-		return -1;
-	if (m.type == AGENT_UNDO && m.len == m.count * sizeof(*p->undo)) {
-		p->undo = xrealloc(p->undo, (p->nundo + m.count + 1) * sizeof(*p->undo));
-		memcpy(p->undo + p->nundo, body, m.len);
-		p->nundo += m.count;
-	} else {
-		ret = err_set(err, E_FAILED, 0,
-			      "%s does not say what it owes to semaphores (SEM_UNDO)",
-			      round_who(p));
-	}
-	free(body);
-	return ret;
-}
-
 /* A message to everybody, then the answers: they find out at the same time. */
 static int ask_for_undo(struct round *r, const struct round_sysv *s, struct err *err)
 {
@@ -177,9 +155,13 @@ static int ask_for_undo(struct round *r, const struct round_sysv *s, struct err 
 			    round_send(r->procs[i], AGENT_SEMS, sems + at, some * sizeof(*sems),
 				       (uint32_t)some, -1, err))
 				return -1;
-		for (size_t i = 0; i < r->nprocs; i++)
-			if (!r->procs[i]->zombie && hear_undo(r, r->procs[i], err))
+		for (size_t i = 0; i < r->nprocs; i++) {
+			struct rproc *p = r->procs[i];
+
+			if (!p->zombie && round_answer(r, p, AGENT_UNDO, sizeof(*p->undo), (void **)&p->undo, &p->nundo,
+						       "does not say what it owes to semaphores (SEM_UNDO)", err))
 				return -1;
+		}
 	}
 	return 0;
 }

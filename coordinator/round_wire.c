@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "round_internal.h"
@@ -109,4 +110,29 @@ int round_recv(struct round *r, const struct rproc *p, struct agent_msg *m, void
 			       round_who(p));
 	}
 	return 0;
+}
+
+int round_collect(const struct agent_msg *m, const void *body, size_t size, void **array, size_t *n)
+{
+	if (m->len != m->count * size)
+		return -1;
+	*array = xrealloc(*array, (*n + m->count + 1) * size);
+	memcpy((char *)*array + *n * size, body, m->len);
+	*n += m->count;
+	return 0;
+}
+
+int round_answer(struct round *r, const struct rproc *p, int type, size_t size, void **array, size_t *n,
+		 const char *what, struct err *err)
+{
+	int fds[AGENT_FDS_MAX], ret;
+	struct agent_msg m;
+	size_t nfds;
+	void *body;
+
+	if (round_recv(r, p, &m, &body, fds, &nfds, err))
+		return -1;
+	ret = m.type == type ? round_collect(&m, body, size, array, n) : -1;
+	free(body);
+	return ret ? err_set(err, E_FAILED, 0, "%s %s", round_who(p), what) : 0;
 }

@@ -66,21 +66,27 @@ static int64_t call_since(const struct round *r, const struct rcall *c)
 	return c->age_ns < 0 ? 0 : c->seen_ns + r->job_clock_delta - c->age_ns;
 }
 
-/* What threads were blocked in whom their own library had not seen before the signal came. */
-static int tell_calls(const struct round *r, const struct rproc *p, struct err *err)
+/* What threads were blocked in whom their own library had not seen before the signal came: p->ncalls. */
+static struct agent_call *calls_of(const struct round *r, const struct rproc *p)
 {
-	const size_t most = AGENT_BODY_MAX / sizeof(struct agent_call);
-	cleanup_free struct agent_call *all = xcalloc(p->ncalls + 1, sizeof(*all));
+	struct agent_call *ret = xcalloc(p->ncalls + 1, sizeof(*ret));
 
 	for (size_t i = 0; i < p->ncalls; i++) {
-		all[i].tid = tid_inside(p, p->calls[i].tid);
-		all[i].since_ns = call_since(r, &p->calls[i]);
-		memcpy(all[i].call, p->calls[i].call, sizeof(all[i].call));
+		ret[i].tid = tid_inside(p, p->calls[i].tid);
+		ret[i].since_ns = call_since(r, &p->calls[i]);
+		memcpy(ret[i].call, p->calls[i].call, sizeof(ret[i].call));
 	}
-	for (size_t at = 0; at < p->ncalls && p->filtered; at += most) {
+	return ret;
+}
+
+static int tell_calls(const struct rproc *p, const struct agent_call *calls, struct err *err)
+{
+	const size_t most = AGENT_BODY_MAX / sizeof(*calls);
+
+	for (size_t at = 0; at < p->ncalls; at += most) {
 		size_t n = MIN(p->ncalls - at, most);
 
-		if (round_send(p, AGENT_CALLS, all + at, n * sizeof(*all), (uint32_t)n, -1, err))
+		if (round_send(p, AGENT_CALLS, calls + at, n * sizeof(*calls), (uint32_t)n, -1, err))
 			return -1;
 	}
 	return 0;
@@ -89,9 +95,9 @@ static int tell_calls(const struct round *r, const struct rproc *p, struct err *
 static int ask(struct round *r, struct rproc *p, struct err *err)
 {
 	size_t len = sizeof(struct agent_snapshot) + p->ntimers * sizeof(int32_t);
-	struct agent_snapshot *s = xcalloc(1, len);
+	cleanup_free struct agent_snapshot *s = xcalloc(1, len);
+	cleanup_free struct agent_call *calls = calls_of(r, p);
 	int32_t *ids = (int32_t *)(s + 1);
-	int ret;
 
 	s->ntimers = (uint32_t)p->ntimers;
 	for (size_t i = 0; i < p->ntimers; i++)
@@ -100,16 +106,14 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 		s->flags = AGENT_SNAPSHOT_HIDDEN;
 	s->leader_syscall[0] = -2;
 	for (size_t i = 0; i < p->ncalls; i++)
-		if (p->hello.leader_tid == tid_inside(p, p->calls[i].tid)) {
-			memcpy(s->leader_syscall, p->calls[i].call, sizeof(s->leader_syscall));
-			s->leader_since_ns = call_since(r, &p->calls[i]);
+		if (calls[i].tid == p->hello.leader_tid) {
+			memcpy(s->leader_syscall, calls[i].call, sizeof(s->leader_syscall));
+			s->leader_since_ns = calls[i].since_ns;
 			break;
 		}
-	ret = tell_calls(r, p, err);
-	if (!ret)
-		ret = round_send(p, AGENT_SNAPSHOT, s, len, 1, -1, err);
-	free(s);
-	return ret;
+	if (p->filtered && tell_calls(p, calls, err))
+		return -1;
+	return round_send(p, AGENT_SNAPSHOT, s, len, 1, -1, err);
 }
 
 static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m, const void *body,

@@ -35,8 +35,9 @@
 
 #include "compiler.h"
 #include <signal.h>
+#include "withheld.h"
 
-#define AGENT_VERSION		14
+#define AGENT_VERSION		15
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
@@ -71,6 +72,8 @@ struct agent_self {
 	uint32_t nnotes;
 	uint32_t notes;			/* NOTES_*: preload/notes.c */
 	int64_t clock_shift_sec, clock_shift_nsec; /* what the [vdso] adds to CLOCK_MONOTONIC: preload/clocks.c */
+	uint32_t withheld;		/* WITHHELD_*: what the program is told not to be there */
+	char allow[WITHHELD_NAMES];	/* ENV_ALLOW, empty: not set */
 };
 
 #define AGENT_SPECULATION 3		/* PR_SPEC_STORE_BYPASS, _INDIRECT_BRANCH, _L1D_FLUSH */

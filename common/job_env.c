@@ -18,7 +18,8 @@ char **job_env_without(size_t more, size_t *ret_n)
 	envp = xcalloc(n + more + 1, sizeof(*envp));
 	for (n = i = 0; environ[i]; i++)
 		if (strncmp(environ[i], ENV_PRELOAD "=", sizeof(ENV_PRELOAD)) &&
-		    strncmp(environ[i], ENV_DIR "=", sizeof(ENV_DIR)))
+		    strncmp(environ[i], ENV_DIR "=", sizeof(ENV_DIR)) &&
+		    strncmp(environ[i], ENV_ALLOW "=", sizeof(ENV_ALLOW)))
 			envp[n++] = environ[i];
 	*ret_n = n;
 	return envp;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * job_env.h - the variables that make a started program part of a job: the library in LD_PRELOAD, and
- * where the job's run directory is. Context: HOST.
+ * job_env.h - the variables that make a started program part of a job: the library in LD_PRELOAD,
+ * where the job's run directory is, and what its programs may have of what is withheld from others. Context: HOST.
  */
 #ifndef CKPT_JOB_ENV_H
 #define CKPT_JOB_ENV_H

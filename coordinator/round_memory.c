@@ -206,7 +206,7 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 		  struct err *err)
 {
 	if (starts(m->path, "anon_inode:") || starts(m->path, "/[aio]"))
-		return refuse(p, m, "the kernel's own object", err);
+		return refuse(p, m, m->path[0] == '/' ? "kernel AIO; see ckpt_launch --allow" : "the kernel's own object", err);
 	if (starts(m->path, "/SYSV") && m->deleted) {
 		a->rec.dev = SYSV_DEV;
 		return shared_object(r, p, a, m, OBJECT_SYSV, m->path + 1, err);

@@ -19,6 +19,7 @@
 #include "../common/compiler.h"
 #include "../common/kernel.h"
 #include "../common/proc.h"
+#include "../common/withheld.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME	0x00000080
@@ -248,4 +249,8 @@ void features_print(FILE *out)
 			fprintf(out, " (%s); instead: %s", strerror(error), features[i].instead);
 		fputc('\n', out);
 	}
+	fputs("Withheld from programs, unless ckpt_launch --allow=NAME is given:\n", out);
+#define X(bit, name, why) fprintf(out, "  %-16s %s\n", name, why);
+	WITHHELD(X)
+#undef X
 }

@@ -44,14 +44,16 @@ static int show_version(int verbose)
 	return fflush(stdout) == 0 ? 0 : PROGRAM_EXIT_FAILED;
 }
 
-/* program_env() - our environment with the two variables that the library needs. */
-static char **program_env(const char *library, const char *run_dir)
+/* program_env() - our environment with the variables that the library needs. */
+static char **program_env(const char *library, const char *run_dir, const char *allow)
 {
 	size_t n;
-	char **envp = job_env_without(2, &n);
+	char **envp = job_env_without(3, &n);
 
 	envp[n++] = job_env_preload(library, library);	/* inside of a job it is there already */
 	envp[n++] = xasprintf("%s=%s", ENV_DIR, run_dir);
+	if (*allow)
+		envp[n++] = xasprintf("%s=%s", ENV_ALLOW, allow);
 	return envp;
 }
 
@@ -136,7 +138,7 @@ static int run(const struct options *o, struct spawn *spawn, const char *library
 		return err_set(err, E_LIMIT, errno, "cannot make a socket");
 	front.fd = spawn->front_fd = pair[0];
 	spawn->status_fd = pair[1];
-	spawn->envp = program_env(library, j->run_dir);
+	spawn->envp = program_env(library, j->run_dir, o->allow);
 	spawn->owner_fd = j->owner_fd;
 	/* Should the keeper be killed, its children become ours, and the program's status is not lost. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);

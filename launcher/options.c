@@ -12,7 +12,7 @@
 #include "../common/paths.h"
 #include "../common/units.h"
 
-enum { OPT_COMPRESS = 256, OPT_SAVE_FILES, OPT_INCREMENTAL, OPT_BACKGROUND, OPT_SIGNAL, OPT_CHECKPOINT_ON, OPT_CONTAINER, OPT_HELP, OPT_VERSION };
+enum { OPT_COMPRESS = 256, OPT_SAVE_FILES, OPT_INCREMENTAL, OPT_BACKGROUND, OPT_SIGNAL, OPT_CHECKPOINT_ON, OPT_CONTAINER, OPT_ALLOW, OPT_HELP, OPT_VERSION };
 
 static const struct option longs[] = {
 	{ "name",		required_argument,	NULL, 'n' },
@@ -27,6 +27,7 @@ static const struct option longs[] = {
 	{ "signal",		required_argument,	NULL, OPT_SIGNAL },
 	{ "checkpoint-on",	required_argument,	NULL, OPT_CHECKPOINT_ON },
 	{ "container",		no_argument,		NULL, OPT_CONTAINER },
+	{ "allow",		required_argument,	NULL, OPT_ALLOW },
 	{ "verbose",		no_argument,		NULL, 'v' },
 	{ "quiet",		no_argument,		NULL, 'q' },
 	{ "help",		no_argument,		NULL, OPT_HELP },
@@ -50,6 +51,8 @@ static const char help[] =
 "      --incremental          not in this version\n"
 "      --signal=SIG           signal used inside the program (this version: 33)\n"
 "      --checkpoint-on=SIG[,SIG]...  on that signal: checkpoint, then exit with status 85\n"
+"      --allow=io_uring|aio   let the program have what a checkpoint cannot hold; it is told\n"
+"                             else that the kernel has no such thing\n"
 "      --container            in pid, ipc and network namespaces of its own, with a /proc of its own\n"
 "  -v, --verbose              say more; with --version: which kernel features are in use\n"
 "  -q, --quiet                say only what failed\n"
@@ -174,6 +177,32 @@ static int parse_signal(const char *s, struct err *err)
 		       "can block or catch, is", s, AGENT_SIGNAL);
 }
 
+/* The library is given the names in the one order: what is inherited is compared as text. */
+static int parse_allow(const char *list, char *ret, size_t size, struct err *err)
+{
+	cleanup_free char *copy = xstrdup(list);
+	char *rest = copy, *name;
+	unsigned mask = 0;
+
+	while ((name = strsep(&rest, ","))) {
+		unsigned found = 0;
+
+#define X(bit, known, why) found |= strcmp(name, known) ? 0U : (bit);
+		WITHHELD(X)
+#undef X
+		if (!found)
+			return err_set(err, E_USAGE, 0, "--allow=%s: must be io_uring, aio or both, with a comma", list);
+		mask |= found;
+	}
+	*ret = 0;
+#define X(bit, known, why) \
+	if (mask & (bit)) \
+		snprintf(ret + strlen(ret), size - strlen(ret), "%s%s", *ret ? "," : "", known);
+	WITHHELD(X)
+#undef X
+	return 0;
+}
+
 static int parse_one(int opt, struct options *o, struct err *err)
 {
 	switch (opt) {
@@ -229,6 +258,8 @@ static int parse_one(int opt, struct options *o, struct err *err)
 	case OPT_CONTAINER:
 		o->container = 1;
 		return 0;
+	case OPT_ALLOW:
+		return parse_allow(optarg, o->allow, sizeof(o->allow), err);
 	case OPT_HELP:
 		o->help = 1;
 		return 0;

@@ -5,12 +5,14 @@
 
 #include <signal.h>
 #include "../common/jobstart.h"
+#include "../common/withheld.h"
 
 struct options {
 	struct job_options job;
 	const char *coordinator;	/* unix:PATH, NULL: one is started */
 	sigset_t checkpoint_on;
 	int container;			/* container.h */
+	char allow[WITHHELD_NAMES];	/* names, with commas; empty: none */
 	int quiet, verbose;
 	int help, version;
 	char **program;			/* argv of the program, inside of ours */

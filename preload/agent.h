@@ -10,7 +10,8 @@
  *  - No descriptor is opened while any other thread of the program runs, except by the scout, whose
  *    descriptor table is its own.
  *  - Nothing here exits, aborts or prints. What goes wrong is told to the round, and the program goes on.
- *  - Only wrappers (clocks.c, exec.c, notes.c, notify.c, rearm.c) and the constructor (init.c) may use libc.
+ *  - Only wrappers (clocks.c, exec.c, notes.c, notify.c, rearm.c, withheld.c) and the constructor (init.c) may use
+ *    libc.
  */
 #ifndef CKPT_PRELOAD_AGENT_H
 #define CKPT_PRELOAD_AGENT_H
@@ -244,6 +245,9 @@ extern HIDDEN int api_socket; /* a descriptor that is ours while ckpt_checkpoint
 HIDDEN int api_closed(int call);
 HIDDEN int api_has_hooks(void);	/* 1: api_run() has something to call */
 HIDDEN void api_run(int event); /* the program's own functions for an event (enum ckpt_event) */
+
+/* withheld.c: withheld_begin() - @allowed: ENV_ALLOW, NULL none. APP, in the constructor. */
+HIDDEN void withheld_begin(const char *allowed);
 
 /* retry.c: let an interrupted call go on. HANDLER, just before the thread leaves it. */
 HIDDEN void retry_call_setup(struct park *p);

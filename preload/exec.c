@@ -88,14 +88,16 @@ static size_t inject_size(char *const envp[])
 {
 	const char *old = entry(envp, ENV_PRELOAD "=", sizeof(ENV_PRELOAD));
 	const char *dir = entry(envp, ENV_DIR "=", sizeof(ENV_DIR));
+	const char *allow = entry(envp, ENV_ALLOW "=", sizeof(ENV_ALLOW));
 	size_t n = 0;
 
-	if (!agent_self.dir[0] || (has_library(old) && dir && !strcmp(dir, agent_self.dir)))
+	if (!agent_self.dir[0] || (has_library(old) && dir && !strcmp(dir, agent_self.dir) &&
+				   !strcmp(allow ? allow : "", agent_self.allow)))
 		return 0;	/* not launched by us, or nothing to do */
 	while (envp && envp[n])
 		n++;
-	return (n + 3) * sizeof(char *) + sizeof(agent_self.dir) + sizeof(agent_self.library) +
-	       (old ? strlen(old) : 0) + 64;
+	return (n + 4) * sizeof(char *) + sizeof(agent_self.dir) + sizeof(agent_self.library) +
+	       sizeof(agent_self.allow) + (old ? strlen(old) : 0) + 64;
 }
 
 static char *const *inject(void *room, char *const envp[])
@@ -106,13 +108,18 @@ static char *const *inject(void *room, char *const envp[])
 
 	while (envp && envp[n])
 		n++;
-	text = (char *)(vec + n + 3);
+	text = (char *)(vec + n + 4);
 	for (size_t i = 0; i < n; i++)
 		if (strncmp(envp[i], ENV_PRELOAD "=", sizeof(ENV_PRELOAD)) &&
-		    strncmp(envp[i], ENV_DIR "=", sizeof(ENV_DIR)))
+		    strncmp(envp[i], ENV_DIR "=", sizeof(ENV_DIR)) &&
+		    strncmp(envp[i], ENV_ALLOW "=", sizeof(ENV_ALLOW)))
 			vec[out++] = envp[i];
 	vec[out++] = text;
 	text = stpcpy(stpcpy(text, ENV_DIR "="), agent_self.dir) + 1;
+	if (agent_self.allow[0]) {
+		vec[out++] = text;
+		text = stpcpy(stpcpy(text, ENV_ALLOW "="), agent_self.allow) + 1;
+	}
 	vec[out++] = text;
 	text = stpcpy(text, ENV_PRELOAD "=");
 	text = stpcpy(text, agent_self.library);
@@ -265,7 +272,7 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 }
 
 /*
- * system() and popen() take `environ` inside libc. A program that emptied it gets the two variables
+ * system() and popen() take `environ` inside libc. A program that emptied it gets the variables
  * back for good: an array of ours, not from its heap, that setenv() copies when it next grows it.
  */
 static void mend_environ(void)

@@ -84,6 +84,7 @@ static void __attribute__((constructor(101))) init(int argc, char **argv)
 	}
 	str_cat(agent_self.dir, sizeof(agent_self.dir), dir);
 	agent_self.stack_start = argc > 0 ? (uint64_t)(argv - 1) : 0;
+	withheld_begin(getenv(ENV_ALLOW));
 	agent_arm();
 	notes_begin();
 	make_wiped();

@@ -6,15 +6,22 @@
  * is not touched by signal frames.
  *
  * A futex that is waited for until a point in time (Rust's standard library does so): where a restart has shifted the
- * clock (clocks.c), the kernel's time for it is put into the red zone, too.
+ * clock (clocks.c), the kernel's time for it is put into the red zone, too. What is withheld from the program
+ * (withheld.c) is not there.
  */
+#include "../common/withheld.h"
+
 #define SHIFT_SEC	(agent_self + 2488)	/* clocks.c checks the offset */
 #define SHIFT_NSEC	(SHIFT_SEC + 8)
+#define WITHHELD_	(agent_self + 2504)	/* withheld.c */
 #define NSEC		1000000000
 #define FUTEX		202
 #define CLOCK_REALTIME_	0x100
 #define COMMAND		0x7f
 #define WAIT_BITSET	9
+#define IO_SETUP	206
+#define IO_URING_SETUP	425
+#define ENOSYS_		38
 	.text
 
 	.globl	syscall
@@ -24,7 +31,11 @@
 syscall:
 	.cfi_startproc
 	mov	%rdi, -8(%rsp)
-	cmpq	$0, SHIFT_SEC(%rip)
+	cmp	$IO_URING_SETUP, %rdi
+	je	6f
+	cmp	$IO_SETUP, %rdi
+	je	7f
+8:	cmpq	$0, SHIFT_SEC(%rip)
 	jne	3f
 2:	mov	%rdi, %rax
 	mov	%rsi, %rdi
@@ -75,6 +86,12 @@ syscall_after:
 	mov	%r11, -24(%rsp)
 	lea	-32(%rsp), %r8
 	jmp	2b
+6:	testl	$WITHHELD_IO_URING, WITHHELD_(%rip)
+	jmp	9f
+7:	testl	$WITHHELD_AIO, WITHHELD_(%rip)
+9:	jz	8b
+	mov	$-ENOSYS_, %eax
+	jmp	1b
 	.cfi_endproc
 	.size	syscall, . - syscall
 

@@ -44,9 +44,9 @@ const struct res_ops *res_ops_of(uint32_t kind)
 
 /* What people can do about it, by the beginning of the link in /proc/PID/fd. */
 static const struct { const char *link, *why; } unknown[] = {
-	{ "anon_inode:[io_uring]",	"io_uring has requests and memory inside the kernel; let the program use "
-					"read/write or epoll instead (node: UV_USE_IO_URING=0, mariadbd: "
-					"--innodb-use-native-aio=0)" },
+	{ "anon_inode:[io_uring]",	"io_uring has requests and memory inside the kernel; start the job without "
+					"--allow=io_uring, or let the program use read/write or epoll instead "
+					"(node: UV_USE_IO_URING=0)" },
 	{ "anon_inode:[perf_event]",	"a performance counter cannot be saved; stop profiling it" },
 	{ "anon_inode:bpf",		"BPF objects cannot be saved" },
 	{ "anon_inode:[bpf",		"BPF objects cannot be saved" },

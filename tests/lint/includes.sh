@@ -12,7 +12,7 @@ bad=0
 may() {
 	case $1:$2 in
 	common:common/*) ;;
-	preload:preload/* | preload:common/agent.h | preload:common/compiler.h) ;;
+	preload:preload/* | preload:common/agent.h | preload:common/withheld.h | preload:common/compiler.h) ;;
 	restart/stub:restart/stub/* | restart/stub:restart/plan.h | restart/stub:common/compiler.h) ;;
 	resource:resource/* | resource:common/*) ;;
 	coordinator:coordinator/* | coordinator:common/* | coordinator:resource/* | coordinator:preload/ckpt.h) ;;

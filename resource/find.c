@@ -44,7 +44,7 @@ struct inode_key find_key(int fd, const struct stat *st)
 }
 
 /* A descriptor on the file system @dev. -1: not mounted here. */
-static int mount_of(uint64_t dev)
+static int open_mount(uint64_t dev)
 {
 	cleanup_free char *text = proc_readf(NULL, "/proc/self/mountinfo");
 	char *save, *line;
@@ -67,12 +67,27 @@ static int mount_of(uint64_t dev)
 	return -1;
 }
 
+/* The last one, which is nearly always the next, too: to read the list of mounts for each inode takes long. */
+static int mount_of(uint64_t dev)
+{
+	static uint64_t last;
+	static int fd = -1;
+
+	if (fd < 0 || dev != last) {
+		cleanup_closep(&fd);
+		fd = open_mount(dev);
+		last = dev;
+	}
+	return fd;
+}
+
 static char *by_handle(const struct inode_key *w)
 {
 	static int denied;		/* to an ordinary user, always */
 	union handle u;
-	cleanup_close int mount = -1, fd = -1;
+	cleanup_close int fd = -1;
 	char link[40], path[PATH_MAX];
+	int mount;
 	ssize_t n;
 
 	if (!w->handle_len || denied)

@@ -33,11 +33,11 @@ static int count(void *arg)
 uint32_t landlock_layers(struct leader *l)
 {
 	size_t mark = l->arena.used;
-	unsigned char *stack = arena_get(&l->arena, COUNT_STACK);
+	unsigned char *stack = SYS(prctl, PR_GET_NO_NEW_PRIVS) > 0 ? arena_get(&l->arena, COUNT_STACK) : NULL;
 	uint32_t room = LANDLOCK_LAYERS;	/* also where nobody could be asked: there are none here */
 	long pid;
 
-	if (!stack || SYS(prctl, PR_GET_NO_NEW_PRIVS) <= 0)
+	if (!stack)
 		return 0;
 	pid = clone_on(CLONE_VM | CLONE_VFORK, stack + COUNT_STACK, count, &room);
 	while (pid > 0 && SYS(wait4, pid, NULL, 0x40000000 /* __WALL */, NULL) == -4 /* EINTR */)

@@ -42,10 +42,12 @@ static int enter(struct rset *set, const struct rec_socket *r, int *ret_back)
 	char path[PATH_MAX];
 
 	*ret_back = -1;
-	if (!r->dir[0] || rset_path(set, r->dir, path, sizeof(path)) < 0)
+	if (!r->dir[0])
 		return 0;
+	if (rset_path(set, r->dir, path, sizeof(path)) < 0)
+		return -1;
 	*ret_back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return chdir(path);
+	return *ret_back < 0 ? -1 : chdir(path);
 }
 
 static void leave(int back)

@@ -9,8 +9,8 @@
 #include <sys/vfs.h>
 #include "../common/io.h"
 
-#define WALK_MOST	200000		/* entries of one walk, */
-#define MOST		1000000		/* and of all */
+#define WALK_MOST	200000		/* in one walk, directories are read among so many */
+#define MOST		1000000		/* of all entries */
 #define BUCKETS		16384		/* a power of two */
 #define NONE		UINT32_MAX
 
@@ -164,7 +164,7 @@ static void read_directory(struct find_index *x, uint32_t at, dev_t *dev)
 	}
 	if (d)
 		*dev = st.st_dev;
-	while (d && (e = readdir(d)))
+	while (d && x->n < MOST && (e = readdir(d)))
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			add(x, e->d_ino, at, e->d_name, levels && is_directory(dirfd(d), e) ? levels : 0);
 	if (d)

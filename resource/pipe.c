@@ -19,7 +19,6 @@
 #include "../common/io.h"
 #include "find.h"
 
-
 /* ---- saving ---- */
 
 /* Of one pipe; the same in all its descriptions. */

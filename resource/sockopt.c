@@ -307,9 +307,8 @@ int sockopt_check(const struct res_set *set, const struct desc *d, struct err *e
 static void save_filter(struct res_set *set, const struct desc *d)
 {
 	cleanup_free struct sock_filter *filter = NULL;
-	size_t n;
-
 	int lock = get_int(d->fd, SOL_SOCKET, SO_LOCK_FILTER);
+	size_t n;
 
 	if (get_filter(d->fd, &filter, &n) == 0 && n)
 		rec_put_sockopt(set->recs, &(struct rec_sockopt){

@@ -21,13 +21,8 @@
 const struct rec_socket *unix_rec(const struct rset *set, const struct rdesc *d, struct err *err)
 {
 	const struct unix_made *m = d->priv;
-	size_t pos = d->index;
-	const struct rec_socket *r = m ? m->rec : rec_next_socket(&set->manifest->recs, &pos);
 
-	if (r && r->desc == d->rec->id)
-		return r;
-	err_set(err, E_CORRUPT, 0, "the manifest lacks the record of %s", d->rec->name);
-	return NULL;
+	return m ? m->rec : rset_rec(set, d, socket, err);
 }
 
 struct rdesc *unix_by_ino(struct rset *set, uint64_t ino)

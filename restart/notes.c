@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include "../common/io.h"
 #include "../common/kernel.h"
+#include "../resource/unix.h"
 #include "build.h"
 
 struct notes { struct agent_note *notes; size_t n; };
@@ -44,17 +45,14 @@ static void add_pair(struct build *b, const struct rdesc *d, int number, struct 
 {
 	struct rset *set = &b->t->r->rset;
 	const struct rec_socket *s;
-	const struct rdesc *peer = NULL;
 	size_t pos = 0;
 
 	s = rset_next(set, d, REC_TAG_socket, &pos);
 	if (!s || s->local.len || s->remote.len || s->type != SOCK_STREAM ||
 	    (s->state != RES_SOCKET_CONNECTED && s->state != RES_SOCKET_CLOSED))
 		return;
-	for (size_t i = 0; s->peer && i < set->ndescs; i++)
-		if (set->descs[i].rec->kind == RES_UNIX && set->descs[i].rec->ino == s->peer)
-			peer = &set->descs[i];
-	add(ret, &(struct agent_note){ .ep = -1, .fd = number, .ino = inode(d), .data = inode(peer), .state = AGENT_NOTE_PAIR });
+	add(ret, &(struct agent_note){ .ep = -1, .fd = number, .ino = inode(d), .data = inode(unix_by_ino(set, s->peer)),
+				       .state = AGENT_NOTE_PAIR });
 }
 
 static void collect(struct build *b, struct notes *ret)

@@ -176,3 +176,9 @@ json_t *control_error(const struct err *err)
 	json_object_set_new(ret, "error", error);
 	return ret;
 }
+
+json_t *control_progress(const char *phase, uint64_t done, uint64_t total, uint32_t processes)
+{
+	return json_pack("{s:{s:s, s:I, s:I, s:i}}", "progress", "phase", phase, "done", (json_int_t)done, "total",
+			 (json_int_t)total, "processes", (int)processes);
+}

@@ -34,4 +34,7 @@ json_t *control_text(const char *s);
 /* control_error() - the error reply for *err, a new reference. */
 json_t *control_error(const struct err *err);
 
+/* control_progress() - the news that come before a reply: @done of @total bytes (0: not known); a new reference. */
+json_t *control_progress(const char *phase, uint64_t done, uint64_t total, uint32_t processes);
+
 #endif

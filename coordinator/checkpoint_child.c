@@ -29,8 +29,7 @@ static void report(void *arg, const char *phase, uint64_t done, uint64_t total, 
 		return;
 	r->phase = phase;
 	r->last = now;
-	msg = json_pack("{s:{s:s, s:I, s:I, s:i}}", "progress", "phase", phase, "done", (json_int_t)done,
-			"total", (json_int_t)total, "processes", (int)nprocs);
+	msg = control_progress(phase, done, total, nprocs);
 	control_send(r->fd, msg, NULL);		/* nobody there: SIGTERM is on its way */
 	json_decref(msg);
 }

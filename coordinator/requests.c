@@ -105,8 +105,7 @@ static enum verdict req_checkpoint(struct coordinator *c, struct client *cl, con
 static void tell_progress(struct client *cl, const char *phase, uint64_t done, uint64_t total, uint32_t processes)
 {
 	if (cl->progress && !conn_pending(&cl->conn))
-		conn_put(&cl->conn, json_pack("{s:{s:s, s:I, s:I, s:i}}", "progress", "phase", phase, "done",
-					      (json_int_t)done, "total", (json_int_t)total, "processes", (int)processes));
+		conn_put(&cl->conn, control_progress(phase, done, total, processes));
 }
 
 static enum verdict req_wait(struct coordinator *c, struct client *cl, const json_t *msg, json_t **ret_reply,

@@ -10,7 +10,7 @@
 
 static int is_in_tree(const struct round *r, pid_t pid)
 {
-	return round_proc(r, pid) || pid == r->p->keeper || pid == getpid() || pid == 1;
+	return round_is_ours(r, pid) || pid == 1;
 }
 
 /* The job's directory in its environment; after a restart that is not to be found, but the library is there. */

@@ -144,45 +144,11 @@ static void round_free(struct round *r)
 {
 	round_sysv_free(r);
 	round_shm_free(r);
-	for (size_t i = 0; i < r->nprocs; i++) {
-		struct rproc *p = r->procs[i];
-
-		if (p->sock >= 0)
-			close(p->sock);
-		if (p->image_fd >= 0)
-			close(p->image_fd);
-		proc_maps_free(&p->maps);
-		rec_buf_free(&p->recs);
-		free(p->process);
-		free(p->threads);
-		free(p->pending);
-		free(p->notified);
-		free(p->notes);
-		free(p->policies);
-		free(p->timers);
-		free(p->timer_recs);
-		for (size_t k = 0; k < p->nareas; k++) {
-			free(p->areas[k].name);
-			free(p->areas[k].guards);
-		}
-		free(p->areas);
-		free(p->auxv);
-		free(p->extents);
-		free(p->no_data);
-		hold_free(&p->hold);
-		round_filters_forget(p);
-		free(p->calls);
-		free(p->comm);
-		free(p->exe);
-		free(p->cwd);
-		free(p->root);
-		free(p);
-	}
+	round_drop_all(r);
 	free((void *)r->set.dirs);
 	res_set_free(&r->set);
 	round_filters_free(r);
 	rec_buf_free(&r->manifest);
-	free(r->procs);
 	free(r->tasks);
 	free(r->shared);
 	cleanup_closep(&r->listener);

@@ -141,6 +141,18 @@ struct round {
 	size_t nshared;
 };
 
+/* round_procs.c */
+/* round_proc() - the process that is @host_pid to us, round_proc_inside() @pid to the job; NULL none. */
+struct rproc *round_proc(const struct round *r, pid_t host_pid);
+struct rproc *round_proc_inside(const struct round *r, uint32_t pid);
+/* round_add() - one more, of which nothing is known yet but its number. */
+struct rproc *round_add(struct round *r, pid_t host_pid);
+/* round_is_ours() - one of them, the keeper, or we. */
+int round_is_ours(const struct round *r, pid_t host_pid);
+/* round_drop() - it is gone, with all that was learnt of it; round_drop_all() - the round is over. */
+void round_drop(struct round *r, struct rproc *p);
+void round_drop_all(struct round *r);
+
 /* round_listen.c */
 /* round_listen() - r->listener and r->nameless, before anybody is told to stop. */
 int round_listen(struct round *r, struct err *err);
@@ -169,11 +181,6 @@ int round_stack(struct rproc *p, struct err *err);
 int round_stop(struct round *r, struct err *err);
 /* round_resume() - RESUME to all, sockets closed. For those with a copy-on-write child the socket stays. */
 void round_resume(struct round *r);
-/* round_proc() - the process that is @host_pid to us, round_proc_inside() @pid to the job; NULL none. */
-struct rproc *round_proc(const struct round *r, pid_t host_pid);
-struct rproc *round_proc_inside(const struct round *r, uint32_t pid);
-/* round_add() - one more, of which nothing is known yet but its number. */
-struct rproc *round_add(struct round *r, pid_t host_pid);
 
 /* round_ended.c: processes whose main thread has ended. */
 enum round_living { ROUND_ALIVE, ROUND_ZOMBIE, ROUND_ENDING };

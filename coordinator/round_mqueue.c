@@ -121,11 +121,6 @@ static int used_by_job(const struct round *r, const struct stat *st)
 	return 0;
 }
 
-static int is_of_job(const struct round *r, pid_t pid)
-{
-	return pid == getpid() || pid == r->p->keeper || round_proc(r, pid);
-}
-
 /* Those that we may not look at cannot be of the job's users. */
 static int open_outside(const struct round *r, const struct stat *st)
 {
@@ -134,7 +129,7 @@ static int open_outside(const struct round *r, const struct stat *st)
 
 	for (ssize_t i = 0; i < n; i++) {
 		cleanup_free pid_t *fds = NULL;
-		ssize_t nfds = is_of_job(r, pids[i]) ? 0 : proc_list(pids[i], "fd", &fds);
+		ssize_t nfds = round_is_ours(r, pids[i]) ? 0 : proc_list(pids[i], "fd", &fds);
 
 		for (ssize_t k = 0; k < nfds; k++) {
 			struct stat has;

@@ -84,11 +84,6 @@ static int made_by_job(const struct round *r, const struct statx *st)
 	       (!r->nprocs || has_user(r, st->stx_uid));
 }
 
-static int is_ours(const struct round *r, pid_t pid)
-{
-	return pid == getpid() || pid == r->p->keeper || round_proc(r, pid);
-}
-
 /* @outside becomes 1 for those that are in use by others. */
 static void used_outside(struct shm_list *l, uint64_t dev, uint64_t ino)
 {
@@ -150,7 +145,7 @@ static void look_outside(const struct round *r, struct shm_list *l)
 	const pid_t *pids = seen ? r->shm->users : all;
 
 	for (ssize_t i = 0; i < n; i++)
-		if (!is_ours(r, pids[i]))
+		if (!round_is_ours(r, pids[i]))
 			look_at(pids[i], l);
 }
 

@@ -23,52 +23,6 @@
 #define REPEAT_NS		200000000LL
 #define ACCEPT_MS		2		/* then another look at who there is */
 
-struct rproc *round_proc(const struct round *r, pid_t host_pid)
-{
-	for (size_t i = 0; i < r->nprocs; i++)
-		if (r->procs[i]->host_pid == host_pid)
-			return r->procs[i];
-	return NULL;
-}
-
-struct rproc *round_proc_inside(const struct round *r, uint32_t pid)
-{
-	for (size_t i = 0; i < r->nprocs; i++)
-		if (r->procs[i]->pid == pid)
-			return r->procs[i];
-	return NULL;
-}
-
-struct rproc *round_add(struct round *r, pid_t host_pid)
-{
-	struct rproc *p = xcalloc(1, sizeof(*p));
-
-	p->host_pid = p->look = host_pid;
-	p->sock = p->image_fd = -1;
-	p->seen_ns = io_monotonic_ns();
-	r->procs = xrealloc(r->procs, (r->nprocs + 1) * sizeof(*r->procs));
-	r->procs[r->nprocs++] = p;
-	return p;
-}
-
-static void drop(struct round *r, struct rproc *p)
-{
-	for (size_t i = 0; i < r->nprocs; i++)
-		if (r->procs[i] == p) {
-			memmove(&r->procs[i], &r->procs[i + 1],
-				(r->nprocs - i - 1) * sizeof(*r->procs));
-			r->nprocs--;
-			break;
-		}
-	if (p->sock >= 0)
-		close(p->sock);
-	hold_free(&p->hold);
-	round_filters_forget(p);
-	free(p->calls);
-	free(p->comm);
-	free(p);
-}
-
 /* A process whose table is full, and whose limit it may not raise itself, cannot call us. */
 static int table_is_full(const struct rproc *p)
 {
@@ -175,7 +129,7 @@ static int meet(struct round *r, pid_t parent, struct proc_stat *st, struct err 
 	enum round_living living;
 
 	if (p && p->stat.start_time && p->stat.start_time != st->start_time) {
-		drop(r, p);
+		round_drop(r, p);
 		p = NULL;
 	}
 	if (!p)
@@ -244,7 +198,7 @@ static int walk(struct round *r, int *ret_unsure, struct err *err)
 	/* who was not met is gone; keep the order of the walk */
 	for (size_t i = r->nprocs; waiting >= 0 && i-- > 0;)
 		if (!r->procs[i]->stat.pid)
-			drop(r, r->procs[i]);
+			round_drop(r, r->procs[i]);
 	for (at = 1; waiting >= 0 && at < ntodo; at++)
 		for (size_t i = order; i < r->nprocs; i++)
 			if (r->procs[i]->host_pid == todo[at].pid) {

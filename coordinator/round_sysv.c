@@ -283,6 +283,4 @@ void round_sysv_free(struct round *r)
 		round_sysv_drop(r->sysv);
 	free(r->sysv);
 	r->sysv = NULL;
-	for (size_t i = 0; i < r->nprocs; i++)
-		free(r->procs[i]->undo);
 }

@@ -62,8 +62,19 @@ int object_restore_all(struct rset *set, struct err *err);
  * in @img, at the places where its areas map the object.
  */
 int object_fill_from_image(const struct image *img, uint64_t id, int fd, struct err *err);
-/* object_seal_all() - when all descriptions have been opened: what was sealed is sealed again. */
+/*
+ * object_map_fd() - the same, to be mapped from. @may_write: 0 if the mapping must not become writable either; that is
+ * heeded where it would not come from a seal.
+ */
+int object_map_fd(struct rset *set, uint64_t id, int may_write, struct err *err);
+/*
+ * object_seal_all() - when all descriptions have been opened: what was sealed is sealed again; but for seals that
+ * leave mappings writable which are there already. object_seal_late() - those, when all is mapped.
+ */
 int object_seal_all(struct rset *set, struct err *err);
+int object_seal_late(struct rset *set, struct err *err);
+/* object_late_fds() - what must stay open until then, at most @max; how many there are. */
+size_t object_late_fds(const struct rset *set, int *fds, size_t max);
 void object_restore_free(struct rset *set);
 
 #endif

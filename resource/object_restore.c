@@ -20,6 +20,10 @@
 #define MFD_EXEC	0x0010U
 #endif
 
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010	/* Linux 5.1 */
+#endif
+
 struct made { struct made *next; const struct rec_object *rec; int fd; };
 
 static const struct rec_object *find_rec(const struct rset *set, uint64_t id)
@@ -264,15 +268,69 @@ int object_restore_all(struct rset *set, struct err *err)
 	return 0;
 }
 
+/*
+ * Behind F_SEAL_FUTURE_WRITE only what is mapped already can be written to, so it comes when all is mapped; and
+ * F_SEAL_SEAL is the last of all.
+ */
+static uint32_t late_seals(const struct rec_object *o)
+{
+	if (o->kind != OBJECT_MEMFD || !(o->seals & F_SEAL_FUTURE_WRITE))
+		return 0;
+	return o->seals & (F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+}
+
+static int seal(const struct made *m, uint32_t seals, struct err *err)
+{
+	return fcntl(m->fd, F_ADD_SEALS, seals) < 0 ?
+		err_set(err, E_FAILED, errno, "cannot seal memfd %s", m->rec->name) : 0;
+}
+
+int object_map_fd(struct rset *set, uint64_t id, int may_write, struct err *err)
+{
+	int fd = object_restore_fd(set, id, err), moved;
+
+	if (fd < 0 || may_write || !late_seals(find_rec(set, id)))
+		return fd;
+	fd = rset_reopen(fd, O_RDONLY);
+	moved = fd < 0 ? -1 : rset_move(set, fd);
+	return moved < 0 ? err_set(err, E_LIMIT, errno, "cannot open shared memory again") : moved;
+}
+
 int object_seal_all(struct rset *set, struct err *err)
 {
 	for (struct made *m = set->objects; m; m = m->next) {
-		uint32_t seals = m->rec->seals;
+		uint32_t seals = m->rec->seals & ~late_seals(m->rec);
 
-		if (m->rec->kind != OBJECT_MEMFD || !seals)
+		if (m->rec->kind == OBJECT_MEMFD && seals && seal(m, seals, err))
+			return -1;
+	}
+	return 0;
+}
+
+size_t object_late_fds(const struct rset *set, int *fds, size_t max)
+{
+	size_t n = 0;
+
+	for (const struct made *m = set->objects; m; m = m->next)
+		if (m->fd >= 0 && late_seals(m->rec)) {
+			if (n < max)
+				fds[n] = m->fd;
+			n++;
+		}
+	return n;
+}
+
+int object_seal_late(struct rset *set, struct err *err)
+{
+	for (struct made *m = set->objects; m; m = m->next) {
+		uint32_t seals = late_seals(m->rec);
+
+		if (!seals || m->fd < 0)
 			continue;
-		if (fcntl(m->fd, F_ADD_SEALS, seals) < 0)
-			return err_set(err, E_FAILED, errno, "cannot seal memfd %s", m->rec->name);
+		if (seal(m, seals, err))
+			return -1;
+		close(m->fd);
+		m->fd = -1;
 	}
 	return 0;
 }
@@ -287,60 +345,4 @@ void object_restore_free(struct rset *set)
 		free(m);
 	}
 	set->objects = NULL;
-}
-
-/* ---- pages in a process's image ---- */
-
-static int copy_out(const struct image *img, const struct image_extent *e, uint64_t addr, uint64_t len,
-		    int fd, uint64_t to, struct err *err)
-{
-	cleanup_free char *buf = xmalloc(1 << 20);
-	uint64_t from = e->offset + (addr - e->addr);
-
-	while (len) {
-		size_t want = MIN(len, 1UL << 20);
-		ssize_t n = io_pread_full(img->fd, buf, want, from);
-
-		if (n != (ssize_t)want)
-			return err_set(err, n < 0 ? E_FAILED : E_CORRUPT, n < 0 ? errno : 0, "cannot read %s",
-				       img->name);
-		if (io_pwrite_full(fd, buf, want, to) < 0)
-			return err_set(err, err_code_of_errno(errno), errno, "cannot write shared memory");
-		from += want;
-		to += want;
-		len -= want;
-	}
-	return 0;
-}
-
-static int fill_area(const struct image *img, const struct rec_area *a, int fd, struct err *err)
-{
-	const struct rec_extents *x;
-	size_t pos = 0;
-
-	while ((x = rec_next_extents(&img->recs, &pos))) {
-		const struct image_extent *e;
-		size_t n;
-
-		e = image_extents(x->table, &n);
-		for (size_t i = 0; i < n; i++) {
-			uint64_t start = MAX(e[i].addr, a->start), end = MIN(e[i].addr + e[i].len, a->end);
-
-			if (start < end && copy_out(img, &e[i], start, end - start, fd,
-						    a->offset + (start - a->start), err) < 0)
-				return -1;
-		}
-	}
-	return 0;
-}
-
-int object_fill_from_image(const struct image *img, uint64_t id, int fd, struct err *err)
-{
-	const struct rec_area *a;
-	size_t pos = 0;
-
-	while ((a = rec_next_area(&img->recs, &pos)))
-		if (a->object == id && fill_area(img, a, fd, err) < 0)
-			return -1;
-	return 0;
 }

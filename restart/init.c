@@ -28,6 +28,7 @@
 #include "../common/proc.h"
 #include "../resource/inet_keep.h"
 #include "../resource/mqueue.h"
+#include "../resource/object.h"
 #include "../resource/stored.h"
 #include "../resource/sysv.h"
 #include "sync.h"
@@ -59,7 +60,7 @@ static int open_all(struct restart *r, struct err *err)
 /* No pipe of the program's may be held open by us; and libraries do not like closed standard streams. */
 static void close_others(const struct restart *r, int owner_fd)
 {
-	const size_t max = r->rset.ndescs + 2;
+	const size_t max = r->rset.ndescs + 2 + object_late_fds(&r->rset, NULL, 0);
 	cleanup_free int *keep = xcalloc(max, sizeof(*keep));
 	size_t n = 0;
 
@@ -71,8 +72,10 @@ static void close_others(const struct restart *r, int owner_fd)
 	keep[n++] = r->tell;
 	if (owner_fd >= 0)
 		keep[n++] = owner_fd;
-	if (getpid() == r->init)
+	if (getpid() == r->init) {
+		n += object_late_fds(&r->rset, keep + n, max - n);
 		n += inet_keep_fds(&r->rset, keep + n, max - n);
+	}
 	fds_close_from(3, keep, n);
 }
 
@@ -144,7 +147,7 @@ static int watch(struct restart *r, int owner_fd, struct err *err)
 		if (exist && kill((pid_t)r->job->keeper_pid, 0) && errno == ESRCH)
 			return err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
 	}
-	if (state > 0 && sysv_finish(&r->rset, err))
+	if (state > 0 && (sysv_finish(&r->rset, err) || object_seal_late(&r->rset, err)))
 		return -1;
 	if (state > 0)
 		number_on(r);

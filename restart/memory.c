@@ -162,11 +162,11 @@ static int attach_segment(struct build *b, const struct rec_area *a)
 
 static int shared_object(struct build *b, const struct rec_area *a, struct err *err)
 {
-	int fd;
+	int may_write = (a->vmflags & AREA_VM_MAYWRITE) || (a->prot & PROT_WRITE), fd;
 
 	if (attach_segment(b, a))
 		return 0;
-	fd = object_restore_fd(&b->t->r->rset, a->object, err);
+	fd = object_map_fd(&b->t->r->rset, a->object, may_write, err);
 	if (fd < 0)
 		return -1;
 	build_sys(&b->ops, 0, SYS_mmap, a->start, a->end - a->start, a->prot,

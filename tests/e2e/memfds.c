@@ -5,6 +5,9 @@ const char *scn_doc = "memfds keep content, size, offset, seals and name, and ar
 		      "mappings everywhere";
 
 #define PAGE 4096UL
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
 
 static int make(const char *name, size_t size, unsigned flags)
 {
@@ -24,8 +27,8 @@ static char *map(int fd, size_t len, int prot, int flags)
 
 int main(void)
 {
-	int plain, sealed, only_fd, only_map, shm, dup_fd, again, cross[2];
-	char *m, *s, *lone, *cow, *posix, buf[20000], link[64], c;
+	int plain, sealed, future, late_seals, only_fd, only_map, shm, dup_fd, again, cross[2];
+	char *m, *s, *before, *after, *lone, *cow, *posix, buf[20000], link[64], c;
 	struct stat st;
 	ssize_t n;
 	pid_t pid;
@@ -45,6 +48,14 @@ int main(void)
 	s = map(sealed, 2 * PAGE, PROT_READ, MAP_SHARED);
 	cow = map(sealed, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	cow[10] = 'C';
+	/* What was mapped before this seal stays writable, what comes later does not. Linux 5.1. */
+	future = make("future", 3 * PAGE, MFD_ALLOW_SEALING);
+	before = map(future, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	scn_fill(before, 3 * PAGE, 4);
+	late_seals = F_SEAL_FUTURE_WRITE | F_SEAL_GROW | F_SEAL_SEAL;
+	if (fcntl(future, F_ADD_SEALS, late_seals) < 0)
+		late_seals = 0;
+	after = map(future, 3 * PAGE, PROT_READ, MAP_SHARED);
 	only_fd = make("no mapping", 100 << 20, 0);
 	scn_sys(pwrite(only_fd, "far", 3, 90 << 20));
 	only_map = make("no descriptor", 4 * PAGE, 0);
@@ -93,6 +104,15 @@ int main(void)
 	scn_check(scn_verify(s, 2 * PAGE, 2) < 0 && scn_verify(cow, 2 * PAGE, 2) == 10 &&
 			  cow[10] == 'C',
 		  "sealed");
+	scn_check(scn_verify(before, 3 * PAGE, 4) < 0 && fcntl(future, F_GET_SEALS) == late_seals, "seals %x",
+		  fcntl(future, F_GET_SEALS));
+	before[7] = 'b';
+	scn_check(after[7] == 'b', "two mappings have come apart");
+	if (late_seals)
+		scn_check(mmap(NULL, PAGE, PROT_WRITE, MAP_SHARED, future, 0) == MAP_FAILED && errno == EPERM &&
+				  pwrite(future, "x", 1, 0) < 0 && errno == EPERM &&
+				  mprotect(after, PAGE, PROT_READ | PROT_WRITE) < 0 && errno == EACCES,
+			  "F_SEAL_FUTURE_WRITE does not hold");
 	scn_check(pread(only_fd, buf, 3, 90 << 20) == 3 && !memcmp(buf, "far", 3), "sparse");
 	scn_check(fstat(only_fd, &st) == 0 && st.st_size == 100 << 20 && st.st_blocks < 100,
 		  "%ld blocks", (long)st.st_blocks);

@@ -59,39 +59,66 @@ void ns_own_mqueue(void)
 		log_info("/dev/mqueue goes on showing the queues outside: %s", strerror(errno));
 }
 
-/* In a child: the user namespace that owns the network first, for the right to enter that. */
-static int enter_net(int netns)
+int ns_open(pid_t pid, const char *kind)
 {
-	cleanup_close int user = ioctl(netns, NS_GET_USERNS);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+int ns_owner(int ns)
+{
+	return ioctl(ns, NS_GET_USERNS);
+}
+
+int ns_enter(int ns, int flag)
+{
+	cleanup_close int user = flag == CLONE_NEWUSER ? -1 : ns_owner(ns);
 
 	if (user >= 0)
 		(void)!setns(user, CLONE_NEWUSER);	/* fails where we are in it already */
-	return setns(netns, CLONE_NEWNET);
+	return setns(ns, flag);
 }
 
-int ns_socket(int netns, int domain, int type, int protocol)
+int ns_made(int (*make)(void *arg), void *arg)
 {
-	int pair[2], fd = -1;
+	int pair[2], fd = -1, error = EPERM;
 	size_t n = 0;
-	char c = 0;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -1;
 	pid = fork();
 	if (pid == 0) {
-		fd = enter_net(netns) == 0 ? socket(domain, type, protocol) : -1;
-		_exit(fd < 0 || io_send_fds(pair[1], &c, 1, &fd, 1) < 0);
+		close(pair[0]);
+		fd = make(arg);
+		error = errno;
+		_exit(io_send_fds(pair[1], &error, sizeof(error), &fd, fd >= 0) < 0);
 	}
 	close(pair[1]);
-	if (pid > 0) {
-		if (io_recv_fds(pair[0], &c, 1, &fd, 1, &n) != 1 || n != 1)
-			fd = -1;
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	if (pid < 0 || io_recv_fds(pair[0], &error, sizeof(error), &fd, 1, &n) != 1 || n != 1)
+		fd = -1;
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
 	close(pair[0]);
 	if (fd < 0)
-		errno = EPERM;
+		errno = error;
 	return fd;
+}
+
+struct wanted_socket { int netns, domain, type, protocol; };
+
+static int make_socket(void *arg)
+{
+	const struct wanted_socket *w = arg;
+
+	return ns_enter(w->netns, CLONE_NEWNET) ? -1 : socket(w->domain, w->type, w->protocol);
+}
+
+int ns_socket(int netns, int domain, int type, int protocol)
+{
+	struct wanted_socket w = { netns, domain, type, protocol };
+
+	return ns_made(make_socket, &w);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * namespaces.h - what makes namespaces a container, for ckpt_launch --container and ckpt_restart alike.
- * All but the last is done by a process for the namespaces that it is in. Context: HOST.
+ * namespaces.h - what makes namespaces a container, for ckpt_launch --container and ckpt_restart alike: done by a
+ * process for the namespaces that it is in; and how others are entered. Context: HOST.
  */
 #ifndef CKPT_NAMESPACES_H
 #define CKPT_NAMESPACES_H
@@ -28,6 +28,18 @@ int ns_own_proc(void);
 
 /* ns_own_mqueue() - the queues of the new ipc namespace, where the system has mounted those of the old one. */
 void ns_own_mqueue(void);
+
+/* ns_open() - /proc/PID/ns/KIND. -1 + errno. */
+int ns_open(pid_t pid, const char *kind);
+/* ns_owner() - the user namespace that @ns belongs to, of a user namespace the parent. -1: it is none that we may know. */
+int ns_owner(int ns);
+/*
+ * ns_enter() - into @ns, of the kind @flag (CLONE_NEW*), and into its owner before, for the right to do so: for
+ * children, as there may be no way back. 0, or -1 + errno.
+ */
+int ns_enter(int ns, int flag);
+/* ns_made() - the descriptor that @make returns in a child of ours, wherever that goes before. -1 + errno, the child's. */
+int ns_made(int (*make)(void *arg), void *arg);
 
 /*
  * ns_socket() - socket(2) in the network namespace that @netns is a descriptor of, by a child that enters it: we stay

@@ -148,6 +148,7 @@ static void round_free(struct round *r)
 	free((void *)r->set.dirs);
 	res_set_free(&r->set);
 	round_filters_free(r);
+	round_namespaces_free(r);
 	rec_buf_free(&r->manifest);
 	free(r->tasks);
 	free(r->shared);

@@ -50,6 +50,8 @@ struct rproc {
 	int64_t signalled_ns, seen_ns;
 	struct rcall *calls;		/* of the thread that was signalled, or of all that were */
 	size_t ncalls;
+	uint32_t spaces[10];		/* namespaces that the job as a whole is not in */
+	size_t nspaces;
 	int filtered;			/* it has seccomp filters that the job as a whole does not have */
 	struct hold hold;		/* while these are looked at */
 	struct rchain *chains;		/* those of each of its threads */
@@ -137,6 +139,8 @@ struct round {
 	struct round_sysv *sysv;	/* System V objects that were found; NULL not yet looked */
 	struct rfilter *filters;
 	size_t nfilters;
+	struct rspace *spaces;		/* round_namespaces.c */
+	size_t nspaces;
 	struct shared_file *shared; /* file mappings that an image of this checkpoint holds */
 	size_t nshared;
 };
@@ -201,10 +205,25 @@ int round_static(const struct rproc *p, struct err *err);
  */
 int round_apart(const struct round *r, struct rproc *p, const struct proc_status *st,
 		struct err *err);
+/* round_is_of_job() - process or thread @pid. An outsider may be a tracer (strace -p), or in one of its namespaces. */
+int round_is_of_job(const struct round *r, pid_t pid);
 /* round_keeper() - the status of the job's keeper, which is under no filter but what the whole job is under; NULL it ended. */
 const struct proc_status *round_keeper(const struct round *r);
 /* round_shares_memory() - with its parent: a child of vfork(), or of clone(CLONE_VM). */
 int round_shares_memory(const struct round *r, const struct rproc *p);
+
+/* round_namespaces.c: those that the program made. */
+/* round_namespaces_apart() - refuse what cannot be made again. 0, -1. round_namespaces_thread(): what thread @tid alone has. */
+int round_namespaces_apart(const struct round *r, const struct rproc *p, struct err *err);
+int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err);
+/* round_namespaces() - all stand still: look at those that can be. */
+int round_namespaces(struct round *r, struct err *err);
+void round_namespaces_records(const struct round *r, struct rec_buf *manifest);
+void round_namespaces_members(struct rproc *p);
+void round_namespaces_free(struct round *r);
+/* round_names_of() - nodename and domainname as process @pid sees them; left alone where that is not to be known. */
+struct utsname;
+void round_names_of(pid_t pid, struct utsname *ret);
 
 /* round_filters.c: seccomp filters that the program itself installed. */
 /*

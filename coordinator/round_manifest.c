@@ -57,19 +57,6 @@ static int64_t clock_now(clockid_t clock)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
-/* uts names as the job sees them: another namespace's cannot be read without entering it. */
-static void job_names(struct round *r, struct utsname *u)
-{
-	char *name = proc_read(r->p->keeper, "root/proc/sys/kernel/hostname", NULL);
-
-	uname(u);
-	if (name && *name) {
-		name[strcspn(name, "\n")] = 0;
-		snprintf(u->nodename, sizeof(u->nodename), "%s", name);
-	}
-	free(name);
-}
-
 /* We are where the job was started; where its keeper is was made for it, by ckpt_launch or ckpt_restart. */
 static uint32_t has_own_net(pid_t keeper)
 {
@@ -88,7 +75,8 @@ void round_manifest_job(struct round *r)
 	char *command = NULL;
 	struct rec_job job = { .name = r->p->job, .id = r->p->id, .version = PACKAGE_VERSION };
 
-	job_names(r, &u);
+	uname(&u);
+	round_names_of(r->p->keeper, &u);
 	cpu_features_here(&cpu, &job.xfeatures, &job.xsave_size);
 	for (size_t i = 0; i < r->nprocs && !root; i++)
 		if (r->procs[i]->host_ppid == r->p->keeper && !r->procs[i]->zombie)
@@ -129,6 +117,7 @@ void round_manifest_job(struct round *r)
 	rec_put_job(&r->manifest, &job);
 	for (size_t i = 0; i < r->ntasks; i++)
 		rec_put_task(&r->manifest, &r->tasks[i]);
+	round_namespaces_records(r, &r->manifest);
 	round_filters_records(r);
 	free(command);
 }

@@ -329,6 +329,7 @@ static void put_memory(struct rproc *p)
 int round_records(struct round *r, struct rproc *p, struct err *err)
 {
 	put_process(p);
+	round_namespaces_members(p);
 	put_threads(p);
 	put_signals(p);
 	put_limits(p);

@@ -386,6 +386,8 @@ int round_snapshot(struct round *r, struct err *err)
 		if (!r->procs[i]->zombie &&
 		    (read_proc(r->procs[i], err) || refuse_process(r, r->procs[i], err)))
 			return -1;
+	if (round_namespaces(r, err))
+		return -1;
 	describe_tasks(r);
 	return round_refuse_ended(r, err);
 }

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/shm.h>
-#include <sys/stat.h>
 #include <time.h>
 #include "../common/io.h"
 #include "../resource/object.h"
@@ -20,22 +19,6 @@
 #define SETTLE_NS	1000000000LL /* for the writers of the last checkpoint to be gone */
 
 /* ---- mappings ---- */
-
-static int refuse_own_ipc(struct round *r, struct err *err)
-{
-	struct stat job, st;
-
-	if (proc_lookup(r->p->keeper, "ns/ipc", &job))
-		return 0;
-	for (size_t i = 0; i < r->nprocs; i++) {
-		const struct rproc *p = r->procs[i];
-
-		if (!p->zombie && !proc_lookup(p->look, "ns/ipc", &st) && st.st_ino != job.st_ino)
-			return err_set(err, E_UNSUPPORTED_PROCESS, 0,
-				       "%s is in an ipc namespace of its own", round_who(p));
-	}
-	return 0;
-}
 
 static const struct rec_sysv_shm *find_shm(const struct round_sysv *s, uint64_t id)
 {
@@ -175,7 +158,7 @@ int round_sysv_check(struct round *r, struct err *err)
 	const struct rec_sysv_shm *shm;
 	const struct timespec nap = { 0, 5000000 };
 
-	if (refuse_own_ipc(r, err) || round_sysv_collect(r, s, err))
+	if (round_sysv_collect(r, s, err))
 		return -1;
 	while ((shm = attached_outside(r, s))) {
 		if (io_monotonic_ns() > until)

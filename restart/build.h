@@ -86,6 +86,8 @@ void pkeys_give_back(struct build *b);
 uint64_t build_hole(struct build *b, uint64_t size);
 /* threads.c: what each thread restores for itself; timers and pending signals of the process. */
 int build_threads(struct build *b, struct err *err);
+/* creds.c: into a user namespace of its own, the last that the process does before it makes its threads. */
+void build_user_namespace(struct build *b, struct build_ops *ops);
 /* creds.c: ids, then capabilities, per thread, the last of its ops but for filters. */
 void build_ids(struct build *b, struct build_ops *ops);
 void build_caps(struct build *b, struct build_ops *ops, int no_new_privs);

@@ -6,6 +6,9 @@
  * In a user namespace made for the restart only one user and one group exist, those that the job
  * runs as; there is nothing to set but the capabilities, which the new namespace's first user
  * has in full and the program must not.
+ *
+ * Who was in a user namespace of its own takes its ids outside of that, where their numbers are those that were saved, as
+ * the last thing before it enters; inside it has all capabilities at first, whatever it had before.
  */
 #include <linux/capability.h>
 #include <linux/securebits.h>
@@ -87,17 +90,34 @@ static void raise_all(struct build *b, struct build_ops *ops)
 	build_ptr(b, op, 1, data, sizeof(data));
 }
 
+static int in_user_namespace(const struct build *b)
+{
+	return namespaces_user(b->t->r, b->t->image) >= 0;
+}
+
+/* Those that this kernel knows: what one has who enters a user namespace. */
+static void all_caps(struct __user_cap_data_struct data[2])
+{
+	for (int cap = 0; cap <= LAST_CAP; cap++) {
+		uint32_t bit = 1U << cap % 32, *set = &data[cap / 32].permitted;
+
+		*set = prctl(PR_CAPBSET_READ, cap) >= 0 ? *set | bit : *set & ~bit;
+	}
+}
+
 /*
  * A container may have fewer rights than the one that the job comes from; it goes on with those, as
  * if it had been started here. Return: what can be ambient.
  */
-static uint64_t limit_caps(struct __user_cap_data_struct data[2])
+static uint64_t limit_caps(const struct build *b, struct __user_cap_data_struct data[2])
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct now[2];
 
 	if (syscall(SYS_capget, &head, now))
 		return ~0ULL;
+	if (in_user_namespace(b))
+		all_caps(now);
 	for (int i = 0; i < 2; i++) {
 		data[i].permitted &= now[i].permitted;
 		data[i].effective &= now[i].permitted;
@@ -105,6 +125,17 @@ static uint64_t limit_caps(struct __user_cap_data_struct data[2])
 	}
 	return (uint64_t)(data[1].permitted & data[1].inheritable) << 32 |
 	       (data[0].permitted & data[0].inheritable);
+}
+
+void build_user_namespace(struct build *b, struct build_ops *ops)
+{
+	int fd = namespaces_user(b->t->r, b->t->image);
+
+	if (fd < 0)
+		return;
+	set_ids(b, ops);
+	raise_all(b, ops);
+	build_sys(ops, 0, SYS_setns, fd, CLONE_NEWUSER);
 }
 
 void build_ids(struct build *b, struct build_ops *ops)
@@ -116,10 +147,12 @@ void build_ids(struct build *b, struct build_ops *ops)
 		if (!(p->cap_bnd &
 		      (1ULL << cap))) /* EINVAL beyond the last that this kernel knows */
 			build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_CAPBSET_DROP, cap);
-	set_ids(b, ops);
-	raise_all(b, ops);
+	if (!in_user_namespace(b)) {
+		set_ids(b, ops);
+		raise_all(b, ops);
+	}
 	/* One of them anybody may set, by itself. */
-	differs = p->securebits ^ (uint32_t)MAX(0, prctl(PR_GET_SECUREBITS));
+	differs = p->securebits ^ (in_user_namespace(b) ? 0 : (uint32_t)MAX(0, prctl(PR_GET_SECUREBITS)));
 	if (differs == SECBIT_KEEP_CAPS)
 		build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, !!(p->securebits & SECBIT_KEEP_CAPS));
 	else if (differs)
@@ -135,7 +168,7 @@ void build_caps(struct build *b, struct build_ops *ops, int no_new_privs)
 		{(uint32_t)(p->cap_eff >> 32), (uint32_t)(p->cap_prm >> 32),
 		 (uint32_t)(p->cap_inh >> 32)},
 	};
-	uint64_t ambient = p->cap_amb & limit_caps(data);
+	uint64_t ambient = p->cap_amb & limit_caps(b, data);
 	struct build_op *op;
 
 	op = build_sys(ops, 0, SYS_capset, 0, 0);

@@ -206,6 +206,7 @@ static int fill_region(struct build *b, uint64_t region, const struct layout *l,
 		.nlate_ops = b->late.n,
 		.main_ends = !b->threads[0].rec,
 		.main_lives = !b->threads[0].rec,
+		.asks = namespaces_user(b->t->r, b->t->image) >= 0,
 		.main_status = (int32_t)(b->t->process->main_status >> 8 & 0xff),
 	};
 	plan->ops = place(b, &b->ops, region, l, &at);
@@ -273,6 +274,7 @@ int memory_enter(struct restart_task *t, struct err *err)
 
 	if (build_memory(&b, err) || build_threads(&b, err))
 		return -1;
+	build_user_namespace(&b, &b.ops);
 	/* surround() adds its few ops, which count_ops() allows for; the kernel's mappings are at most 4. */
 	l = lay_out(&b);
 	region = build_hole(&b, l.size);

@@ -54,7 +54,7 @@ static int open_all(struct restart *r, struct err *err)
 {
 	r->rset.own_ipc = (r->namespaces & CLONE_NEWIPC) != 0;
 	compare_clocks(r);
-	return rset_open(&r->rset, err) || sysv_restore(&r->rset, err) ? -1 : 0;
+	return namespaces_make(r, err) || rset_open(&r->rset, err) || sysv_restore(&r->rset, err) ? -1 : 0;
 }
 
 /* No pipe of the program's may be held open by us; and libraries do not like closed standard streams. */
@@ -133,13 +133,16 @@ static void number_on(const struct restart *r)
 /* Until all processes are in the stub, and then until they are released. @owner_fd: to be kept, -1 none. */
 static int watch(struct restart *r, int owner_fd, struct err *err)
 {
+	cleanup_close int numbers = -1;
 	int state;
 
+	if (namespaces_numbers(r, &numbers, err))
+		return -1;
 	while ((state = sync_ready(r->sync, WATCH_MS)) == 0) {
 		int exist = __atomic_load_n(&r->sync->stage[SYNC_ALONE], __ATOMIC_ACQUIRE) >
 			    r->sync->nprocs;
 
-		if (front_is_gone(r, err))
+		if (front_is_gone(r, err) || namespaces_give_number(r, numbers, err))
 			return -1;
 		/* /proc of a container that could not mount its own has other numbers. */
 		if (exist && r->own_proc && look_for_dead(r, err) && sync_ready(r->sync, 0) == 0)

@@ -201,6 +201,8 @@ int load_checkpoint(struct restart *r, struct err *err)
 	for (size_t i = 0; i < r->ntasks; i++)
 		if (open_image(r, i, err))
 			return -1;
+	if (namespaces_load(r, err))
+		return -1;
 	r->keeper_sid = session_of_keeper(r);
 	r->rset.own_shm = container_wants_shm(r);
 	return tree_make(r->tasks, r->ntasks, r->job->keeper_pid, r->keeper_sid, &r->tree, err);

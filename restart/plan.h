@@ -51,6 +51,9 @@ struct plan_sync {
 	uint32_t stage[16];		/* counters of the stages before the stub, restart/sync.c */
 	uint32_t pager_done;		/* 1: the pager may end, restart/pager.c */
 	uint32_t uncontained;		/* 1: the end of init would not end the others */
+	uint32_t news;			/* futex, counted up when somebody has arrived, failed, or wants something */
+	uint32_t number_lock;		/* futex: who makes a thread whose id init has to see to; */
+	uint32_t number_wanted;		/* futex: that id; 0: it is the next one now */
 	uint32_t turn, last_pid;	/* restart/ascend.c: whose turn it is, the last id given out */
 	/* Bytes, for restart/show.c: verified by the pager; to be read by the stubs, and read. */
 	uint64_t loaded, to_read, read;
@@ -72,6 +75,7 @@ struct plan {
 	uint32_t stopped;		/* 1: the process was stopped (SIGSTOP, ^Z) and is to be so again */
 	uint32_t main_ends;		/* 1: the first thread is one that has ended: it does so again, */
 	int32_t main_status;		/* with this status of exit(2) */
+	uint32_t asks;			/* 1: it may not choose ids: init is asked, plan_sync.number_wanted */
 	uint32_t main_lives;		/* futex, cleared by the kernel when it is out of the stub for good */
 };
 

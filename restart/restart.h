@@ -80,6 +80,9 @@ struct restart {
 	struct tree_plan tree;
 	uint32_t keeper_sid;		/* session of the keeper, 0: began outside */
 
+	struct space *spaces;		/* namespaces.c: those that the program had made */
+	size_t nspaces;
+
 	int fd_base;
 	int namespaces;			/* CLONE_NEW* that were really made */
 	int64_t monotonic_behind_ns;	/* the clock here is so much behind the job's; 0: it is not */
@@ -183,6 +186,22 @@ int creds_settable(void);
 int container_wants_shm(const struct restart *r);
 /* container_setup() - in init: mounts, host name. */
 int container_setup(struct restart *r, struct err *err);
+
+/* namespaces.c: those that the program had made. */
+/* namespaces_load() - list them. E_CORRUPT. */
+int namespaces_load(struct restart *r, struct err *err);
+/* namespaces_make() - in init: all of them, each a descriptor at fd_base or above. */
+int namespaces_make(struct restart *r, struct err *err);
+/* namespaces_enter() - in a process: those it was in, but for the user's. */
+int namespaces_enter(const struct restart_task *t, struct err *err);
+/* namespaces_user() - the user namespace of a process, -1: the job's. */
+int namespaces_user(const struct restart *r, const struct image *img);
+/*
+ * namespaces_numbers() - in init: *ret_fd, if threads will be made in user namespaces, to be given to
+ * namespaces_give_number() again and again while the stubs are busy; else -1.
+ */
+int namespaces_numbers(const struct restart *r, int *ret_fd, struct err *err);
+int namespaces_give_number(const struct restart *r, int fd, struct err *err);
 
 /* path.c: rset.path: where a saved path is, with --bind, --rootfs and --fd. */
 int path_map(struct rset *set, const char *saved, char *ret, size_t len);

@@ -103,13 +103,24 @@ int sync_meet(struct plan_sync *s, enum sync_stage stage, uint32_t target)
 
 int sync_ready(struct plan_sync *s, int ms)
 {
-	uint32_t now = __atomic_load_n(&s->arrived, __ATOMIC_ACQUIRE);
+	uint32_t news = __atomic_load_n(&s->news, __ATOMIC_ACQUIRE);
 
-	if (!given_up(s) && now < s->nprocs)
-		sleep_on(&s->arrived, now, ms);
+	if (!given_up(s) && !sync_number_wanted(s) && __atomic_load_n(&s->arrived, __ATOMIC_ACQUIRE) < s->nprocs)
+		sleep_on(&s->news, news, ms);
 	if (given_up(s))
 		return -1;
 	return __atomic_load_n(&s->arrived, __ATOMIC_ACQUIRE) >= s->nprocs;
+}
+
+uint32_t sync_number_wanted(const struct plan_sync *s)
+{
+	return __atomic_load_n(&s->number_wanted, __ATOMIC_ACQUIRE);
+}
+
+void sync_number_given(struct plan_sync *s)
+{
+	__atomic_store_n(&s->number_wanted, 0, __ATOMIC_RELEASE);
+	wake(&s->number_wanted);
 }
 
 int sync_released(struct plan_sync *s, int ms)
@@ -145,7 +156,8 @@ void sync_fail(struct plan_sync *s, uint32_t pid, const struct err *err)
 	}
 	__atomic_store_n(&s->go, GO_GIVE_UP, __ATOMIC_RELEASE);
 	wake(&s->go);
-	wake(&s->arrived);
+	wake(&s->news);
+	wake(&s->number_wanted);
 	wake(&s->turn);
 	for (int i = 0; i < SYNC_STAGES; i++)
 		wake(&s->stage[i]);

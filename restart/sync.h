@@ -41,10 +41,13 @@ int sync_turn(struct plan_sync *s, uint32_t n);
 void sync_pass(struct plan_sync *s, uint32_t n);
 
 /*
- * sync_ready() - wait at most @ms for all processes to have arrived in the stub.
+ * sync_ready() - wait at most @ms for all processes to have arrived in the stub, or for anything else that is new.
  * 1 all, 0 not yet, -1 somebody failed.
  */
 int sync_ready(struct plan_sync *s, int ms);
+/* sync_number_wanted() - a stub waits for thread id @return to be the next one; 0 none. sync_number_given(): it is. */
+uint32_t sync_number_wanted(const struct plan_sync *s);
+void sync_number_given(struct plan_sync *s);
 /* sync_released() - wait at most @ms for sync_go(). As sync_ready(). */
 int sync_released(struct plan_sync *s, int ms);
 /* sync_go() - let them go. 0, or -1 if somebody failed meanwhile. */

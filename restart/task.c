@@ -304,8 +304,8 @@ static int restore(struct restart_task *t, struct err *err)
 {
 	struct restart *r = t->r;
 
-	if (fault(FAULT_process, err) || tty_foreground(r, t->task, err) || place_fds(t, err) ||
-	    take_locks(t, err) || find_dirs(t, err))
+	if (fault(FAULT_process, err) || namespaces_enter(t, err) || tty_foreground(r, t->task, err) ||
+	    place_fds(t, err) || take_locks(t, err) || find_dirs(t, err))
 		return -1;
 	if (sysv_restore_undo(&t->image->recs, err))
 		return -1;

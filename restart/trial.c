@@ -83,7 +83,7 @@ static void try(struct restart *r, struct told *told, struct err *err)
 	pid = tree_clone(0, 0, SIGCHLD);
 	if (pid == 0) {
 		err->code = E_NONE;
-		if (container_setup(r, err) == 0)
+		if (container_setup(r, err) == 0 && namespaces_make(r, err) == 0)
 			try_pid(r->job->keeper_pid, err);
 		told->way.own_proc = r->own_proc;
 		told->way.ascend = !pids_settable();

@@ -50,6 +50,13 @@ static void wake(uint32_t *word)
 	sys(__NR_futex, (uint64_t)word, FUTEX_WAKE, 0x7fffffff, 0, 0, 0);
 }
 
+/* Init looks. */
+static void tell(struct plan_sync *s)
+{
+	__atomic_add_fetch(&s->news, 1, __ATOMIC_ACQ_REL);
+	wake(&s->news);
+}
+
 /* The first failure of all processes is the one that is told. */
 static void __attribute__((noreturn)) give_up(struct plan *p, const struct plan_op *op, uint32_t index, long error)
 {
@@ -66,7 +73,7 @@ static void __attribute__((noreturn)) give_up(struct plan *p, const struct plan_
 		s->failed_arg1 = op ? op->arg[1] : 0;
 		__atomic_store_n(&s->failed, 1, __ATOMIC_RELEASE);
 	}
-	wake(&s->arrived);
+	tell(s);
 	for (;;)
 		sys(__NR_exit_group, EXIT_FAILED, 0, 0, 0, 0, 0);
 }
@@ -219,8 +226,8 @@ static long make_thread(struct plan *p, struct plan_thread *t)
 	args.stack = stack_bottom;
 	args.stack_size = 4096;
 	args.tls = t->fs_base;
-	args.set_tid = (uint64_t)&tid;
-	args.set_tid_size = 1;
+	args.set_tid = p->asks ? 0 : (uint64_t)&tid;
+	args.set_tid_size = !p->asks;
 	__asm__ volatile("syscall\n\t"
 			 "test	%%rax, %%rax\n\t"
 			 "jnz	1f\n\t"
@@ -234,6 +241,30 @@ static long make_thread(struct plan *p, struct plan_thread *t)
 	return ret;
 }
 
+/*
+ * In a user namespace of its own it has no rights over the pid namespace: init sees to it that the next number is the one
+ * wanted. One at a time; all others choose theirs, which changes nothing about the next.
+ */
+static long ask_for_thread(struct plan *p, struct plan_thread *t)
+{
+	struct plan_sync *s = (struct plan_sync *)p->sync;
+	long r;
+
+	while (__atomic_exchange_n(&s->number_lock, 1, __ATOMIC_ACQ_REL))
+		wait_while(&s->number_lock, 1);
+	__atomic_store_n(&s->number_wanted, t->tid, __ATOMIC_RELEASE);
+	tell(s);
+	while (__atomic_load_n(&s->number_wanted, __ATOMIC_ACQUIRE)) {
+		if (__atomic_load_n(&s->go, __ATOMIC_ACQUIRE) == 2)
+			sys(__NR_exit_group, EXIT_FAILED, 0, 0, 0, 0, 0);
+		wait_while(&s->number_wanted, t->tid);
+	}
+	r = make_thread(p, t);
+	__atomic_store_n(&s->number_lock, 0, __ATOMIC_RELEASE);
+	wake(&s->number_lock);
+	return r < 0 || r == (long)t->tid ? r : -17 /* EEXIST */;
+}
+
 /* Until all threads are there; those that were made before must be out of the old memory before that goes. */
 static void make_threads(struct plan *p, struct plan_thread *threads)
 {
@@ -243,7 +274,7 @@ static void make_threads(struct plan *p, struct plan_thread *threads)
 		return;
 	}
 	for (uint64_t i = 1; i < p->nthreads; i++) {
-		long r = make_thread(p, &threads[i]);
+		long r = p->asks ? ask_for_thread(p, &threads[i]) : make_thread(p, &threads[i]);
 
 		if (r < 0)
 			give_up(p, 0, threads[i].tid, r);
@@ -279,7 +310,7 @@ void stub_main(struct plan *p, struct plan_thread *early)
 	run(p, (struct plan_op *)threads[0].ops, threads[0].nops);
 
 	__atomic_add_fetch(&s->arrived, 1, __ATOMIC_ACQ_REL);
-	wake(&s->arrived);
+	tell(s);
 	while ((n = __atomic_load_n(&s->go, __ATOMIC_ACQUIRE)) == 0)
 		wait_while(&s->go, 0);
 	if (n != 1)

@@ -266,8 +266,7 @@ static void shares(int flags)
 int main(int argc, char **argv)
 {
 	static const struct { const char *kind; int flag; } spaces[] = {
-		{ "uts", CLONE_NEWUTS }, { "mount", CLONE_NEWNS }, { "network", CLONE_NEWNET },
-		{ "user", CLONE_NEWUSER }, { "cgroup", CLONE_NEWCGROUP }, { "ipc", CLONE_NEWIPC },
+		{ "mount", CLONE_NEWNS }, { "network", CLONE_NEWNET }, { "cgroup", CLONE_NEWCGROUP }, { "ipc", CLONE_NEWIPC },
 		{ "time", 0x80 /* CLONE_NEWTIME */ },
 	};
 	const char *kind = argc > 1 ? argv[1] : "";
@@ -275,6 +274,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(spaces); i++)
 		if (!strcmp(kind, spaces[i].kind) && unshare(spaces[i].flag) < 0)
 			scn_skip("unshare: %s", strerror(errno));
+	if (!strcmp(kind, "other-user")) {
+		scn_sys(setresuid(1234, 1234, 1234));
+		scn_sys(unshare(CLONE_NEWUSER));
+	}
 	if (!strcmp(kind, "strict"))
 		strict();
 	if (!strcmp(kind, "blocks"))

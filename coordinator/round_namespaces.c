@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * round_namespaces.c - namespaces that a process is in and the job as a whole, of which its keeper stands for all, is
+ * not: the program made them (unshare, setns, clone).
+ *
+ * Before a process is signalled those are refused that cannot be made again, as the signal alone would do harm: the
+ * first process that is made in a new pid namespace, even by our library, is its process 1. When all stand still
+ * the others are looked at, each by a child that enters it, and recorded: what it is, which user namespace it
+ * belongs to, who is in it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/kernel.h"
+#include "../common/namespaces.h"
+#include "round_internal.h"
+
+#define MAP_ROOM	16384		/* 340 lines of at most 33 characters */
+
+#define THREAD_KINDS	4		/* the first, which a thread may have for itself */
+static const struct kind { const char *file; int flag; const char *what; int saved; } kinds[] = {
+	{ "uts", CLONE_NEWUTS, "is in a uts namespace of its own", 1 },
+	{ "net", CLONE_NEWNET, "is in a network namespace of its own", 0 },
+	{ "ipc", CLONE_NEWIPC, "is in an ipc namespace of its own", 0 },
+	{ "cgroup", CLONE_NEWCGROUP, "is in a cgroup namespace of its own", 0 },
+	{ "user", CLONE_NEWUSER, "is in a user namespace of its own", 1 },
+	{ "mnt", CLONE_NEWNS, "is in a mount namespace of its own", 0 },
+	{ "pid", CLONE_NEWPID, "is in a pid namespace of its own", 0 },
+	{ "time", CLONE_NEWTIME, "is in a time namespace of its own", 0 },
+	{ "pid_for_children", 0, "has a pid namespace for its children", 0 },
+	{ "time_for_children", 0, "has a time namespace for its children", 0 },
+};
+#define KIND_USER	4
+
+struct ns_id { dev_t dev; ino_t ino; };
+
+/* What a child finds out by being there. */
+struct seen {
+	char uid_map[MAP_ROOM], gid_map[MAP_ROOM], setgroups[16];
+	struct utsname uts;
+};
+
+struct rspace {
+	struct rec_namespace rec;
+	const struct kind *kind;
+	struct ns_id id;
+	const struct rproc *member;	/* or who led to it */
+	struct seen *seen;
+};
+
+/* inode 0: it cannot be read. */
+static struct ns_id id_of(pid_t pid, const char *file)
+{
+	char name[64];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "ns/%s", file);
+	return proc_lookup(pid, name, &st) ? (struct ns_id){ 0, 0 } : (struct ns_id){ st.st_dev, st.st_ino };
+}
+
+/* Two namespaces; but in gVisor every process has numbers of its own for one and the same. */
+static int are_two(struct ns_id a, struct ns_id b)
+{
+	return a.ino && b.ino && (a.ino != b.ino || a.dev != b.dev) && kernel_tells_namespaces();
+}
+
+/* The job's: all may be waiting for the last one to be looked at, so this is asked for once in a round. */
+static struct ns_id of_job(const struct round *r, size_t kind)
+{
+	static struct ns_id all[ARRAY_SIZE(kinds)];
+
+	if (!all[kind].ino)
+		all[kind] = id_of(r->p->keeper, kinds[kind].file);
+	return all[kind];
+}
+
+static struct ns_id of_process(const struct rproc *p, size_t kind)
+{
+	struct ns_id own = id_of(p->look, kinds[kind].file);
+
+	/* A pid namespace that nobody is in yet cannot be read: then the process itself can. */
+	return own.ino || strcmp(kinds[kind].file, "pid_for_children") ? own : id_of(p->look, "uts");
+}
+
+static int refuse(const struct rproc *p, const char *what, struct err *err)
+{
+	return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s %s (unshare, setns), which cannot be made again; start "
+		       "ckpt_launch inside of it", round_who(p), what);
+}
+
+/* It could not enter the job's directory, and not tell us from anybody else: no id of ours means the same there. */
+static int is_strange(const struct rproc *p)
+{
+	struct proc_status st;
+
+	return proc_status(p->look, 0, &st) == 0 && st.fsuid != geteuid();
+}
+
+int round_namespaces_apart(const struct round *r, const struct rproc *p, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!kinds[i].saved && are_two(of_job(r, i), of_process(p, i)))
+			return refuse(p, kinds[i].what, err);
+	if (are_two(of_job(r, KIND_USER), of_process(p, KIND_USER)) && is_strange(p))
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a user namespace of its own as another user than the job "
+			       "(su, setpriv), and cannot be asked there; start ckpt_launch as that user", round_who(p));
+	return 0;
+}
+
+int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err)
+{
+	for (size_t i = 0; i < THREAD_KINDS; i++)
+		if (are_two(id_of(p->look, kinds[i].file), id_of(tid, kinds[i].file)))
+			return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread that %s", round_who(p), kinds[i].what);
+	return 0;
+}
+
+/* ---- looking at one ---- */
+
+static void read_map(const char *name, char *ret, size_t room)
+{
+	cleanup_free char *path = xasprintf("/proc/self/%s", name), *text = io_slurp(AT_FDCWD, path, NULL);
+
+	if (text && strlen(text) < room)
+		strcpy(ret, text);
+}
+
+static void NORETURN look(int fd, int flag, struct seen *seen)
+{
+	if (ns_enter(fd, flag))
+		_exit(1);
+	if (flag == CLONE_NEWUSER) {
+		read_map("uid_map", seen->uid_map, sizeof(seen->uid_map));
+		read_map("gid_map", seen->gid_map, sizeof(seen->gid_map));
+		read_map("setgroups", seen->setgroups, sizeof(seen->setgroups));
+		seen->setgroups[strcspn(seen->setgroups, "\n")] = 0;
+	}
+	if (flag == CLONE_NEWUTS && uname(&seen->uts))
+		_exit(1);
+	_exit(0);
+}
+
+/* As seen from within: numbers in it and in its parent, whoever we are. NULL: we may not. */
+static struct seen *go_and_look(int fd, int flag)
+{
+	struct seen *seen = mmap(NULL, sizeof(*seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status = -1;
+	pid_t pid;
+
+	if (seen == MAP_FAILED)
+		return NULL;
+	pid = fork();
+	if (pid == 0)
+		look(fd, flag, seen);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status == 0)
+		return seen;
+	munmap(seen, sizeof(*seen));
+	return NULL;
+}
+
+void round_names_of(pid_t pid, struct utsname *ret)
+{
+	cleanup_close int fd = ns_open(pid, "uts");
+	struct seen *seen = fd < 0 ? NULL : go_and_look(fd, CLONE_NEWUTS);
+
+	if (!seen)
+		return;
+	memcpy(ret->nodename, seen->uts.nodename, sizeof(ret->nodename));
+	memcpy(ret->domainname, seen->uts.domainname, sizeof(ret->domainname));
+	munmap(seen, sizeof(*seen));
+}
+
+/* ---- all of them ---- */
+
+static int find(struct round *r, const struct rproc *p, const struct kind *kind, int fd, uint32_t *ret, struct err *err);
+
+/* The job's own user namespace is number 0; what belongs to none below it was not made by the job. */
+static int find_owner(struct round *r, const struct rproc *p, const struct kind *kind, int fd, uint32_t *ret,
+		      struct err *err)
+{
+	struct ns_id job = of_job(r, KIND_USER);
+	cleanup_close int owner = ns_owner(fd);
+	struct stat st;
+
+	if (owner < 0 || fstat(owner, &st))
+		return err_set(err, E_OUTSIDE, 0, "%s is in a %s namespace (setns) that was not made by the job; start "
+			       "ckpt_launch inside of it", round_who(p), kind->file);
+	*ret = 0;
+	if (st.st_ino == job.ino && st.st_dev == job.dev)
+		return 0;
+	return find(r, p, &kinds[KIND_USER], owner, ret, err);
+}
+
+static void describe(struct rspace *s, int fd)
+{
+	uid_t uid = 0;
+
+	if (s->rec.kind == CLONE_NEWUSER) {
+		ioctl(fd, NS_GET_OWNER_UID, &uid);
+		s->rec.owner_uid = uid;
+	}
+	s->rec.uid_map = s->seen->uid_map;
+	s->rec.gid_map = s->seen->gid_map;
+	s->rec.setgroups = s->seen->setgroups;
+	s->rec.hostname = s->seen->uts.nodename;
+	s->rec.domainname = s->seen->uts.domainname;
+}
+
+/* *ret: the number of the namespace that @fd is of; it is added if it is a new one, behind its owner. */
+static int find(struct round *r, const struct rproc *p, const struct kind *kind, int fd, uint32_t *ret, struct err *err)
+{
+	struct rspace new = { .kind = kind, .member = p, .rec.kind = (uint32_t)kind->flag };
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return err_set(err, E_FAILED, errno, "looking at the %s namespace of %s", kind->file, round_who(p));
+	for (size_t i = 0; i < r->nspaces; i++)
+		if (r->spaces[i].id.ino == st.st_ino && r->spaces[i].id.dev == st.st_dev) {
+			*ret = r->spaces[i].rec.id;
+			return 0;
+		}
+	new.id = (struct ns_id){ st.st_dev, st.st_ino };
+	if (find_owner(r, p, kind, fd, &new.rec.owner, err))
+		return -1;
+	new.seen = go_and_look(fd, kind->flag);
+	if (!new.seen)
+		return err_set(err, E_ACCESS, 0, "%s is in a %s namespace of its own, which we may not enter", round_who(p),
+			       kind->file);
+	new.rec.id = *ret = (uint32_t)r->nspaces + 1;
+	describe(&new, fd);
+	r->spaces = xrealloc(r->spaces, (r->nspaces + 1) * sizeof(*r->spaces));
+	r->spaces[r->nspaces++] = new;
+	return 0;
+}
+
+static int add(struct round *r, struct rproc *p, const struct kind *kind, struct err *err)
+{
+	cleanup_close int fd = ns_open(p->look, kind->file);
+	uint32_t id;
+
+	if (fd < 0)
+		return err_set(err, err_code_of_errno(errno), errno, "looking at the %s namespace of %s", kind->file,
+			       round_who(p));
+	if (find(r, p, kind, fd, &id, err))
+		return -1;
+	p->spaces[p->nspaces++] = id;
+	return 0;
+}
+
+/* A copy of what is shared with others would be another one. */
+static int check_outside(const struct round *r, struct err *err)
+{
+	cleanup_free pid_t *pids = NULL;
+	ssize_t n = r->nspaces ? proc_list(0, NULL, &pids) : 0;
+
+	for (ssize_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < r->nspaces; k++) {
+			const struct rspace *s = &r->spaces[k];
+			struct ns_id has = id_of(pids[i], s->kind->file);
+
+			if (has.ino == s->id.ino && has.dev == s->id.dev && !round_is_of_job(r, pids[i]))
+				return err_set(err, E_OUTSIDE, 0, "%s is in a %s namespace that process %d, which is not of the "
+					       "job, is in, too; start ckpt_launch inside of it", round_who(s->member),
+					       s->kind->file, (int)pids[i]);
+		}
+	}
+	return 0;
+}
+
+int round_namespaces(struct round *r, struct err *err)
+{
+	for (size_t i = 0; i < r->nprocs; i++) {
+		struct rproc *p = r->procs[i];
+
+		/* Again, as it has run since then. */
+		if (p->zombie)
+			continue;
+		if (round_namespaces_apart(r, p, err))
+			return -1;
+		for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+			if (kinds[k].saved && are_two(of_job(r, k), of_process(p, k)) && add(r, p, &kinds[k], err))
+				return -1;
+	}
+	return check_outside(r, err);
+}
+
+void round_namespaces_records(const struct round *r, struct rec_buf *manifest)
+{
+	for (size_t i = 0; i < r->nspaces; i++)
+		rec_put_namespace(manifest, &r->spaces[i].rec);
+}
+
+void round_namespaces_members(struct rproc *p)
+{
+	for (size_t i = 0; i < p->nspaces; i++)
+		rec_put_member(&p->recs, &(struct rec_member){ .namespace = p->spaces[i] });
+}
+
+void round_namespaces_free(struct round *r)
+{
+	for (size_t i = 0; i < r->nspaces; i++)
+		munmap(r->spaces[i].seen, sizeof(*r->spaces[i].seen));
+	free(r->spaces);
+	r->spaces = NULL;
+	r->nspaces = 0;
+}

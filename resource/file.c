@@ -19,6 +19,7 @@
 #include "find.h"
 #include "lock.h"
 #include "object.h"
+#include "own.h"
 #include "stored.h"
 
 #define DELETED		" (deleted)"
@@ -178,9 +179,9 @@ static int locate(struct rset *set, const struct rec_file *f, const struct rec_d
 			       type_name(f->mode), type_name(st.st_mode));
 	if (rec->flags & O_PATH)
 		return 0;
-	if ((rec->flags & O_ACCMODE) != O_RDONLY && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
+	if ((rec->flags & O_ACCMODE) != O_RDONLY && own_access(path, O_WRONLY) < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "%s cannot be written any more", path);
-	if ((rec->flags & O_ACCMODE) != O_WRONLY && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0)
+	if ((rec->flags & O_ACCMODE) != O_WRONLY && own_access(path, O_RDONLY) < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "%s cannot be read any more", path);
 	return 0;
 }
@@ -268,11 +269,11 @@ static int file_open(struct rset *set, struct rdesc *d, struct err *err)
 	}
 	if (is_stream(set, d->rec, path))
 		return rset_std(set, d, err);
-	d->fd = open(path, open_flags(d->rec, f));
+	d->fd = own_open(path, open_flags(d->rec, f));
 	if (d->fd < 0 && errno == ELOOP && !S_ISLNK(f->mode))	/* a link leads to it now */
-		d->fd = open(path, open_flags(d->rec, f) & ~O_NOFOLLOW);
+		d->fd = own_open(path, open_flags(d->rec, f) & ~O_NOFOLLOW);
 	if (d->fd < 0 && (errno == EPERM || errno == EINVAL))	/* hints that this file system does not take */
-		d->fd = open(path, open_flags(d->rec, f) & ~(O_NOATIME | O_DIRECT));
+		d->fd = own_open(path, open_flags(d->rec, f) & ~(O_NOATIME | O_DIRECT));
 	if (d->fd < 0) {
 		err_set(&why, err_code_of_errno(errno), errno, "cannot open %s", path);
 		if (stream_stands_in(d->rec, &why))

@@ -30,6 +30,7 @@
 #include "../common/kernel.h"
 #include "../common/proc.h"
 #include "../resource/object.h"
+#include "../resource/own.h"
 #include "../resource/sysv.h"
 #include "build.h"
 #include "extents.h"
@@ -181,7 +182,7 @@ static int shared_file(struct build *b, const struct rec_area *a, struct err *er
 
 	if (rset_path(&b->t->r->rset, a->path, path, sizeof(path)))
 		return err_set(err, E_FILE_MISSING, 0, "%s: path too long", a->path);
-	fd = open(path, (may_write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	fd = own_open(path, (may_write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 	if (fd < 0 && !may_write)
 		return private_file(b, a, err);
 	if (fd < 0)

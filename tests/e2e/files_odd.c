@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 const char *scn_doc = "files that lost their names or have got others, removed directories, leases, "
+		      "files that their mode forbids to their owner, "
 		      "O_DIRECT and files of /proc go on as what they were";
 
 #define BLOCK	4096
@@ -79,7 +80,8 @@ int main(void)
 {
 	int hard, elsewhere, replaced, sparse, mapped, tmp, tmp_again, leased, direct, status, fds, mem,
 		stat_of_child, own_dir, lost_dir, removed, removed_too, path_fd, path_link, gone_tmp, cross[2], go[2];
-	char *m, *block, name[64], buf[200], c, *where;
+	int readonly, unreadable;
+	char *m, *m_readonly, *block, name[64], buf[200], c, *where;
 	volatile int here = 4711;
 	pid_t pid;
 	struct stat st;
@@ -123,6 +125,13 @@ int main(void)
 	scn_fill(block, BLOCK, 6);
 	if (direct >= 0)
 		scn_sys(write(direct, block, BLOCK));
+	/* Opened before their modes counted. */
+	readonly = scn_sys(open("read-only", O_RDWR | O_CREAT | O_EXCL, 0444));
+	scn_sys(ftruncate(readonly, BLOCK));
+	m_readonly = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, readonly, 0);
+	scn_check(m_readonly != MAP_FAILED, "mmap: %s", strerror(errno));
+	unreadable = create("unreadable", "read me");
+	scn_sys(chmod("unreadable", 0));
 	path_fd = scn_sys(open("leased", O_PATH));
 	scn_sys(symlink("to nowhere", "link"));
 	path_link = scn_sys(open("link", O_PATH | O_NOFOLLOW));
@@ -199,6 +208,13 @@ int main(void)
 				  scn_verify(block, BLOCK, 6) < 0,
 			  "O_DIRECT");
 	}
+	m_readonly[0] = 'R';
+	scn_sys(pwrite(readonly, "W", 1, 1));
+	scn_check(pread(readonly, buf, 2, 0) == 2 && !memcmp(buf, "RW", 2) && m_readonly[1] == 'W', "read-only");
+	scn_check(same(readonly, "read-only") && fstat(readonly, &st) == 0 && (st.st_mode & 07777) == 0444,
+		  "mode %o", st.st_mode);
+	expect(unreadable, "read me");
+	scn_check(stat("unreadable", &st) == 0 && !(st.st_mode & 07777), "mode %o", st.st_mode);
 	scn_check(same(path_fd, "leased") && read(path_fd, &c, 1) < 0 && errno == EBADF, "O_PATH");
 	scn_check(readlinkat(path_link, "", buf, sizeof(buf)) == 10 && !memcmp(buf, "to nowhere", 10),
 		  "O_PATH of a symbolic link");

@@ -125,15 +125,20 @@ static int check_clients(struct res_set *set, const struct desc *d, const struct
 {
 	const struct unix_table *t = table(set);
 
-	for (uint32_t k = 0; k < info->pending; k++) {
-		uint32_t client = t->clients[info->first + k];
+	for (uint32_t k = 0; k < info->pending; k++)
+		if (!socket_of(set, t->clients[info->first + k]) && !may_go(set, d))
+			return refuse_outside(set, d, "a client outside of the job waits to be accepted", err);
+	return 0;
+}
 
-		if (!client)
+static int check_gone_clients(struct res_set *set, const struct desc *d, const struct unix_info *info, struct err *err)
+{
+	const struct unix_table *t = table(set);
+
+	for (uint32_t k = 0; k < info->pending; k++)
+		if (!t->clients[info->first + k])
 			return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "a client that has closed its end waits to "
 						  "be accepted, and what it sent cannot be looked at; try again in a moment");
-		if (!socket_of(set, client) && !may_go(set, d))
-			return refuse_outside(set, d, "a client outside of the job waits to be accepted", err);
-	}
 	return 0;
 }
 
@@ -168,6 +173,8 @@ static int unix_scan(struct res_set *set, struct desc *d, struct err *err)
 {
 	const struct unix_info *info = unix_diag_find(table(set), d->st.st_ino);
 
+	if (info && info->state == LISTEN && check_gone_clients(set, d, info, err) < 0)
+		return -1;
 	if (info && info->state == ESTABLISHED && get_int(d->fd, SO_TYPE) != SOCK_DGRAM &&
 	    check_unaccepted(set, d, info, err) < 0)
 		return -1;

@@ -4,7 +4,9 @@
 
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 static void expect(int fd, const char *text)
 {
@@ -138,6 +140,36 @@ static struct std_stream identity(int fd)
 	return (struct std_stream){ 1, st.st_mode, st.st_dev, st.st_ino, st.st_rdev };
 }
 
+/* A client sent the read end and went away (Python's forkserver is asked so): it is in the job, but out of sight. */
+static void test_end_not_accepted(void **state UNUSED)
+{
+	struct fix *f = fix_new(), *later = fix_new();
+	cleanup_free char *path = fix_path(f, "sock");
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int p[2], l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0), a;
+
+	strcpy(sun.sun_path, path);
+	assert_int_equal(bind(l, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	assert_int_equal(listen(l, 1), 0);
+	assert_int_equal(connect(c, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(io_send_fds(c, "x", 1, p, 1), 0);
+	close(p[0]), close(c);
+	fix_add(f, p[1]);
+	fix_add(f, l);
+	assert_int_equal(fix_check(f), -1);
+	assert_int_equal(f->err.code, E_UNSUPPORTED_FD);
+	assert_true(f->set.again);
+	a = accept(l, NULL, NULL);
+	fix_add(later, p[1]);
+	fix_add(later, l);
+	fix_add(later, a);
+	fix_must(later, fix_check(later));
+	close(p[1]), close(l), close(a);
+	fix_free(f);
+	fix_free(later);
+}
+
 static void test_standard(void **state UNUSED)
 {
 	struct fix *f = fix_new();
@@ -247,6 +279,7 @@ int main(void)
 		cmocka_unit_test(test_closed_ends),
 		cmocka_unit_test(test_packets),
 		cmocka_unit_test(test_outside),
+		cmocka_unit_test(test_end_not_accepted),
 		cmocka_unit_test(test_standard),
 		cmocka_unit_test(test_standard_input_complete),
 		cmocka_unit_test(test_let_go),

@@ -66,6 +66,10 @@ static int check_namespace(struct res_set *set, struct desc *d, struct err *err)
 	return 0;
 }
 
+/*
+ * What is refused is mostly open for a moment only: ps and top read the files of all processes, and libc gives
+ * a name to a thread through one.
+ */
 static int proc_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	const char *rest;
@@ -78,13 +82,14 @@ static int proc_check(struct res_set *set, struct desc *d, struct err *err)
 	if (stat("/proc", &proc) == 0 && proc.st_dev == d->st.st_dev)
 		pid = res_inside(set, pid);
 	if (!pid || (set->comm && !set->comm(set->arg, pid)))
-		return res_refuse(set, d, E_OUTSIDE, err, "it belongs to a process outside of the job, or to one that has "
-				  "ended");
+		return res_refuse_for_now(set, d, E_OUTSIDE, err, "it belongs to a process outside of the job, or to one "
+					  "that has ended");
 	if (strlen(rest) >= strlen(DELETED) && strcmp(rest + strlen(rest) - strlen(DELETED), DELETED) == 0)
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "what it describes has ended; let the program close it");
+		return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "what it describes has ended; let the program "
+					  "close it");
 	if (sscanf(rest, "/task/%u", &tid) == 1 && tid != pid_in(d->link, &rest))
-		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "files of single threads cannot be saved; let the program "
-				  "close it first");
+		return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "files of single threads cannot be saved; let "
+					  "the program close it first");
 	pid_in(d->link, &rest);
 	d->priv = xasprintf("/proc/%u%s", pid, rest);
 	return 0;

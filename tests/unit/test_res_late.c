@@ -2,6 +2,7 @@
 /* What depends on processes and names: pidfd.c, proc.c, inotify.c, lock.c, owners, epoll on pidfds. */
 #include "res_fixture.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
@@ -138,7 +139,47 @@ static void test_proc(void **state UNUSED)
 	fix_add(f, status);
 	assert_int_equal(fix_check(f), -1);
 	assert_int_equal(f->err.code, E_OUTSIDE);
+	assert_true(f->set.again);	/* ps has read it in a moment */
 	close(status);
+	fix_free(f);
+}
+
+struct named { pthread_barrier_t there, done; pid_t tid; };
+
+static void *be_named(void *arg)
+{
+	struct named *n = arg;
+
+	n->tid = (pid_t)syscall(SYS_gettid);
+	pthread_barrier_wait(&n->there);
+	pthread_barrier_wait(&n->done);
+	return NULL;
+}
+
+/* As pthread_setname_np() has open for a moment. */
+static void test_proc_of_thread(void **state UNUSED)
+{
+	struct fix *f = fix_new();
+	struct named n;
+	char path[64];
+	pthread_t t;
+	int fd;
+
+	pthread_barrier_init(&n.there, NULL, 2);
+	pthread_barrier_init(&n.done, NULL, 2);
+	assert_int_equal(pthread_create(&t, NULL, be_named, &n), 0);
+	pthread_barrier_wait(&n.there);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", n.tid);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	f->set.comm = comm;
+	fix_add(f, fd);
+	assert_int_equal(fix_check(f), -1);
+	assert_int_equal(f->err.code, E_UNSUPPORTED_FD);
+	assert_true(f->set.again);
+	pthread_barrier_wait(&n.done);
+	pthread_join(t, NULL);
+	close(fd);
 	fix_free(f);
 }
 
@@ -277,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_pidfd),
 		cmocka_unit_test(test_pidfd_outside),
 		cmocka_unit_test(test_proc),
+		cmocka_unit_test(test_proc_of_thread),
 		cmocka_unit_test(test_inotify),
 		cmocka_unit_test(test_locks),
 		cmocka_unit_test(test_owner),

@@ -6,6 +6,10 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 command -v python3 >/dev/null || skip "needs python3"
+# One of our own, if it may be: a checkpoint of somebody else's job would open our files, as they may be its.
+if [ "${1:-}" != inside ] && unshare --mount mount -t tmpfs none /dev/shm 2>/dev/null; then
+	exec unshare --mount sh -c 'mount -t tmpfs none /dev/shm && exec "$0" inside' "$0"
+fi
 [ -w /dev/shm ] && [ "$(stat -f -c %T /dev/shm)" = tmpfs ] || skip "no /dev/shm here"
 place shm
 name=ckpt-test.$tag job=shm.$tag

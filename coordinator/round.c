@@ -13,6 +13,7 @@
 #include "../common/tree.h"
 #include "orphans.h"
 #include "round_internal.h"
+#include "round_outside.h"
 
 #define LOADING_LOOK_US	10000
 
@@ -143,7 +144,8 @@ static void blame_the_dead(const struct round *r, struct err *err)
 static void round_free(struct round *r)
 {
 	round_sysv_free(r);
-	round_shm_free(r);
+	outside_seen_free(r->shm);
+	outside_seen_free(r->mqueues);
 	round_drop_all(r);
 	free((void *)r->set.dirs);
 	res_set_free(&r->set);
@@ -202,8 +204,10 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 
 	ok = await_memory(&r, err) == 0 &&
 	     fault(FAULT_prepare, err) == 0 && round_prepare(&r, err) == 0;
-	if (ok)
+	if (ok) {
 		round_shm_look(&r);
+		round_mqueue_look(&r);
+	}
 	progress(&r, "stopping", 0, 0);
 	ok = ok && fault(FAULT_stop, err) == 0 && round_stop(&r, err) == 0 &&
 	     fault(FAULT_snapshot, err) == 0 && round_snapshot(&r, err) == 0 &&

@@ -135,7 +135,7 @@ struct round {
 	char root[32];			/* in front of a path: as the job sees it */
 	int64_t stopped_ns, resumed_ns, begun_ns;
 	int64_t began_s;		/* CLOCK_REALTIME when the job began; what was made in that second may be its */
-	struct round_shm *shm;		/* round_shm.c; NULL not yet looked */
+	struct outside_seen *shm, *mqueues; /* round_outside.h; NULL not looked */
 	struct round_sysv *sysv;	/* System V objects that were found; NULL not yet looked */
 	struct rfilter *filters;
 	size_t nfilters;
@@ -288,6 +288,8 @@ void round_sysv_free(struct round *r);
 int round_numa(struct round *r, struct err *err);
 void round_numa_records(struct rproc *p);
 
+/* round_mqueue_look() - as round_shm_look(), for message queues. */
+void round_mqueue_look(struct round *r);
 /* round_mqueue() - add the queues that are the job's though nobody has them open. Before res_set_check(). */
 int round_mqueue(struct round *r, struct err *err);
 
@@ -299,7 +301,6 @@ void round_notify_records(struct rproc *p);
 /* round_shm.c: files in /dev/shm. */
 /* round_shm_look() - before the job is stopped: who has what open there. */
 void round_shm_look(struct round *r);
-void round_shm_free(struct round *r);
 /* round_shm_check() - add those to the objects that are the job's though nobody has them open. After round_sysv_check(). */
 void round_shm_check(struct round *r);
 /* round_shm_end() - the job has been ended: what it made there is of no use here any more. */

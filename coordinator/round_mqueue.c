@@ -26,6 +26,7 @@
 #include "../common/io.h"
 #include "../resource/mqueue.h"
 #include "round_internal.h"
+#include "round_outside.h"
 
 #define MQUEUES		"/dev/mqueue"
 
@@ -81,26 +82,37 @@ static int mount_inside(pid_t keeper)
 	return fd;
 }
 
-/* -1: there is none. *ret_own: it is that of a namespace of the job's own. */
-static int directory(const struct round *r, int *ret_own)
+/* 1 the job has a namespace of its own, 0 it has not, -1 it has ended. */
+static int has_own(const struct round *r)
+{
+	struct stat theirs = { 0 }, ours = { 0 };
+
+	if (proc_lookup(r->p->keeper, "ns/ipc", &theirs) || proc_lookup(getpid(), "ns/ipc", &ours))
+		return -1;
+	return theirs.st_ino != ours.st_ino;
+}
+
+/* That of its own namespace, or of ours. NULL: there is none. */
+static DIR *directory(const struct round *r, int own)
 {
 	struct stat theirs = { 0 }, ours = { 0 };
 	struct statfs fs;
 	char path[64];
+	DIR *ret;
 	int fd;
 
-	*ret_own = 0;
-	if (proc_lookup(r->p->keeper, "ns/ipc", &theirs) || proc_lookup(getpid(), "ns/ipc", &ours))
-		return -1;
-	*ret_own = theirs.st_ino != ours.st_ino;
-	snprintf(path, sizeof(path), "%s" MQUEUES, *ret_own ? r->root : "");
+	snprintf(path, sizeof(path), "%s" MQUEUES, own ? r->root : "");
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 && fstatfs(fd, &fs) == 0 && fs.f_type == MQUEUE_MAGIC &&
-	    (!*ret_own || stat(MQUEUES, &ours) || (fstat(fd, &theirs) == 0 && theirs.st_dev != ours.st_dev)))
-		return fd;
+	    (!own || stat(MQUEUES, &ours) || (fstat(fd, &theirs) == 0 && theirs.st_dev != ours.st_dev)))
+		return fdopendir(fd);
 	if (fd >= 0)
 		close(fd);
-	return *ret_own ? mount_inside(r->p->keeper) : mount_for_us();
+	fd = own ? mount_inside(r->p->keeper) : mount_for_us();
+	ret = fd < 0 ? NULL : fdopendir(fd);
+	if (fd >= 0 && !ret)
+		close(fd);
+	return ret;
 }
 
 /* ---- whose they are ---- */
@@ -113,46 +125,56 @@ static int is_known(const struct round *r, const struct stat *st)
 	return 0;
 }
 
+/* As far as can be told; before we know its users, by any. */
 static int used_by_job(const struct round *r, const struct stat *st)
 {
 	for (size_t i = 0; st->st_ctime >= r->began_s && i < r->nprocs; i++)
 		if (r->procs[i]->status.ruid == st->st_uid || r->procs[i]->status.euid == st->st_uid)
 			return 1;
-	return 0;
+	return st->st_ctime >= r->began_s && !r->nprocs;
 }
 
-/* Those that we may not look at cannot be of the job's users. */
-static int open_outside(const struct round *r, const struct stat *st)
+/* Has @pid one open, by whatever path (of the kernel's own mount there is none, but "/NAME")? */
+static int look_at(pid_t pid, struct outside_files *l)
 {
-	cleanup_free pid_t *pids = NULL;
-	ssize_t n = proc_list(0, NULL, &pids);
+	cleanup_free pid_t *fds = NULL;
+	ssize_t n = proc_list(pid, "fd", &fds);
+	int found = 0;
 
 	for (ssize_t i = 0; i < n; i++) {
-		cleanup_free pid_t *fds = NULL;
-		ssize_t nfds = round_is_ours(r, pids[i]) ? 0 : proc_list(pids[i], "fd", &fds);
+		char path[64], link[512] = "";
+		const char *name = link;
+		struct stat st;
 
-		for (ssize_t k = 0; k < nfds; k++) {
-			struct stat has;
-			char path[64];
-
-			snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pids[i], (int)fds[k]);
-			if (stat(path, &has) == 0 && has.st_dev == st->st_dev && has.st_ino == st->st_ino)
-				return 1;
-		}
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, (int)fds[i]);
+		if (readlink(path, link, sizeof(link) - 1) < 0 || !(name = strrchr(link, '/')))
+			continue;
+		for (size_t k = 0; k < l->n; k++)
+			if (!strcmp(name + 1, l->at[k].path) && stat(path, &st) == 0) {
+				found = 1;
+				outside_used(l, st.st_dev, st.st_ino);
+			}
 	}
-	return 0;
+	return found;
+}
+
+/* Those that the job may have left, without those that somebody of it has open. */
+static void collect(const struct round *r, DIR *dp, int own, struct outside_files *ret)
+{
+	struct dirent *e;
+	struct stat st;
+
+	while ((e = readdir(dp)))
+		if (fstatat(dirfd(dp), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+		    !is_known(r, &st) && (own || used_by_job(r, &st)))
+			outside_add(ret, xstrdup(e->d_name), st.st_dev, st.st_ino, 0);
 }
 
 /* A description that nobody has: it is saved as others are. */
 static int add(struct round *r, int dir, const char *name, int own, struct err *err)
 {
-	struct stat st;
-	int fd;
+	int fd = openat(dir, name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode) || is_known(r, &st) ||
-	    (!own && (!used_by_job(r, &st) || open_outside(r, &st))))
-		return 0;
-	fd = openat(dir, name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd >= 0)
 		return res_set_add(&r->set, fd, 0, -1, 0, err);
 	if (own && errno != ENOENT)
@@ -161,18 +183,33 @@ static int add(struct round *r, int dir, const char *name, int own, struct err *
 	return 0;
 }
 
+void round_mqueue_look(struct round *r)
+{
+	DIR *dp = has_own(r) ? NULL : directory(r, 0);
+	struct outside_files l = { 0 };
+
+	if (!dp)
+		return;
+	collect(r, dp, 0, &l);
+	closedir(dp);
+	r->mqueues = outside_seen_new(l, look_at);
+}
+
 int round_mqueue(struct round *r, struct err *err)
 {
-	int own, fd = directory(r, &own), ret = 0;
-	DIR *dp = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *e;
+	int own = has_own(r), ret = 0;
+	DIR *dp = own < 0 ? NULL : directory(r, own);
+	struct outside_files l = { 0 };
 
-	while (dp && !ret && (e = readdir(dp)))
-		if (e->d_name[0] != '.' || (e->d_name[1] && strcmp(e->d_name, "..")))
-			ret = add(r, fd, e->d_name, own, err);
-	if (dp)
-		closedir(dp);
-	else if (fd >= 0)
-		close(fd);
+	if (!dp)
+		return 0;
+	collect(r, dp, own, &l);
+	if (!own)
+		outside_mark(r, r->mqueues, &l, look_at);
+	for (size_t i = 0; i < l.n && !ret; i++)
+		if (!l.at[i].outside)
+			ret = add(r, dirfd(dp), l.at[i].path, own, err);
+	outside_free(&l);
+	closedir(dp);
 	return ret;
 }

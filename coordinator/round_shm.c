@@ -12,9 +12,6 @@
  *     has them open or mapped.
  *
  * A checkpoint that is stored there is nobody's: each would have those before it in itself.
- *
- * To find out who has something there open is to look at every process of the machine: that is done before the
- * job is stopped. Then only those have to be looked at again that had, and all only for a file that is new.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -27,36 +24,11 @@
 #include "../common/io.h"
 #include "../resource/object.h"
 #include "round_internal.h"
-#include "round_sysv.h"
+#include "round_outside.h"
 #include "store.h"
 
 #define SHM		"/dev/shm"
 #define DEPTH_MAX	8
-
-struct shm_file { char *path; uint64_t dev, ino; int dir, outside; };
-struct shm_list { struct shm_file *at; size_t n; };
-
-/* What was seen before the job was stopped. */
-struct round_shm {
-	struct shm_list files;		/* made since the job began, by whomever */
-	pid_t *users;			/* who had something in /dev/shm open or mapped */
-	size_t nusers;
-};
-
-static void list_free(struct shm_list *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		free(l->at[i].path);
-	free(l->at);
-	*l = (struct shm_list){ 0 };
-}
-
-static struct shm_file *list_add(struct shm_list *l)
-{
-	l->at = xrealloc(l->at, (l->n + 1) * sizeof(*l->at));
-	l->at[l->n] = (struct shm_file){ 0 };
-	return &l->at[l->n++];
-}
 
 /* ---- whose it is ---- */
 
@@ -84,15 +56,8 @@ static int made_by_job(const struct round *r, const struct statx *st)
 	       (!r->nprocs || has_user(r, st->stx_uid));
 }
 
-/* @outside becomes 1 for those that are in use by others. */
-static void used_outside(struct shm_list *l, uint64_t dev, uint64_t ino)
-{
-	for (size_t i = 0; i < l->n; i++)
-		l->at[i].outside |= l->at[i].dev == dev && l->at[i].ino == ino;
-}
-
-/* Each file in /dev/shm that @pid has open or mapped. @l NULL: only whether there is one. */
-static int look_at(pid_t pid, struct shm_list *l)
+/* Each file in /dev/shm that @pid has open or mapped. */
+static int look_at(pid_t pid, struct outside_files *l)
 {
 	cleanup_free char *text = proc_read(pid, "maps", NULL);
 	pid_t *fds = NULL;
@@ -108,50 +73,23 @@ static int look_at(pid_t pid, struct shm_list *l)
 		if (readlink(path, link, sizeof(link)) != sizeof(link) || memcmp(link, SHM "/", sizeof(link)) != 0)
 			continue;
 		found = 1;
-		if (l && stat(path, &st) == 0)
-			used_outside(l, st.st_dev, st.st_ino);
+		if (stat(path, &st) == 0)
+			outside_used(l, st.st_dev, st.st_ino);
 	}
 	free(fds);
 	if (!text || !strstr(text, SHM "/"))
 		return found;
-	if (l && proc_maps(pid, 0, &maps) == 0)
+	if (proc_maps(pid, 0, &maps) == 0)
 		for (size_t k = 0; k < maps.count; k++)
 			if (!strncmp(maps.maps[k].path, SHM "/", sizeof(SHM)))
-				used_outside(l, maps.maps[k].dev, maps.maps[k].ino);
+				outside_used(l, maps.maps[k].dev, maps.maps[k].ino);
 	proc_maps_free(&maps);
 	return 1;
 }
 
-static int all_seen(const struct round *r, const struct shm_list *l)
-{
-	size_t k = 0;
-
-	for (size_t i = 0; i < l->n && r->shm; i++) {
-		for (k = 0; k < r->shm->files.n; k++)
-			if (r->shm->files.at[k].ino == l->at[i].ino && r->shm->files.at[k].dev == l->at[i].dev)
-				break;
-		if (k == r->shm->files.n)
-			return 0;
-	}
-	return r->shm != NULL;
-}
-
-/* Mark what is in use by others. Those that we may not look at cannot be of the job's users. */
-static void look_outside(const struct round *r, struct shm_list *l)
-{
-	int seen = all_seen(r, l);
-	cleanup_free pid_t *all = NULL;
-	ssize_t n = seen ? (ssize_t)r->shm->nusers : l->n ? proc_list(0, NULL, &all) : 0;
-	const pid_t *pids = seen ? r->shm->users : all;
-
-	for (ssize_t i = 0; i < n; i++)
-		if (!round_is_ours(r, pids[i]))
-			look_at(pids[i], l);
-}
-
 /* ---- what there is ---- */
 
-static void collect(const struct round *r, const char *dir, int own, int depth, struct shm_list *ret)
+static void collect(const struct round *r, const char *dir, int own, int depth, struct outside_files *ret)
 {
 	cleanup_free char *real = xasprintf("%s%s", r->root, dir);
 	DIR *dp = opendir(real);
@@ -160,7 +98,6 @@ static void collect(const struct round *r, const char *dir, int own, int depth, 
 	while (dp && (e = readdir(dp))) {
 		cleanup_free char *path = xasprintf("%s/%s", dir, e->d_name);
 		cleanup_free char *seen = xasprintf("%s/%s", real, e->d_name);
-		struct shm_file *f;
 		struct statx st;
 
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
@@ -168,13 +105,9 @@ static void collect(const struct round *r, const char *dir, int own, int depth, 
 		    !(S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode)) ||
 		    (S_ISDIR(st.stx_mode) && store_is_checkpoint(seen)))
 			continue;
-		if (own || made_by_job(r, &st)) {
-			f = list_add(ret);
-			f->path = xstrdup(path);
-			f->dev = makedev(st.stx_dev_major, st.stx_dev_minor);
-			f->ino = st.stx_ino;
-			f->dir = S_ISDIR(st.stx_mode);
-		}
+		if (own || made_by_job(r, &st))
+			outside_add(ret, xstrdup(path), makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino,
+				    S_ISDIR(st.stx_mode));
 		if (S_ISDIR(st.stx_mode) && depth < DEPTH_MAX)
 			collect(r, path, own, depth + 1, ret);
 	}
@@ -183,7 +116,7 @@ static void collect(const struct round *r, const char *dir, int own, int depth, 
 }
 
 /* Only those that are no object yet. */
-static void leave_out_known(const struct round *r, struct shm_list *l)
+static void leave_out_known(const struct round *r, struct outside_files *l)
 {
 	size_t n = 0;
 
@@ -210,46 +143,30 @@ static void mark_made(struct round *r)
 
 void round_shm_look(struct round *r)
 {
-	struct round_shm *s = r->shm = xcalloc(1, sizeof(*s));
-	cleanup_free pid_t *pids = NULL;
-	ssize_t n;
+	struct outside_files l = { 0 };
 
 	if (is_own(r))
 		return;
-	collect(r, SHM, 0, 0, &s->files);
-	n = s->files.n ? proc_list(0, NULL, &pids) : 0;
-	s->users = xcalloc(n > 0 ? (size_t)n : 1, sizeof(*s->users));
-	for (ssize_t i = 0; i < n; i++)
-		if (look_at(pids[i], NULL))
-			s->users[s->nusers++] = pids[i];
-}
-
-void round_shm_free(struct round *r)
-{
-	if (!r->shm)
-		return;
-	list_free(&r->shm->files);
-	free(r->shm->users);
-	free(r->shm);
-	r->shm = NULL;
+	collect(r, SHM, 0, 0, &l);
+	r->shm = outside_seen_new(l, look_at);
 }
 
 void round_shm_check(struct round *r)
 {
 	int own = is_own(r);
-	struct shm_list l = { 0 };
+	struct outside_files l = { 0 };
 
 	if (!own)
 		mark_made(r);
 	collect(r, SHM, own, 0, &l);
 	leave_out_known(r, &l);
 	if (!own)
-		look_outside(r, &l);
+		outside_mark(r, r->shm, &l, look_at);
 	for (size_t i = 0; i < l.n; i++)
 		if (!l.at[i].outside)
 			object_of_name(&r->set, r->root, l.at[i].path, l.at[i].dev, l.at[i].ino,
 				       l.at[i].dir ? OBJECT_SHM_DIR : OBJECT_SHM);
-	list_free(&l);
+	outside_free(&l);
 }
 
 /* ---- the end ---- */
@@ -260,16 +177,12 @@ void round_shm_check(struct round *r)
  */
 void round_shm_end(struct round *r)
 {
-	struct shm_list l = { 0 };
+	struct outside_files l = { 0 };
 
-	for (const struct object *o = r->set.objects; o; o = o->next) {
-		struct shm_file *f = o->made ? list_add(&l) : NULL;
-
-		if (f)
-			*f = (struct shm_file){ xstrdup(o->name), o->dev, o->ino, 0, 0 };
-	}
-	round_shm_free(r);	/* what was seen is old by now, and nobody is waiting any more */
-	look_outside(r, &l);
+	for (const struct object *o = r->set.objects; o; o = o->next)
+		if (o->made)
+			outside_add(&l, xstrdup(o->name), o->dev, o->ino, 0);
+	outside_mark(r, NULL, &l, look_at);	/* what was seen is old by now, and nobody is waiting any more */
 	for (size_t i = 0; i < l.n; i++) {
 		struct stat st;
 
@@ -277,5 +190,5 @@ void round_shm_end(struct round *r)
 		    st.st_ino == l.at[i].ino)
 			unlink(l.at[i].path);
 	}
-	list_free(&l);
+	outside_free(&l);
 }

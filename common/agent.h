@@ -37,7 +37,7 @@
 #include <signal.h>
 #include "withheld.h"
 
-#define AGENT_VERSION		15
+#define AGENT_VERSION		16
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
@@ -74,6 +74,24 @@ struct agent_self {
 	int64_t clock_shift_sec, clock_shift_nsec; /* what the [vdso] adds to CLOCK_MONOTONIC: preload/clocks.c */
 	uint32_t withheld;		/* WITHHELD_*: what the program is told not to be there */
 	char allow[WITHHELD_NAMES];	/* ENV_ALLOW, empty: not set */
+	/* preload/mapped.c: anonymous memory that a restart has mapped from the image lies between; 0, 0: there is none */
+	uint64_t mapped_low, mapped_high;
+	uint64_t mapped_start, mapped_end; /* struct agent_mapped; not to be saved */
+	uint64_t mapped_madvise, mapped_mremap;	/* code that takes the place of libc's then; never changes */
+	uint64_t aside;			/* 1: syscall(2) has to look which call it is, for one of these two reasons */
+};
+
+/* Where anonymous memory was mapped from the image, ascending; behind it a bit for each page: 1 it is so no more. */
+struct agent_range {
+	uint64_t start, end;
+	uint64_t bit;			/* of its first page */
+	uint64_t noreserve;		/* 1: MAP_NORESERVE */
+};
+struct agent_mapped {
+	uint64_t dev, ino;		/* the image, as /proc/PID/maps has it */
+	uint64_t n;
+	uint64_t bits;			/* address of uint64_t[] */
+	struct agent_range ranges[];
 };
 
 #define AGENT_SPECULATION 3		/* PR_SPEC_STORE_BYPASS, _INDIRECT_BRANCH, _L1D_FLUSH */
@@ -128,6 +146,7 @@ struct agent_process {
 	uint32_t landlock;		/* layers of Landlock rules */
 	uint32_t umask;
 	uint32_t hidden_timers;		/* POSIX timers that the kernel's files do not show */
+	uint64_t mapped_start, mapped_end; /* of agent_self */
 	uint64_t xcomp_perm;		/* ARCH_GET_XCOMP_PERM; 0 not supported */
 	uint64_t shadow_stack;		/* ARCH_SHSTK_STATUS */
 	struct { int64_t interval_us, value_us; } itimer[3];
@@ -174,6 +193,12 @@ enum {
 	AGENT_NOTE_SPOILED,		/* of two calls at the same time, nobody knows which came last */
 };
 
+/* What of the address space is a private mapping of a file (an image) but to be saved as anonymous memory. */
+struct agent_from_image {
+	uint64_t start, end;
+	uint64_t dev, ino;		/* of the file; what is another one's there is not meant */
+};
+
 /* One message: this head, @len bytes, and for FDS as many descriptors as the body lists. */
 struct agent_msg {
 	uint32_t magic;
@@ -210,7 +235,8 @@ struct agent_msg {
 	X(22,	NOTE,		TO_ROUND,	"struct agent_note[count]") \
 	X(23,	AREA_STARTS,	TO_AGENT,	"uint64_t[count], at most AGENT_STARTS_MAX: have they a memory policy?") \
 	X(24,	POLICIES,	TO_ROUND,	"struct agent_policy[count]: the answer, one for each AREA_STARTS") \
-	X(25,	CALLS,		TO_AGENT,	"struct agent_call[count]: what threads were blocked in")
+	X(25,	CALLS,		TO_AGENT,	"struct agent_call[count]: what threads were blocked in") \
+	X(26,	MAPPED,		TO_ROUND,	"struct agent_from_image[count]: anonymous memory that was mapped from an image")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,

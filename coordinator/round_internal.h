@@ -65,6 +65,8 @@ struct rproc {
 	size_t npending;
 	struct agent_note *notes;	/* what its epolls watch, where the kernel does not tell */
 	size_t nnotes;
+	struct agent_from_image *from_image; /* anonymous memory that the last restart has mapped from an image */
+	size_t nfrom_image;
 	struct agent_timer *timers;
 	size_t ntimers, ntimers_heard;
 	struct agent_undo *undo;	/* what it owes to semaphores */
@@ -177,6 +179,14 @@ void round_signal(struct rproc *p);
 void round_wake_stopped(struct rproc *p);
 /* round_stop_again() - if that was done to @p, and the round is over before it said HELLO. */
 void round_stop_again(struct rproc *p);
+
+/*
+ * round_from_image.c
+ * round_from_image() - 1: what the private mapping @m has from @start on is anonymous memory of the program. *end, of
+ * what is asked for, becomes the end of what the answer holds for.
+ */
+void round_from_image_sort(struct rproc *p);
+int round_from_image(const struct rproc *p, const struct proc_map *m, uint64_t start, uint64_t *end);
 
 /* round_stack.c: fills p->auxv, and what the kernel left out of p->stat. 0, or -1. */
 int round_stack(struct rproc *p, struct err *err);

@@ -2,7 +2,8 @@
 /*
  * round_memory.c - what each mapping is, and which of its pages have to be written.
  *
- *   private anonymous     pages that exist (PAGEMAP_SCAN), the leader leaves out those that are zero
+ *   private anonymous     pages that exist (PAGEMAP_SCAN), the leader leaves out those that are zero; all of what a
+ *                         restart has mapped from an image in its place (round_from_image.c)
  *   private file          all of it: a restart needs none of the program's files. Clean mappings of one
  *                         file in several processes are written once and referred to.
  *   shared object         (anonymous, memfd, deleted, /dev/shm, System V): pages in the page cache, once per object
@@ -32,6 +33,9 @@ struct shared_file {
 	uint32_t kind;			/* of the mapping: an object's pages are looked for in such alone */
 	char image[32];
 };
+
+/* Addresses that are not to be saved. */
+struct cut { uint64_t start, end; };
 
 static int has_flag(const struct proc_map *m, const char *flag)
 {
@@ -125,6 +129,17 @@ static void private_anonymous(const struct rproc *p, struct rarea *a, const stru
 		a->rec.name = a->rec.path;
 		a->rec.path = "";
 	}
+}
+
+/* A page that was never touched stands in the image, and nowhere else: what is there is not what was written to. */
+static void from_image(struct rarea *a)
+{
+	a->rec.kind = AREA_KIND_ANON;
+	a->rec.offset = 0;
+	a->rec.path = "";
+	a->rec.dev = a->rec.ino = 0;
+	a->flags |= AREA_CAREFUL;
+	a->write = 1;
 }
 
 /* 1 if the bytes [offset, offset+len) of what @a maps are written by some mapping already; then which. */
@@ -249,10 +264,29 @@ static void huge_private(struct rarea *a, const struct proc_map *m)
 	a->scan = starts(m->path, "/anon_hugepage");
 }
 
+static void private_mapping(struct round *r, struct rproc *p, const struct proc_map *m, uint64_t start, uint64_t end)
+{
+	struct rarea *a;
+	uint64_t to;
+
+	for (; start < end; start = to) {
+		int ours = round_from_image(p, m, start, (to = end, &to));
+
+		a = add_area(p, m, start, to);
+		if (a->rec.hugetlb)
+			huge_private(a, m);
+		else if (!m->ino || starts(m->path, "/dev/zero"))
+			private_anonymous(p, a, m);
+		else if (ours)
+			from_image(a);
+		else
+			private_file(r, p, a);
+	}
+}
+
 static int classify(struct round *r, struct rproc *p, const struct proc_map *m, uint64_t start,
 		    uint64_t end, struct err *err)
 {
-	struct rarea *a;
 
 	if (has_flag(m, "um") || has_flag(m, "uw") || has_flag(m, "ui"))
 		return refuse(p, m, "registered with userfaultfd", err);
@@ -260,18 +294,26 @@ static int classify(struct round *r, struct rproc *p, const struct proc_map *m, 
 		return refuse(p, m, "a shadow stack", err);
 	if (has_flag(m, "pf") || has_flag(m, "io"))
 		return refuse(p, m, "device memory", err);
-	a = add_area(p, m, start, end);
 	if (m->shared)
-		return shared(r, p, a, m, err);
-	if (a->rec.hugetlb) {
-		huge_private(a, m);
-		return 0;
-	}
-	if (!m->ino || starts(m->path, "/dev/zero"))
-		private_anonymous(p, a, m);
-	else
-		private_file(r, p, a);
+		return shared(r, p, add_area(p, m, start, end), m, err);
+	private_mapping(r, p, m, start, end);
 	return 0;
+}
+
+/* What is the library's own and not to be saved may have been merged with its neighbours: it is cut out. */
+static int classify_around(struct round *r, struct rproc *p, const struct proc_map *m, const struct cut *cuts,
+			   size_t ncuts, struct err *err)
+{
+	uint64_t start = m->start;
+
+	for (size_t i = 0; i < ncuts && start < m->end; i++) {
+		if (cuts[i].start >= m->end || cuts[i].end <= start)
+			continue;
+		if (cuts[i].start > start && classify(r, p, m, start, cuts[i].start, err))
+			return -1;
+		start = MAX(start, cuts[i].end);
+	}
+	return start < m->end ? classify(r, p, m, start, m->end, err) : 0;
 }
 
 /* Kept for a restart under another kernel, whose [vdso] looks different: restart/vdso.c. */
@@ -286,8 +328,11 @@ static void kernel_code(struct rproc *p, const struct proc_map *m)
 
 static int classify_all(struct round *r, struct rproc *p, struct err *err)
 {
-	uint64_t from = p->hello.arena_start, to = p->hello.arena_end;
+	const struct cut arena = { p->hello.arena_start, p->hello.arena_end };
+	const struct cut list = { p->process->mapped_start, p->process->mapped_end };
+	const struct cut cuts[] = { arena.start < list.start ? arena : list, arena.start < list.start ? list : arena };
 
+	round_from_image_sort(p);
 	for (size_t i = 0; i < p->maps.count; i++) {
 		const struct proc_map *m = &p->maps.maps[i];
 
@@ -305,18 +350,10 @@ static int classify_all(struct round *r, struct rproc *p, struct err *err)
 			p->vvar_len = m->end - p->vvar;
 			continue;
 		}
-		/* The leader's arena may have been merged with its neighbours: cut it out. */
-		if (m->start >= to || m->end <= from) {
-			if (classify(r, p, m, m->start, m->end, err))
-				return -1;
-			continue;
-		}
 		/* The arena is new: what the kernel does to it it does to whatever is mapped from now on. */
-		if (has_flag(m, "lo"))
+		if (m->start < arena.end && m->end > arena.start && has_flag(m, "lo"))
 			p->lock_new = has_flag(m, "lf") ? 3 : 1;
-		if (m->start < from && classify(r, p, m, m->start, from, err))
-			return -1;
-		if (m->end > to && classify(r, p, m, to, m->end, err))
+		if (classify_around(r, p, m, cuts, ARRAY_SIZE(cuts), err))
 			return -1;
 	}
 	return 0;

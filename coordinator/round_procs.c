@@ -57,6 +57,7 @@ static void proc_free(struct rproc *p)
 	free(p->calls);
 	free(p->pending);
 	free(p->notes);
+	free(p->from_image);
 	free(p->timers);
 	free(p->timer_recs);
 	free(p->undo);

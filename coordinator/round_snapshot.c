@@ -180,6 +180,9 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 	case AGENT_NOTE:
 		ok = !round_collect(&m, body, sizeof(*p->notes), (void **)&p->notes, &p->nnotes);
 		break;
+	case AGENT_MAPPED:
+		ok = !round_collect(&m, body, sizeof(*p->from_image), (void **)&p->from_image, &p->nfrom_image);
+		break;
 	case AGENT_TIMER:
 		ok = !round_collect(&m, body, sizeof(*p->timers), (void **)&p->timers, &p->ntimers_heard);
 		break;

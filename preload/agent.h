@@ -200,6 +200,15 @@ HIDDEN int notes_tell(struct leader *l);
 HIDDEN void notes_take_over(void);
 
 /*
+ * mapped.c: memory that is mapped from the image of the last restart.
+ * mapped_madvise(), mapped_mremap() - APP, in the place of libc's, where there is such memory.
+ * mapped_tell() - where it is, to the round; LEADER; 0 or -errno.
+ */
+HIDDEN int mapped_madvise(void *addr, size_t len, int advice);
+HIDDEN void *mapped_mremap(void *old, size_t old_len, size_t len, int flags, void *to);
+HIDDEN int mapped_tell(struct leader *l);
+
+/*
  * pending.c: signals that wait. Context: LEADER, or HANDLER with all parked.
  * pending_tell() - those of the whole process, to the round. 0 or -errno.
  * pending_take() - those of the parked thread alone, into its ->pending, which has room for ->npending; on a stack

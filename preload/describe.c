@@ -109,6 +109,8 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 	p->keyrings = (SYS(keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 0) > 0) |
 		      (SYS(keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_THREAD_KEYRING, 0) > 0) << 1;
 	p->landlock = landlock_layers(l);
+	p->mapped_start = agent_self.mapped_start;
+	p->mapped_end = agent_self.mapped_end;
 	SYS(arch_prctl, ARCH_GET_XCOMP_PERM, &p->xcomp_perm);
 	SYS(arch_prctl, ARCH_SHSTK_STATUS_, &p->shadow_stack);
 	for (int i = 0; i < 3; i++) {
@@ -250,7 +252,7 @@ int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers, u
 
 	if ((r = tell_timers(l, timer_ids, ntimers)) != 0 || (r = tell_process(l, nthreads)) != 0 ||
 	    (r = tell_threads(l)) != 0 || (r = pending_tell(l)) != 0 ||
-	    (r = notes_tell(l)) != 0)
+	    (r = notes_tell(l)) != 0 || (r = mapped_tell(l)) != 0)
 		return r;
 	return tell_fds(l);
 }

@@ -10,7 +10,10 @@
 #include "mem.h"
 #include "sys.h"
 
-struct agent_self agent_self = { .magic = AGENT_MAGIC, .version = AGENT_VERSION };
+struct agent_self agent_self = {
+	.magic = AGENT_MAGIC, .version = AGENT_VERSION,
+	.mapped_madvise = (uint64_t)mapped_madvise, .mapped_mremap = (uint64_t)mapped_mremap,
+};
 struct wiped *wiped;
 int64_t rseq_offset;
 uint32_t rseq_length;

@@ -5,16 +5,19 @@
  * number is read from libc's code in front of the instruction; in syscall(2) there is none. The red zone
  * is not touched by signal frames.
  *
- * A futex that is waited for until a point in time (Rust's standard library does so): where a restart has shifted the
- * clock (clocks.c), the kernel's time for it is put into the red zone, too. What is withheld from the program
- * (withheld.c) is not there.
+ * After some restarts not every call may go to the kernel as it is: a futex that is waited for until a point in time
+ * (Rust's standard library does so), where the clock was shifted (clocks.c): the kernel's time for it is put into the
+ * red zone, too. And what mapped.c is there for. What is withheld from the program (withheld.c) is not there.
  */
 #include "../common/withheld.h"
 
 #define SHIFT_SEC	(agent_self + 2488)	/* clocks.c checks the offset */
 #define SHIFT_NSEC	(SHIFT_SEC + 8)
 #define WITHHELD_	(agent_self + 2504)	/* withheld.c */
+#define ASIDE		(agent_self + 2592)	/* mapped.c */
 #define NSEC		1000000000
+#define MREMAP		25
+#define MADVISE		28
 #define FUTEX		202
 #define CLOCK_REALTIME_	0x100
 #define COMMAND		0x7f
@@ -35,7 +38,7 @@ syscall:
 	je	6f
 	cmp	$IO_SETUP, %rdi
 	je	7f
-8:	cmpq	$0, SHIFT_SEC(%rip)
+8:	cmpq	$0, ASIDE(%rip)
 	jne	3f
 2:	mov	%rdi, %rax
 	mov	%rsi, %rdi
@@ -58,9 +61,16 @@ syscall_after:
 	mov	%ecx, (%rax)
 	mov	$-1, %rax
 	ret
-	/* As in here() of clocks.c. */
-3:	cmp	$FUTEX, %rdi
+3:	cmp	$MADVISE, %rdi
+	je	10f
+	cmp	$MREMAP, %rdi
+	je	11f
+	cmp	$FUTEX, %rdi
 	jne	2b
+	/* As in here() of clocks.c. */
+	mov	SHIFT_SEC(%rip), %rax
+	or	SHIFT_NSEC(%rip), %rax
+	jz	2b
 	mov	%edx, %eax
 	and	$(CLOCK_REALTIME_ | COMMAND), %eax
 	cmp	$WAIT_BITSET, %eax
@@ -92,6 +102,22 @@ syscall_after:
 9:	jz	8b
 	mov	$-ENOSYS_, %eax
 	jmp	1b
+10:	mov	%rsi, %rdi
+	mov	%rdx, %rsi
+	mov	%ecx, %edx
+	push	%rcx
+	.cfi_adjust_cfa_offset 8
+	call	mapped_madvise
+	pop	%rcx
+	.cfi_adjust_cfa_offset -8
+	cltq
+	ret
+11:	mov	%rsi, %rdi
+	mov	%rdx, %rsi
+	mov	%rcx, %rdx
+	mov	%r8, %rcx
+	mov	%r9, %r8
+	jmp	mapped_mremap
 	.cfi_endproc
 	.size	syscall, . - syscall
 

@@ -43,6 +43,8 @@ struct build {
 	uint64_t vdso_shift;		/* else: from where they are now to where they shall be */
 	const struct rec_area_policy *policy; /* numa.c: the next one, */
 	size_t policy_pos;		/* and where the one behind it is */
+	struct agent_range *mapped;	/* mapped.c: what is mapped from the image, ascending */
+	size_t nmapped;
 	int exe_fd;
 };
 
@@ -73,6 +75,8 @@ size_t memory_peek_sparse(const struct restart_task *t, uint64_t addr, void *buf
  * no_data.c: what of @a, whose pages stand in @img, is behind the end of its file: to be mapped over what is there.
  */
 int build_no_data(struct build *b, const struct rec_area *a, const struct image *img, struct err *err);
+/* self.c: what the restored library is told, when all its memory is mapped. */
+int build_self(struct build *b, struct err *err);
 /* vdso.c: the kernel's own code and data: the same ones moved, or others put in their place. */
 int build_vdso(struct build *b, struct err *err);
 /* notes.c: what the library is told of its epolls, where the kernel does not tell it; sets those fields of @self. */

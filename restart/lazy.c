@@ -13,8 +13,10 @@
 #include <ucontext.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/log.h"
 #include "build.h"
 #include "extents.h"
+#include "mapped.h"
 #include "packed.h"
 
 #ifndef UFFD_USER_MODE_ONLY
@@ -75,7 +77,7 @@ int lazy_huge(const struct restart_task *t, const struct rec_area *a)
 int lazy_area(const struct restart_task *t, enum memory_mode mode, const struct rec_area *a)
 {
 	/* Locked memory has to be there; a child must not get what is wiped on fork. */
-	if (mode == MEMORY_READ || a->kind != AREA_KIND_ANON || a->hugetlb ||
+	if (mode == MEMORY_READ || mode == MEMORY_MAPPED || a->kind != AREA_KIND_ANON || a->hugetlb ||
 	    a->vmflags & (AREA_VM_LOCKED | AREA_VM_WIPEONFORK))
 		return 0;
 	/* Nothing fills huge pages quicker than reading into them, and nothing else makes them. */
@@ -191,15 +193,20 @@ int lazy_begin(const struct restart_task *t, struct lazy *ret, struct err *err)
 		.mode = (uint32_t)r->memory_mode,
 	};
 	int fds[2] = { -1, -1 }, answer[2] = { -1, -1 }, failed;
+	const char *why;
 
 	*ret = (struct lazy){ .mode = MEMORY_READ, .uffd = -1, .answer_fd = -1 };
-	if (!has_lazy_area(t, r->memory_mode))
+	if (r->o.map_memory && mapped_possible(t, &why))
+		msg.mode = MEMORY_MAPPED;
+	else if (r->o.map_memory)
+		log_info("the memory of process %u is not mapped: %s", t->task->pid, why);
+	if (msg.mode != MEMORY_MAPPED && !has_lazy_area(t, r->memory_mode))
 		msg.mode = MEMORY_READ;
 	fds[0] = open_best(r, &msg.mode);
 	ret->mode = (enum memory_mode)msg.mode;
 	if (packed_complete(t, ret->mode, err))
 		return -1;
-	if (ret->mode == MEMORY_READ)
+	if (ret->mode == MEMORY_READ || ret->mode == MEMORY_MAPPED)
 		return tell(r, &msg, NULL, 0, err);
 	fds[0] = ret->uffd = rset_move(&r->rset, fds[0]);
 	if (ret->uffd < 0 || (ret->mode == MEMORY_LOAD && pipe2(answer, O_CLOEXEC)))

@@ -4,8 +4,8 @@
  * it. The process that is restored and the pager come to the same answer by asking here.
  *
  * Large areas are registered with userfaultfd(2) and filled by the pager (pager.h), so that they
- * are anonymous memory from the first moment: mapping the image in their place would be quicker
- * still, but another thing (doc/ARCHITECTURE.md). Small ones, locked ones, and single pages that
+ * are anonymous memory from the first moment: mapping the image in their place is quicker still, but
+ * another thing (doc/ARCHITECTURE.md), and done for who asks for it. Small ones, locked ones, and single pages that
  * the kernel itself must find there are read by the stub. Context: HOST.
  */
 #ifndef CKPT_LAZY_H
@@ -28,6 +28,8 @@ enum memory_mode {
 	 * everything.
 	 */
 	MEMORY_LAZY,
+	/* The kernel maps the image: mapped.h. Asked for, and only then. */
+	MEMORY_MAPPED,
 };
 
 /* lazy_wanted() - the most that makes sense for the job: MEMORY_READ for a small one. */

@@ -41,6 +41,8 @@ static const char help[] =
 "      --fd=N:FILE           another file in the place of what the first process has open as N\n"
 "      --env=NAME=VALUE      tell it the program; it asks with ckpt_env() of ckpt.h\n"
 "      --eager               read all memory before starting\n"
+"      --map-memory          map memory from the checkpoint instead of reading it: starts at once, and copies\n"
+"                            share what they do not change; the files must stay as long as the program runs\n"
 "      --tcp=reset|close|keep|fail  connections that led out of the job: the program finds them reset or closed,\n"
 "                            they go on, or nothing is restored; default: as the checkpoint was told\n"
 "  -v, --verbose             say more\n"
@@ -52,7 +54,7 @@ static const char help[] =
 
 enum {
 	OPT_IMAGE_PATH = 256, OPT_CHECKPOINT, OPT_DETACH, OPT_CHECK, OPT_NAMESPACES, OPT_ROOTFS, OPT_BIND,
-	OPT_STDIN, OPT_STDOUT, OPT_STDERR, OPT_FD, OPT_ENV, OPT_EAGER, OPT_TCP, OPT_HELP, OPT_VERSION,
+	OPT_STDIN, OPT_STDOUT, OPT_STDERR, OPT_FD, OPT_ENV, OPT_EAGER, OPT_MAP_MEMORY, OPT_TCP, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option longs[] = {
@@ -71,6 +73,7 @@ static const struct option longs[] = {
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "env", required_argument, NULL, OPT_ENV },
 	{ "eager", no_argument, NULL, OPT_EAGER },
+	{ "map-memory", no_argument, NULL, OPT_MAP_MEMORY },
 	{ "tcp", required_argument, NULL, OPT_TCP },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "quiet", no_argument, NULL, 'q' },
@@ -187,6 +190,7 @@ static int parse_option(struct restart_options *o, int c, struct err *err)
 	case OPT_CHECK:		o->check = 1; break;
 	case OPT_ROOTFS:	o->rootfs = absolute(optarg); break;
 	case OPT_EAGER:		o->eager = 1; break;
+	case OPT_MAP_MEMORY:	o->map_memory = 1; break;
 	case 'v':		log_set_level(LOG_INFO_); break;
 	case 'q':		log_set_level(LOG_ERROR_); break;
 	case OPT_STDIN:
@@ -253,6 +257,10 @@ int main(int argc, char **argv)
 	if ((o.rootfs || o.nbinds) && !o.namespaces_auto && !(o.namespaces & CLONE_NEWNS)) {
 		err_set(&err, E_USAGE, 0, "--rootfs and --bind need a mount namespace of the job's own: add mount to "
 			"--namespaces, or leave that at auto");
+		goto usage;
+	}
+	if (o.eager && o.map_memory) {
+		err_set(&err, E_USAGE, 0, "--eager reads all memory before starting, and --map-memory none: one of them, please");
 		goto usage;
 	}
 	if (!o.job && !o.image_path) {

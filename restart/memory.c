@@ -2,7 +2,8 @@
 /*
  * memory.c - the memory of a process, as steps for the stub.
  *
- *   private anonymous   mapped anew, the stored pages read into it, or left to the pager (lazy.h)
+ *   private anonymous   mapped anew, the stored pages read into it, or left to the pager (lazy.h), or
+ *                       mapped from the image (mapped.h)
  *   private file        its pages mapped privately from the image: read when touched
  *   shared object       the object, made once for all processes (resource/object.h)
  *   shared file         the file itself, by path; for mappings that can never be written to, the
@@ -35,6 +36,7 @@
 #include "build.h"
 #include "extents.h"
 #include "frames.h"
+#include "mapped.h"
 #include "numa.h"
 #include "packed.h"
 
@@ -49,9 +51,7 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-#define NSEC_PER_SEC	1000000000
-
-struct fill { struct build *b; const struct rec_area *a; int fd; int prot; uint64_t at; };
+struct fill { struct build *b; const struct rec_area *a; int fd; int prot; uint64_t at; size_t mapped; };
 
 static void read_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 {
@@ -59,6 +59,23 @@ static void read_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 
 	build_op(&f->b->ops, 0, PLAN_READ, 0, (uint64_t)f->fd, addr, len, offset, 0, 0);
 	__atomic_fetch_add(&f->b->t->r->sync->to_read, len, __ATOMIC_RELAXED);
+}
+
+static void map_large_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
+{
+	struct fill *f = arg;
+
+	mapped_run(f->b, f->a, addr, len, offset);
+}
+
+static void read_other_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
+{
+	struct fill *f = arg;
+
+	if (f->mapped < f->b->nmapped && f->b->mapped[f->mapped].start == addr)
+		f->mapped++;
+	else
+		read_run(arg, addr, len, offset);
 }
 
 static void map_anon(struct build *b, uint64_t start, uint64_t end, int prot, uint32_t vmflags,
@@ -99,17 +116,19 @@ static void give_to_pager(struct build *b, const struct rec_area *a)
 
 static void private_anonymous(struct build *b, const struct rec_area *a)
 {
-	struct fill f = { b, a, b->t->image->fd, 0, 0 };
+	struct fill f = { b, a, b->t->image->fd, 0, 0, b->nmapped };
 	size_t mapped = b->ops.n, filled;
 
 	map_anon(b, a->start, a->end, (int)a->prot | PROT_WRITE, a->vmflags, a->hugetlb);
+	if (b->lazy.mode == MEMORY_MAPPED && mapped_area(a))
+		extents_runs(b->t->image, a, map_large_run, &f);
 	page_size(b, a);
 	numa_area(b, a);
 	filled = b->ops.n;
 	if (lazy_area(b->t, b->lazy.mode, a))
 		give_to_pager(b, a);
 	else
-		extents_runs(b->t->image, a, read_run, &f);
+		extents_runs(b->t->image, a, read_other_run, &f);
 	if (b->ops.n == filled)
 		b->ops.ops[mapped].op.arg[2] = a->prot;	/* nothing to read: final at once */
 	else if (!(a->prot & PROT_WRITE))
@@ -130,7 +149,7 @@ static void map_run(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
 static int private_file(struct build *b, const struct rec_area *a, struct err *err)
 {
 	const struct image *img = restart_image(b->t, a->image);
-	struct fill f = { b, a, img ? img->fd : -1, (int)a->prot, a->start };
+	struct fill f = { b, a, img ? img->fd : -1, (int)a->prot, a->start, 0 };
 
 	if (!img)
 		return err_set(err, E_CORRUPT, 0,
@@ -327,65 +346,6 @@ static void mm_fields(struct build *b)
 	}
 }
 
-/* The [vdso] of an earlier restart may add something already. */
-static void shift_clock(struct agent_self *self, int64_t ns)
-{
-	self->clock_shift_sec += ns / NSEC_PER_SEC;
-	self->clock_shift_nsec += ns % NSEC_PER_SEC;
-	if (self->clock_shift_nsec >= NSEC_PER_SEC) {
-		self->clock_shift_nsec -= NSEC_PER_SEC;
-		self->clock_shift_sec++;
-	}
-}
-
-/* Tell the restored library of its new job. */
-static int patch_self(struct build *b, struct err *err)
-{
-	const struct restart *r = b->t->r;
-	struct agent_self self;
-	uint64_t at = b->t->process->self;
-	struct build_op *op;
-
-	if (b->t->process->agent_version != AGENT_VERSION)
-		return err_set(err, E_VERSION, 0,
-			       "process %u was saved with another version of the ckpt library",
-			       b->t->process->pid);
-	if (memory_peek(b->t, at, &self, sizeof(self)) || self.magic != AGENT_MAGIC)
-		return err_set(err, E_CORRUPT, 0,
-			       "%s: the library's own data is not where it should be",
-			       b->t->image->name);
-	memset(self.dir, 0, sizeof(self.dir));
-	memset(self.library, 0, sizeof(self.library));
-	if (strlen(r->run.run_dir) >= sizeof(self.dir) ||
-	    strlen(r->library) >= sizeof(self.library))
-		return err_set(err, E_FAILED, 0, "%s: path too long", r->run.run_dir);
-	strcpy(self.dir, r->run.run_dir);
-	strcpy(self.library, r->library);
-	self.generation++;
-	memset(self.env, 0, sizeof(self.env));
-	/* The first of a name is what ckpt_env() finds, and the last is what the user wants. */
-	for (size_t i = r->o.nenv, used = 0; i-- > 0; ) {
-		size_t n = strlen(r->o.env[i]) + 1;
-
-		if (used + n >= sizeof(self.env))
-			return err_set(err, E_LIMIT, 0, "--env: more than %zu bytes in all",
-				       sizeof(self.env) - 2);
-		memcpy(self.env + used, r->o.env[i], n);
-		used += n;
-	}
-	shift_clock(&self, r->monotonic_behind_ns);
-	if (!(r->namespaces & CLONE_NEWTIME))
-		self.clock_delta += io_monotonic_ns() - r->job->monotonic_ns;
-	if (build_notes(b, &self, err))
-		return -1;
-	self.stub_start = self.stub_end = 0;	/* enter.c */
-	self.frames_start = self.frames_end = 0;	/* frames.c */
-	op = build_op(&b->ops, 0, PLAN_COPY, 0, at, 0, sizeof(self), 0, 0, 0);
-	build_ptr(b, op, 1, &self, sizeof(self));
-	op->relocate |= 1u << 30;		/* to be given the region's address: see enter.c */
-	return 0;
-}
-
 /*
  * The pager is told that it can begin. In the one mode it answers with a byte when all is there: until
  * then the kernel could not even write the number of the processor to where the thread wants it.
@@ -408,9 +368,9 @@ int build_memory(struct build *b, struct err *err)
 		return err_set(err, E_CORRUPT, 0, "%s: no mm record", b->t->image->name);
 	numa_begin(b);
 	if (lazy_begin(b->t, &b->lazy, err) || map_areas(b, err) || build_vdso(b, err) ||
-	    patch_self(b, err))
+	    build_self(b, err))
 		return -1;
-	if (b->lazy.mode != MEMORY_READ)
+	if (b->lazy.mode == MEMORY_LOAD || b->lazy.mode == MEMORY_LAZY)
 		wait_for_pager(b);
 	mm_fields(b);
 	return build_frames(b, err);	/* on the stacks, that the pager may have to bring */

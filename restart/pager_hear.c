@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/loading.h"
+#include "mapped.h"
 #include "packed.h"
 
 void pager_take_images(struct pager *g)
@@ -97,7 +98,7 @@ static struct restart_task task_of(const struct pager *g, const struct pimage *i
 	};
 }
 
-static void plan_process(struct pager *g, struct pimage *image, struct pproc *p)
+static void plan_process(struct pager *g, struct pimage *image, struct pproc *p, enum memory_mode mode)
 {
 	const struct restart_task t = task_of(g, image);
 	struct lazy_spans first = { 0 };
@@ -109,7 +110,7 @@ static void plan_process(struct pager *g, struct pimage *image, struct pproc *p)
 	while ((a = rec_next_area(&image->img->recs, &pos))) {
 		if (p && lazy_area(&t, p->mode, a))
 			plan_area(p, a, &first);
-		else if (a->kind == AREA_KIND_ANON)
+		else if (a->kind == AREA_KIND_ANON && !(mode == MEMORY_MAPPED && mapped_area(a)))
 			want_area(g, image, a);
 	}
 	lazy_spans_free(&first);
@@ -168,7 +169,7 @@ static void hello(struct pager *g, const struct lazy_msg *m, const int *fds, siz
 	else if (nfds == 2)
 		pager_huge_note(g, &t, fds[1]);
 	pthread_mutex_lock(&g->lock);
-	plan_process(g, image, p);
+	plan_process(g, image, p, (enum memory_mode)m->mode);
 	g->heard++;
 	if (!m->contained)
 		__atomic_store_n(&g->r->sync->uncontained, 1, __ATOMIC_RELEASE);

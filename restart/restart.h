@@ -47,7 +47,7 @@ struct restart_options {
 	int namespaces_auto;		/* leave out what is not to be had */
 	int namespaces_default;		/* nothing was said: and a network if the job had one of its own */
 	enum tcp_policy tcp;
-	int detach, eager, check;
+	int detach, eager, map_memory, check;
 };
 
 /* How a restart would be done here, see trial.h. */

@@ -13,6 +13,7 @@
 #include "../common/pids.h"
 #include "ascend.h"
 #include "lazy.h"
+#include "mapped.h"
 #include "numa.h"
 
 #define OWN_PIDS	12	/* used up by a restart before the first of the job */
@@ -123,6 +124,35 @@ int trial(struct restart *r, struct err *err)
 	return ret;
 }
 
+/* Whose memory could be mapped, and whose could not. Return: 1: all of it. */
+static int print_mapped(const struct restart *r, FILE *out)
+{
+	struct restart there = *r;
+	size_t mapped = 0, others = 0;
+	const char *why;
+
+	there.own_proc = r->way.own_proc;
+	for (size_t i = 0; i < r->ntasks; i++) {
+		const struct restart_task t = {
+			.r = &there, .task = &r->tasks[i], .image = &r->images[i],
+			.process = r->images[i].fd < 0 ? NULL : rec_first(process, &r->images[i].recs),
+		};
+
+		if (!t.process)
+			continue;
+		if (mapped_possible(&t, &why)) {
+			mapped++;
+			continue;
+		}
+		fprintf(out, "  memory of process %u: not mapped: %s\n", r->tasks[i].pid, why);
+		others++;
+	}
+	if (mapped)
+		fprintf(out, "  memory of %zu process%s: mapped from the checkpoint, which must stay\n", mapped,
+			mapped == 1 ? "" : "es");
+	return !others;
+}
+
 void trial_print(const struct restart *r, FILE *out)
 {
 	static const char *const memory[] = {
@@ -151,8 +181,9 @@ void trial_print(const struct restart *r, FILE *out)
 		fputs("  heap: by brk (no PR_SET_MM_MAP); /proc/PID/cmdline, environ and exe are those of ckpt_restart\n", out);
 	if (r->frames.whole)
 		fputs("  registers: their part of the signal frames is made as large as this kernel reads\n", out);
-	fprintf(out, "  memory: %s%s\n", memory[w->memory],
-		lazy_wanted(r) == MEMORY_READ ? ", as there is little" : "");
+	if (!r->o.map_memory || !print_mapped(r, out))
+		fprintf(out, "  memory: %s%s\n", memory[w->memory],
+			lazy_wanted(r) == MEMORY_READ ? ", as there is little" : "");
 	numa_missing(r, nodes, sizeof(nodes));
 	if (*nodes)
 		fprintf(out, "  memory nodes: %s, which the program has chosen, are not here or not allowed; the kernel chooses\n",

@@ -6,6 +6,7 @@
 #   restart  a checkpoint that ends it; no process may be left; ckpt_restart
 #   again    one that leaves it running, then as restart; and all that once more with what was restored
 #   user     as again, all of it as an ordinary user (root only)
+#   mapped   as user, or as whoever we are; each restart with --map-memory
 #   inside   as again, in a container of its own from the start: ckpt_launch --container
 # Prints one line, and after a failure all that was said. Exit status: 0 passed, 77 skipped, 1 failed.
 # shellcheck source=tests/e2e/lib.sh
@@ -64,7 +65,7 @@ end_and_restart() {
 	wait "$front"; status=$?
 	[ "$status" = 137 ] || fail "the front of a job that was ended by a checkpoint exits with $status"
 	within 5 nobody_left || fail "processes are left: $(list_ours | tr '\n' ';')"
-	start "$bin/ckpt_restart" "$job"
+	start "$bin/ckpt_restart" "${restart_options[@]}" "$job"
 	restores=$((restores + 1))
 }
 
@@ -82,13 +83,15 @@ act() {
 			leave_running
 		done ;;
 	restart) end_and_restart ;;
-	again | user | inside) leave_running; end_and_restart; await_restored; leave_running; end_and_restart ;;
+	again | user | inside | mapped) leave_running; end_and_restart; await_restored; leave_running; end_and_restart ;;
 	*) fail "there is no such flavor" ;;
 	esac
 }
 
-if [ "$flavor" = user ]; then
-	[ "$uid" = 0 ] || finish SKIP 77 "only root can become another user"
+restart_options=()
+if [ "$flavor" = mapped ]; then restart_options=(--map-memory); fi
+if [ "$flavor" = user ] && [ "$uid" != 0 ]; then finish SKIP 77 "only root can become another user"; fi
+if [ "$flavor" = user ] || { [ "$flavor" = mapped ] && [ "$uid" = 0 ]; }; then
 	uid=54321	# not nobody's 65534: the kernel shows that for whoever has no number in a namespace
 	as=(setpriv "--reuid=$uid" "--regid=$uid" --clear-groups)
 	chown -R "$uid:$uid" "$dir"

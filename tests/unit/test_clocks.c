@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_clocks.c - preload/clocks.c and syscall(2): points in time, where a restart has shifted the clock. */
+/*
+ * test_clocks.c - preload/clocks.c and syscall(2): points in time, where a restart has shifted the clock; and the calls
+ * that are passed to mapped.c.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -18,7 +21,27 @@
 #define MOMENT	20000000L	/* ns */
 #define NSEC	1000000000L
 
-struct agent_self agent_self = { .clock_shift_sec = SHIFT - 1, .clock_shift_nsec = NSEC - 1 };
+struct agent_self agent_self = { .clock_shift_sec = SHIFT - 1, .clock_shift_nsec = NSEC - 1, .aside = 1 };
+
+static struct { long a, b, c, d, e; } passed;
+
+int mapped_madvise(void *addr, size_t len, int advice)
+{
+	passed.a = (long)addr;
+	passed.b = (long)len;
+	passed.c = advice;
+	return -1;
+}
+
+void *mapped_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
+{
+	passed.a = (long)old;
+	passed.b = (long)old_len;
+	passed.c = (long)len;
+	passed.d = flags;
+	passed.e = (long)to;
+	return (void *)0x7f1234567000;
+}
 
 static int64_t ns_of(clockid_t clock)
 {
@@ -145,11 +168,26 @@ static void long_ago(void **state)
 	close(fd);
 }
 
+static void are_passed(void **state)
+{
+	(void)state;
+	assert_int_equal(syscall(SYS_madvise, 0x500000000000, 0x600000000, 4), -1);
+	assert_int_equal(passed.a, 0x500000000000);
+	assert_int_equal(passed.b, 0x600000000);
+	assert_int_equal(passed.c, 4);
+	assert_int_equal(syscall(SYS_mremap, 0x500000000000, 0x600000000, 0x700000000, 3, 0x510000000000), 0x7f1234567000);
+	assert_int_equal(passed.a, 0x500000000000);
+	assert_int_equal(passed.b, 0x600000000);
+	assert_int_equal(passed.c, 0x700000000);
+	assert_int_equal(passed.d, 3);
+	assert_int_equal(passed.e, 0x510000000000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(waits_end), cmocka_unit_test(timers_go_off), cmocka_unit_test(other_clocks),
-		cmocka_unit_test(long_ago),
+		cmocka_unit_test(long_ago), cmocka_unit_test(are_passed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

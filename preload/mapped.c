@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mapped.c - anonymous memory that a restart has mapped from the image (ckpt_restart --map-memory). It is all that
+ * anonymous memory is, but for two things, which are put right here: what is thrown away must come back as zeros,
+ * not as it stands in the image; and what grows must grow by zeros, not by what is next in the image.
+ *
+ * Why instead of libc's functions: glibc itself throws memory away (free, the end of a thread) and moves it (realloc),
+ * by calls inside of it that nobody interposes. So the restart lets libc's madvise() and mremap() begin with a jump to
+ * these (restart/mapped.c). Where nothing was mapped so, nothing jumps: a program that was never restarted pays nothing.
+ *
+ * The pages are listed, but a list is not believed: the program may have unmapped some, and mapped something else in
+ * their place. So the kernel is asked what is there, before it is replaced. That takes a descriptor, which must not
+ * appear in the program's table: a thread of ours with a table of its own looks, for whom we wait. It is asked once for
+ * a page: after that it is marked as one that is from the image no more.
+ *
+ * A checkpoint while we are at it would leave us with a list of the past: signals are blocked from where it is looked at.
+ * Context: APP, but for mapped_tell() (LEADER). No lock is taken: to throw the same memory away twice at the same
+ * time, or to change it meanwhile, is something that programs cannot do either.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mman.h>
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include "agent.h"
+#include "mem.h"
+#include "sys.h"
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#define MADV_GUARD_INSTALL_ 102
+#define MREMAP_DONTUNMAP_ 4
+#define STACK_SIZE	(32UL << 10)
+
+/* <linux/fs.h> of Linux 6.11 has it */
+struct procmap_query_ {
+	uint64_t size, query_flags, query_addr, start, end, flags, page_size, offset, ino;
+	uint32_t dev_major, dev_minor, name_size, build_id_size;
+	uint64_t name_addr, build_id_addr;
+};
+#define PROCMAP_QUERY_	0xc0686611UL
+#define COVERING_OR_NEXT 0x10
+#define VMA_SHARED	0x8
+_Static_assert(offsetof(struct agent_self, aside) == 2592, "syscall_x86_64.S");
+_Static_assert(sizeof(struct procmap_query_) == 0x68, "PROCMAP_QUERY_ has it");
+
+/* ---- what is at an address ---- */
+
+/* The first mapping that ends behind @at. */
+struct look {
+	uint64_t at;
+	uint64_t start, end, dev, ino;
+	int prot, shared;
+	int error;			/* 0 or -errno; -ENOENT: nothing is mapped from @at on */
+	char text[4096];
+};
+
+static uint64_t device(uint64_t major, uint64_t minor)
+{
+	return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffUL) << 12 | (major & ~0xfffUL) << 32;
+}
+
+static uint64_t hex(const char **at)
+{
+	uint64_t n = 0;
+
+	for (;; ++*at) {
+		if (**at >= '0' && **at <= '9')
+			n = n * 16 + (uint64_t)(**at - '0');
+		else if (**at >= 'a' && **at <= 'f')
+			n = n * 16 + (uint64_t)(**at - 'a' + 10);
+		else
+			return n;
+	}
+}
+
+/* "55a0-55b0 rw-p 00001000 fd:00 1234   path" */
+static void take_line(struct look *k, const char *s)
+{
+	uint64_t major;
+
+	k->start = hex(&s), s++;
+	k->end = hex(&s), s++;
+	k->prot = (s[0] == 'r' ? PROT_READ : 0) | (s[1] == 'w' ? PROT_WRITE : 0) | (s[2] == 'x' ? PROT_EXEC : 0);
+	k->shared = s[3] == 's';
+	s += 5;
+	hex(&s), s++;
+	major = hex(&s), s++;
+	k->dev = device(major, hex(&s)), s++;
+	k->ino = str_u64(s, NULL);
+}
+
+/* Where the kernel is too old to be asked for one address: its list, line by line. */
+static int read_list(struct look *k, int fd)
+{
+	size_t have = 0, from, i;
+	long n;
+
+	while ((n = SYS(read, fd, k->text + have, sizeof(k->text) - have)) > 0) {
+		have += (size_t)n;
+		for (from = i = 0; i < have; i++) {
+			if (k->text[i] != '\n')
+				continue;
+			k->text[i] = '\0';
+			take_line(k, k->text + from);
+			if (k->end > k->at)
+				return 0;
+			from = i + 1;
+		}
+		if (!from && have == sizeof(k->text))	/* a long path: nothing behind here is needed */
+			have = 256;
+		memmove(k->text, k->text + from, have - MIN(from, have));
+		have -= MIN(from, have);
+	}
+	return n < 0 ? (int)n : -ENOENT;
+}
+
+static int ask(void *arg)
+{
+	struct look *k = arg;
+	struct procmap_query_ q = { .size = sizeof(q), .query_flags = COVERING_OR_NEXT, .query_addr = k->at };
+	int fd = (int)SYS(open, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	long r;
+
+	if (fd < 0) {
+		k->error = fd;
+		return 0;
+	}
+	r = SYS(ioctl, fd, PROCMAP_QUERY_, &q);
+	if (r == 0) {
+		k->start = q.start;
+		k->end = q.end;
+		k->dev = device(q.dev_major, q.dev_minor);
+		k->ino = q.ino;
+		k->prot = (int)(q.flags & (PROT_READ | PROT_WRITE | PROT_EXEC));	/* the same bits */
+		k->shared = (q.flags & VMA_SHARED) != 0;
+		k->error = 0;
+	} else {
+		k->error = r == -ENOENT ? -ENOENT : read_list(k, fd);
+	}
+	SYS(close, fd);
+	return 0;
+}
+
+/* On the pages of @scratch, the end of which is the stack of who asks. */
+static int look_at(struct look *k, uint64_t at, void *scratch)
+{
+	long r;
+
+	k->at = at;
+	k->error = -EAGAIN;
+	r = clone_on(CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_VFORK, (char *)scratch + STACK_SIZE, ask, k);
+	return r < 0 ? (int)r : k->error;
+}
+
+/* ---- the list ---- */
+
+static int in_range(const void *addr, size_t len)
+{
+	uint64_t from = (uint64_t)addr, to = from + len;
+
+	return from < agent_self.mapped_high && to > agent_self.mapped_low && to > from && !(from & (PAGE_SIZE - 1));
+}
+
+/* The first range that ends behind @addr; NULL none. */
+static const struct agent_range *range_at(const struct agent_mapped *m, uint64_t addr)
+{
+	size_t lo = 0, hi = m->n;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (m->ranges[mid].end <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < m->n ? &m->ranges[lo] : NULL;
+}
+
+static int is_gone(const struct agent_mapped *m, const struct agent_range *r, uint64_t addr)
+{
+	uint64_t bit = r->bit + (addr - r->start) / PAGE_SIZE;
+
+	return (int)(__atomic_load_n((uint64_t *)m->bits + bit / 64, __ATOMIC_RELAXED) >> bit % 64 & 1);
+}
+
+static void mark_gone(const struct agent_mapped *m, const struct agent_range *r, uint64_t from, uint64_t to)
+{
+	for (uint64_t at = from; at < to; at += PAGE_SIZE) {
+		uint64_t bit = r->bit + (at - r->start) / PAGE_SIZE;
+
+		__atomic_fetch_or((uint64_t *)m->bits + bit / 64, 1UL << bit % 64, __ATOMIC_RELAXED);
+	}
+}
+
+/* The first pages in [*from, *to) that are on the list: *from and *to are theirs then. NULL none. */
+static const struct agent_range *listed(const struct agent_mapped *m, uint64_t *from, uint64_t *to)
+{
+	const struct agent_range *r = range_at(m, *from);
+
+	for (; r && r < m->ranges + m->n && r->start < *to; r++) {
+		uint64_t at = MAX(*from, r->start), end = MIN(*to, r->end), first;
+
+		while (at < end && is_gone(m, r, at))
+			at += PAGE_SIZE;
+		if (at == end)
+			continue;
+		for (first = at; at < end && !is_gone(m, r, at);)
+			at += PAGE_SIZE;
+		*from = first;
+		*to = at;
+		return r;
+	}
+	return NULL;
+}
+
+static int is_image(const struct agent_mapped *m, const struct look *k)
+{
+	return !k->shared && k->ino == m->ino && k->dev == m->dev;
+}
+
+/* ---- madvise ---- */
+
+/* What of [from, to) is from the image becomes empty. 0 or -errno. */
+static int empty(struct look *k, void *scratch, uint64_t from, uint64_t to)
+{
+	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
+	const struct agent_range *r;
+	uint64_t at = from, end = to;
+
+	for (; m && (r = listed(m, &at, &end)) != NULL; at = end, end = to) {
+		int error = look_at(k, at, scratch);
+		long got = 0;
+
+		if (error && error != -ENOENT)
+			return error;
+		if (error || k->start >= end || !is_image(m, k)) {	/* something else is there, or nothing */
+			end = error || k->start >= end ? end : k->start > at ? k->start : MIN(end, k->end);
+			mark_gone(m, r, at, end);
+			continue;
+		}
+		if (k->start > at) {
+			mark_gone(m, r, at, k->start);
+			at = k->start;
+		}
+		end = MIN(end, k->end);
+		got = SYS(mmap, at, end - at, k->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+			  (r->noreserve ? MAP_NORESERVE : 0), -1, 0);
+		if (got < 0 && got > -4096)
+			return (int)got;
+		mark_gone(m, r, at, end);
+	}
+	return 0;
+}
+
+/* In @what, which is one of the two below, with room to look about and nobody to interrupt. */
+static long undisturbed(long (*what)(struct look *k, void *scratch, const uint64_t arg[5]), const uint64_t arg[5])
+{
+	unsigned long all = ~0UL, mask;
+	void *scratch;
+	long r;
+
+	SYS(rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof(all));
+	r = SYS(mmap, NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (r >= 0 || r < -4095) {
+		scratch = (void *)r;
+		r = what(scratch, scratch, arg);
+		SYS(munmap, scratch, STACK_SIZE);
+	}
+	SYS(rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	return r;
+}
+
+static long throw_away(struct look *k, void *scratch, const uint64_t arg[5])
+{
+	int r = empty(k, scratch, arg[0], PAGE_UP(arg[0] + arg[1]));
+
+	return r == -ENOMEM ? r : r ? -EAGAIN : SYS(madvise, arg[0], arg[1], arg[2]);
+}
+
+static int throws_away(int advice)
+{
+	return advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_DONTNEED_LOCKED ||
+	       advice == MADV_GUARD_INSTALL_;
+}
+
+int mapped_madvise(void *addr, size_t len, int advice)
+{
+	long r;
+
+	if (throws_away(advice) && in_range(addr, len))
+		r = undisturbed(throw_away, (uint64_t[5]){ (uint64_t)addr, len, (uint64_t)advice });
+	else
+		r = SYS(madvise, addr, len, advice);
+	if (r >= 0)
+		return 0;
+	errno = (int)-r;
+	return -1;
+}
+
+/* ---- mremap ---- */
+
+/*
+ * Is something of [from, to) from the image? All of it must be one kind of memory then: @k has its rights. 0 no, 1, or
+ * -errno.
+ */
+static int from_image(struct look *k, void *scratch, uint64_t from, uint64_t to)
+{
+	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
+	uint64_t at = from, end = to;
+	int found = 0, prot = -1, error;
+
+	if (!m || !listed(m, &at, &end))
+		return 0;
+	for (at = from; at < to; at = k->end) {
+		error = look_at(k, at, scratch);
+		if (error == -ENOENT || (!error && k->start > at))
+			return -EFAULT;
+		if (error)
+			return error;
+		found |= is_image(m, k);
+		if (k->shared || (k->ino && !is_image(m, k)) || (prot >= 0 && prot != k->prot))
+			return found ? -EFAULT : 0;	/* the kernel will say what it says */
+		prot = k->prot;
+	}
+	return found;
+}
+
+/* As the kernel moves pages; they are copied, into memory that is anonymous. */
+static long move(struct look *k, void *scratch, const uint64_t arg[5])
+{
+	uint64_t old = arg[0], old_len = PAGE_UP(arg[1]), len = PAGE_UP(arg[2]), flags = arg[3];
+	int r = from_image(k, scratch, old, old + old_len), prot = k->prot;
+	long to;
+
+	if (r < 0)
+		return r == -EFAULT ? r : -ENOMEM;
+	if (!r)
+		return SYS(mremap, arg[0], arg[1], arg[2], arg[3], arg[4]);
+	if (!(flags & MREMAP_MAYMOVE) || !(prot & PROT_READ))
+		return -ENOMEM;
+	to = SYS(mmap, flags & MREMAP_FIXED ? arg[4] : 0, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | (flags & MREMAP_FIXED ? MAP_FIXED : 0), -1, 0);
+	if (to < 0 && to > -4096)
+		return to;
+	memcpy((void *)to, (void *)old, MIN(old_len, len));
+	if (prot != (PROT_READ | PROT_WRITE))
+		SYS(mprotect, to, len, prot);
+	if (flags & MREMAP_DONTUNMAP_)
+		SYS(mmap, old, old_len, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	else
+		SYS(munmap, old, old_len);
+	return to;
+}
+
+/* What stays where it is and does not grow is the kernel's business alone; and what it will refuse. */
+static int moves(uint64_t old, size_t old_len, size_t len, int flags, uint64_t to)
+{
+	uint64_t a = PAGE_UP(old_len), b = PAGE_UP(len);
+
+	if (!a || !b || old & (PAGE_SIZE - 1) || flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP_))
+		return 0;
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP_))
+		return (flags & MREMAP_MAYMOVE) && !(flags & MREMAP_DONTUNMAP_ && a != b) &&
+		       (!(flags & MREMAP_FIXED) || (!(to & (PAGE_SIZE - 1)) && (to >= old + a || to + b <= old)));
+	return b > a;
+}
+
+void *mapped_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
+{
+	long r;
+
+	if (in_range(old, old_len) && moves((uint64_t)old, old_len, len, flags, (uint64_t)to))
+		r = undisturbed(move, (uint64_t[5]){ (uint64_t)old, old_len, len, (uint64_t)flags, (uint64_t)to });
+	else
+		r = SYS(mremap, old, old_len, len, flags, to);
+	if (r >= 0 || r < -4095)
+		return (void *)r;
+	errno = (int)-r;
+	return MAP_FAILED;
+}
+
+#undef errno
+
+/* ---- what the round is told ---- */
+
+int mapped_tell(struct leader *l)
+{
+	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
+	struct agent_from_image *out = (struct agent_from_image *)l->body;
+	uint32_t n = 0, max = AGENT_BODY_MAX / sizeof(*out);
+	int r = 0;
+
+	for (uint64_t i = 0; m && i < m->n && !r; i++) {
+		out[n++] = (struct agent_from_image){ m->ranges[i].start, m->ranges[i].end, m->dev, m->ino };
+		if (n == max) {
+			r = leader_tell(l, AGENT_MAPPED, out, n * sizeof(*out), n);
+			n = 0;
+		}
+	}
+	return !r && n ? leader_tell(l, AGENT_MAPPED, out, n * sizeof(*out), n) : r;
+}

@@ -99,9 +99,7 @@ static uint32_t find_target(const struct res_set *set, const struct desc *d, con
 
 	if (r)		/* it is, or the kernel does not tell */
 		return likely;
-	for (size_t i = 0; i < set->ndescs; i++) {
-		const struct desc *o = &set->descs[i];
-
+	for (const struct desc *o = NULL; (o = res_same_ino(set, it->ino, o));) {
 		if (o->st.st_ino != it->ino || o->st.st_dev != it->dev)
 			continue;
 		r = is_target(d, it, o);

@@ -37,8 +37,7 @@ static int pipe_probe(const struct desc *d)
 static void survey(const struct res_set *set, const struct desc *d, struct pipe *ret)
 {
 	*ret = (struct pipe){ 0 };
-	for (size_t i = 0; i < set->ndescs; i++) {
-		const struct desc *o = &set->descs[i];
+	for (const struct desc *o = NULL; (o = res_same_ino(set, d->st.st_ino, o));) {
 		int mode = o->flags & O_ACCMODE;
 
 		if (!S_ISFIFO(o->st.st_mode) || o->st.st_ino != d->st.st_ino || o->st.st_dev != d->st.st_dev ||

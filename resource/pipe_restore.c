@@ -13,35 +13,43 @@
 #define LARGEFILE	0100000		/* O_LARGEFILE of the kernel: open() sets it, pipe() does not */
 
 /*
- * Until all is there: open both ways, so that nothing blocks and nothing is lost; and the ends as pipe() made
- * them, each for one description.
+ * Until all is there both ends are open, so that nothing blocks and nothing is lost: as pipe() made them, each for one
+ * description (taken[]), and a FIFO by one that goes both ways, ends[0].
  */
-struct base { int fd, ends[2]; };
+struct base { int ends[2], taken[2]; };
 
-static const struct rec_pipe_data *data_rec(const struct rset *set, uint64_t pipe)
+/* The next description of the same pipe, or @d itself; @after NULL at first. */
+static struct rdesc *next_of_pipe(struct rset *set, const struct rdesc *d, struct rdesc *after)
 {
-	const struct rec_pipe_data *r;
-	size_t pos = 0;
-
-	while ((r = rec_next_pipe_data(&set->manifest->recs, &pos)))
-		if (r->pipe == pipe)
-			return r;
+	while ((after = rset_same_ino(set, d->rec->ino, after)))
+		if (after->ops == d->ops && after->rec->ino == d->rec->ino && after->rec->dev == d->rec->dev)
+			return after;
 	return NULL;
 }
 
-/* @ends: what pipe() makes; NULL: not wanted. */
-static int make_pipe(int *ends)
+/* It stands behind one of the descriptions. */
+static const struct rec_pipe_data *data_rec(struct rset *set, const struct rdesc *d)
 {
-	int own[2], fd;
+	const struct rec_pipe_data *r = NULL;
 
-	if (pipe2(own, O_CLOEXEC | O_NONBLOCK) < 0)
+	for (struct rdesc *o = NULL; !r && (o = next_of_pipe(set, d, o));) {
+		size_t pos = 0;
+
+		r = rset_next(set, o, REC_TAG_pipe_data, &pos);
+	}
+	return r;
+}
+
+/* A pipe that is open both ways. */
+static int make_both_ways(void)
+{
+	int ends[2], fd;
+
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -1;
-	fd = rset_reopen(own[0], O_RDWR | O_NONBLOCK);
-	for (int i = 0; i < 2; i++)
-		if (ends)
-			ends[i] = own[i];
-		else
-			close(own[i]);
+	fd = rset_reopen(ends[0], O_RDWR | O_NONBLOCK);
+	close(ends[0]);
+	close(ends[1]);
 	return fd;
 }
 
@@ -53,7 +61,7 @@ static int make_nameless(const char *path, mode_t mode)
 
 	snprintf(temp, sizeof(temp), "%s.ckpt-%d", path, (int)getpid());
 	if (mkfifo(temp, mode) < 0)
-		return make_pipe(NULL);
+		return make_both_ways();
 	fd = open(temp, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	unlink(temp);
 	return fd;
@@ -94,7 +102,7 @@ static int write_contents(int fd, const struct rec_pipe_data *r, struct err *err
 	const uint32_t *lens = r->packets.data;
 	size_t n = r->packets.len / sizeof(*lens), pos = 0;
 
-	if (n && fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK | O_DIRECT) < 0)
+	if (n && fcntl(fd, F_SETFL, O_NONBLOCK | O_DIRECT) < 0)
 		return err_set(err, E_FAILED, errno, "packet mode of pipes");
 	for (size_t i = 0; pos < r->data.len; i++) {
 		size_t want = i < n ? MIN(lens[i], r->data.len - pos) : r->data.len - pos;
@@ -108,47 +116,52 @@ static int write_contents(int fd, const struct rec_pipe_data *r, struct err *err
 	return 0;
 }
 
+static int make(struct rset *set, const struct rdesc *d, const struct rec_pipe *p, int ends[2], struct err *err)
+{
+	if (p->fifo) {
+		ends[0] = make_fifo(set, p, d->rec, err);
+		if (ends[0] < 0)
+			return -1;
+	} else if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
+		return err_set(err, E_LIMIT, errno, "cannot make a pipe");
+	}
+	for (int i = 0; i < 2 && ends[i] >= 0; i++) {
+		ends[i] = rset_move(set, ends[i]);
+		if (ends[i] < 0)
+			return err_set(err, E_LIMIT, errno, "no descriptor left for %s (see ulimit -n)", d->rec->name);
+	}
+	return 0;
+}
+
 /* The pipe that others of its descriptions are opened from, kept in the first one's priv until finish(). */
 static struct base *base_of(struct rset *set, struct rdesc *d, const struct rec_pipe *p, struct err *err)
 {
 	const struct rec_pipe_data *data;
 	struct base *b;
 
-	for (size_t i = 0; i < set->ndescs; i++) {
-		const struct rdesc *o = &set->descs[i];
-
-		if (o->ops == d->ops && o->priv && o->rec->ino == d->rec->ino && o->rec->dev == d->rec->dev)
+	for (struct rdesc *o = NULL; (o = next_of_pipe(set, d, o));)
+		if (o->priv)
 			return o->priv;
-	}
 	b = d->priv = xmalloc(sizeof(*b));
-	*b = (struct base){ -1, { -1, -1 } };
-	b->fd = p->fifo ? make_fifo(set, p, d->rec, err) : make_pipe(b->ends);
-	if (b->fd < 0) {
-		if (!p->fifo)
-			err_set(err, E_LIMIT, errno, "cannot make a pipe");
+	*b = (struct base){ .ends = { -1, -1 } };
+	if (make(set, d, p, b->ends, err) < 0)
 		return NULL;
-	}
-	b->fd = rset_move(set, b->fd);
-	for (int i = 0; i < 2; i++)
-		if (b->ends[i] >= 0)
-			b->ends[i] = rset_move(set, b->ends[i]);
-	data = data_rec(set, p->pipe);
+	data = data_rec(set, d);
 	/* The size matters to programs that fill pipes; having a smaller one is no reason to fail if it fits. */
 	if (data && data->size)
-		fcntl(b->fd, F_SETPIPE_SZ, data->size);
-	return data && data->data.len && write_contents(b->fd, data, err) < 0 ? NULL : b;
+		fcntl(b->ends[0], F_SETPIPE_SZ, data->size);
+	return data && data->data.len && write_contents(b->ends[!p->fifo], data, err) < 0 ? NULL : b;
 }
 
 /* The end itself, where the description is one that pipe() made and not a later open() of it. -1: it is not. */
 static int take_end(struct base *b, const struct rec_desc *rec)
 {
-	int mode = rec->flags & O_ACCMODE, fd;
+	int mode = rec->flags & O_ACCMODE, i = mode == O_WRONLY;
 
-	if (rec->flags & (LARGEFILE | O_PATH) || mode == O_RDWR)
+	if (rec->flags & (LARGEFILE | O_PATH) || mode == O_RDWR || b->ends[1] < 0 || b->taken[i])
 		return -1;
-	fd = b->ends[mode == O_WRONLY];
-	b->ends[mode == O_WRONLY] = -1;
-	return fd;
+	b->taken[i] = 1;
+	return b->ends[i];
 }
 
 int pipe_open(struct rset *set, struct rdesc *d, struct err *err)
@@ -166,7 +179,7 @@ int pipe_open(struct rset *set, struct rdesc *d, struct err *err)
 	d->pos = -1;
 	d->fd = take_end(base, d->rec);
 	if (d->fd < 0)
-		d->fd = rset_reopen(base->fd, (d->rec->flags & (O_ACCMODE | O_PATH)) | O_NONBLOCK);
+		d->fd = rset_reopen(base->ends[0], (d->rec->flags & (O_ACCMODE | O_PATH)) | O_NONBLOCK);
 	return d->fd < 0 ? err_set(err, E_FAILED, errno, "cannot open %s again", d->rec->name) : 0;
 }
 
@@ -175,11 +188,8 @@ static void drop_base(struct rdesc *d)
 	struct base *b = d->priv;
 
 	d->priv = NULL;
-	if (!b)
-		return;
-	close(b->fd);
-	for (int i = 0; i < 2; i++)
-		if (b->ends[i] >= 0)
+	for (int i = 0; b && i < 2; i++)
+		if (b->ends[i] >= 0 && !b->taken[i])
 			close(b->ends[i]);
 	free(b);
 }
@@ -190,9 +200,8 @@ int pipe_finish(struct rset *set, struct rdesc *d, struct err *err)
 	struct stat st;
 	int fd;
 
-	for (size_t i = 0; i < set->ndescs; i++)
-		if (set->descs[i].ops == d->ops)
-			drop_base(&set->descs[i]);
+	for (struct rdesc *o = NULL; (o = next_of_pipe(set, d, o));)
+		drop_base(o);
 	if (!p || !p->no_writer || d->external || fstat(d->fd, &st) < 0)
 		return 0;
 	/* Opened while nobody can write, it waits for a first writer. */

@@ -53,6 +53,7 @@ static int add_new(struct res_set *set, int fd, const struct stat *st, int flags
 		set->descs = xrealloc(set->descs, (set->ndescs + 1) * 2 * sizeof(d));
 	set->descs[set->ndescs++] = d;
 	merge_add(set, &set->descs[d.id - 1]);
+	by_ino_add(&set->inos, st->st_ino);
 	return 0;
 }
 
@@ -92,6 +93,13 @@ int res_set_add(struct res_set *set, int fd, uint32_t pid, int their_fd, uint32_
 struct desc *res_desc_of(const struct res_set *set, uint32_t pid, int fd)
 {
 	uint32_t id = merge_holder_find(set, pid, fd);
+
+	return id ? &set->descs[id - 1] : NULL;
+}
+
+const struct desc *res_same_ino(const struct res_set *set, uint64_t ino, const struct desc *after)
+{
+	uint32_t id = by_ino_next(&set->inos, ino, after ? after->id : 0);
 
 	return id ? &set->descs[id - 1] : NULL;
 }
@@ -315,6 +323,7 @@ void res_set_free(struct res_set *set)
 	free(set->descs);
 	set->descs = NULL;
 	set->ndescs = 0;
+	by_ino_free(&set->inos);
 	stored_free(set);
 	object_free_all(set);
 	merge_free(set);

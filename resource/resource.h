@@ -23,6 +23,7 @@
 #include "../common/image.h"
 #include "../common/save_files.h"
 #include "../common/tcp_policy.h"
+#include "by_ino.h"
 
 struct find_index;
 struct merge;
@@ -57,6 +58,7 @@ struct std_stream { uint32_t valid, mode; uint64_t dev, ino, rdev; };
 struct res_set {
 	struct desc *descs;
 	size_t ndescs;
+	struct by_ino inos;		/* of descs, by their ids */
 	struct std_stream std[3];
 	/*
 	 * What the launcher was started with besides: pipes and sockets of the user's shell, of make, of a CI
@@ -117,6 +119,7 @@ struct rset {
 	const struct image *manifest;
 	struct rdesc *descs;
 	size_t ndescs;
+	struct by_ino inos;		/* of descs, by their ids */
 	int std[3];			/* the restart's own standard streams, -1 where closed */
 	int std_override[3];		/* --stdin=FILE and the like: opened, or -1 */
 	int pty_slave;			/* terminal made for the job, -1 none */
@@ -192,6 +195,12 @@ void res_set_free(struct res_set *set);
 /* res_desc_of() - description that (pid, fd) refers to, NULL none. */
 struct desc *res_desc_of(const struct res_set *set, uint32_t pid, int fd);
 
+/*
+ * res_same_ino() - the first description behind @after (NULL: of all) that may have inode @ino (by_ino.h), in the
+ * order of their ids. NULL: no more.
+ */
+const struct desc *res_same_ino(const struct res_set *set, uint64_t ino, const struct desc *after);
+
 /* res_refuse() - "process 12 (name) has fd 3 open on OBJECT: why". Returns -1. */
 int res_refuse(const struct res_set *set, const struct desc *d, enum err_code code, struct err *err,
 	       const char *why, ...) PRINTF(5, 6);
@@ -231,6 +240,8 @@ int rset_fd(struct rset *set, uint32_t id, int number);
  */
 int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds, size_t n, struct err *err);
 struct rdesc *rset_desc(struct rset *set, uint32_t id);
+/* rset_same_ino() - as res_same_ino(), of what is restored; numbers are those that were saved. */
+struct rdesc *rset_same_ino(struct rset *set, uint64_t ino, const struct rdesc *after);
 void rset_free(struct rset *set);
 
 /*

@@ -29,6 +29,7 @@ int rset_init(struct rset *set, const struct image *manifest, struct err *err)
 	set->manifest = manifest;
 	set->descs = NULL;
 	set->ndescs = 0;
+	set->inos = (struct by_ino){ 0 };
 	set->objects = NULL;
 	set->stored = NULL;
 	set->late = NULL;
@@ -52,6 +53,7 @@ int rset_init(struct rset *set, const struct image *manifest, struct err *err)
 		set->descs[set->ndescs++] = (struct rdesc){
 			.rec = rec, .ops = ops, .fd = -1, .index = pos, .pos = rec->pos,
 		};
+		by_ino_add(&set->inos, rec->ino);
 	}
 	return 0;
 }
@@ -59,6 +61,11 @@ int rset_init(struct rset *set, const struct image *manifest, struct err *err)
 struct rdesc *rset_desc(struct rset *set, uint32_t id)
 {
 	return id && id <= set->ndescs ? &set->descs[id - 1] : NULL;
+}
+
+struct rdesc *rset_same_ino(struct rset *set, uint64_t ino, const struct rdesc *after)
+{
+	return rset_desc(set, by_ino_next(&set->inos, ino, after ? after->rec->id : 0));
 }
 
 /* ---- small tools for the kinds ---- */
@@ -314,6 +321,7 @@ void rset_free(struct rset *set)
 	free(set->descs);
 	set->descs = NULL;
 	set->ndescs = 0;
+	by_ino_free(&set->inos);
 	object_restore_free(set);
 	for (size_t i = 0; i < ARRAY_SIZE(set->kind); i++) {
 		free(set->kind[i]);

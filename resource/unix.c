@@ -61,10 +61,11 @@ static const struct unix_table *table(struct res_set *set)
 /* The socket of the job with that number. The kernel's numbers of sockets are 32 bits here. */
 static const struct desc *socket_of(const struct res_set *set, uint32_t ino)
 {
-	for (size_t i = 0; ino && i < set->ndescs; i++)
-		if ((uint32_t)set->descs[i].st.st_ino == ino && S_ISSOCK(set->descs[i].st.st_mode))
-			return &set->descs[i];
-	return NULL;
+	const struct desc *d = NULL;
+
+	while (ino && (d = res_same_ino(set, ino, d)) && !S_ISSOCK(d->st.st_mode))
+		;
+	return d;
 }
 
 /* Is @ino in the queue of a listener of the job? *ret_order: its place there. */

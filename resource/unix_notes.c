@@ -31,10 +31,11 @@ static const struct agent_note *note_of(const struct res_set *set, uint64_t ino)
 
 static const struct desc *socket_of(const struct res_set *set, uint64_t ino)
 {
-	for (size_t i = 0; i < set->ndescs; i++)
-		if (set->descs[i].st.st_ino == ino && S_ISSOCK(set->descs[i].st.st_mode))
-			return &set->descs[i];
-	return NULL;
+	const struct desc *d = NULL;
+
+	while ((d = res_same_ino(set, ino, d)) && (d->st.st_ino != ino || !S_ISSOCK(d->st.st_mode)))
+		;
+	return d;
 }
 
 /* Nothing unread, and nothing can come any more. */

@@ -27,10 +27,11 @@ const struct rec_socket *unix_rec(const struct rset *set, const struct rdesc *d,
 
 struct rdesc *unix_by_ino(struct rset *set, uint64_t ino)
 {
-	for (size_t i = 0; ino && i < set->ndescs; i++)
-		if (set->descs[i].rec->ino == ino && set->descs[i].rec->kind == RES_UNIX)
-			return &set->descs[i];
-	return NULL;
+	struct rdesc *d = NULL;
+
+	while (ino && (d = rset_same_ino(set, ino, d)) && (d->rec->ino != ino || d->rec->kind != RES_UNIX))
+		;
+	return d;
 }
 
 static int same_bytes(struct bytes a, struct bytes b)

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#define MANY	140
+
 static void expect(int fd, const char *text)
 {
 	char buf[100] = "";
@@ -41,6 +43,34 @@ static void test_contents(void **state UNUSED)
 	assert_true(fcntl(fix_fd(f, other), F_GETFL) & O_NONBLOCK);
 	assert_int_equal(fix_poll(fix_fd(f, p[0])), 0);
 	close(p[0]), close(p[1]), close(other);
+	fix_free(f);
+}
+
+/* Each is told from all others, however many there are: all write ends first, then the read ends the other way round. */
+static void test_many(void **state UNUSED)
+{
+	struct fix *f = fix_new();
+	int p[MANY][2];
+	char text[16];
+
+	for (int i = 0; i < MANY; i++) {
+		assert_int_equal(pipe(p[i]), 0);
+		snprintf(text, sizeof(text), "%d", i);
+		assert_int_equal(write(p[i][1], text, strlen(text)), strlen(text));
+		fix_add(f, p[i][1]);
+	}
+	for (int i = MANY - 1; i >= 0; i--)
+		fix_add(f, p[i][0]);
+	fix_save(f);
+	for (int i = 0; i < MANY; i++)
+		close(p[i][0]), close(p[i][1]);
+	fix_restore(f);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		expect(fix_fd(f, p[i][0]), text);
+		assert_int_equal(write(fix_fd(f, p[i][1]), "more", 4), 4);
+		expect(fix_fd(f, p[i][0]), "more");
+	}
 	fix_free(f);
 }
 
@@ -275,6 +305,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_contents),
+		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_closed_ends),
 		cmocka_unit_test(test_packets),

@@ -228,6 +228,8 @@ int round_namespaces_apart(const struct round *r, const struct rproc *p, struct 
 int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err);
 /* round_namespaces() - all stand still: look at those that can be. */
 int round_namespaces(struct round *r, struct err *err);
+/* round_namespace_of() - the number of the namespace of that kind (CLONE_NEW*) that @p is in; 0: the job's. */
+uint32_t round_namespace_of(const struct round *r, const struct rproc *p, int kind);
 void round_namespaces_records(const struct round *r, struct rec_buf *manifest);
 void round_namespaces_members(struct rproc *p);
 void round_namespaces_free(struct round *r);
@@ -302,6 +304,8 @@ void round_numa_records(struct rproc *p);
 void round_mqueue_look(struct round *r);
 /* round_mqueue() - add the queues that are the job's though nobody has them open. Before res_set_check(). */
 int round_mqueue(struct round *r, struct err *err);
+/* round_mqueues_here() - their directory, mounted nowhere, of the ipc namespace that we are in. -1: not allowed. */
+int round_mqueues_here(void);
 
 /* round_notify.c: mq_notify(3). */
 /* round_notify_check() - what its processes are to get; refuse what cannot be found out. After res_set_check(). */

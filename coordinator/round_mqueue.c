@@ -37,8 +37,7 @@
 
 /* ---- the directory ---- */
 
-/* Of the ipc namespace that we are in; -1: not allowed. */
-static int mount_for_us(void)
+int round_mqueues_here(void)
 {
 	cleanup_close int fs = (int)syscall(SYS_fsopen, "mqueue", FSOPEN_CLOEXEC_);
 	cleanup_close int mnt = -1;
@@ -70,7 +69,7 @@ static int mount_inside(pid_t keeper)
 		return -1;
 	pid = fork();
 	if (pid == 0) {
-		fd = enter(keeper) ? -1 : mount_for_us();
+		fd = enter(keeper) ? -1 : round_mqueues_here();
 		_exit(fd < 0 || io_send_fds(pair[1], "", 1, &fd, 1) ? 1 : 0);
 	}
 	close(pair[1]);
@@ -108,7 +107,7 @@ static DIR *directory(const struct round *r, int own)
 		return fdopendir(fd);
 	if (fd >= 0)
 		close(fd);
-	fd = own ? mount_inside(r->p->keeper) : mount_for_us();
+	fd = own ? mount_inside(r->p->keeper) : round_mqueues_here();
 	ret = fd < 0 ? NULL : fdopendir(fd);
 	if (fd >= 0 && !ret)
 		close(fd);

@@ -5,33 +5,27 @@
  *
  * Before a process is signalled those are refused that cannot be made again, as the signal alone would do harm: the
  * first process that is made in a new pid namespace, even by our library, is its process 1. When all stand still
- * the others are looked at, each by a child that enters it, and recorded: what it is, which user namespace it
+ * the others are looked at (round_namespaces_look.c) and recorded: what it is, which user namespace it
  * belongs to, who is in it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/nsfs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/kernel.h"
 #include "../common/namespaces.h"
-#include "round_internal.h"
-
-#define MAP_ROOM	16384		/* 340 lines of at most 33 characters */
+#include "round_namespaces.h"
 
 #define THREAD_KINDS	4		/* the first, which a thread may have for itself */
 static const struct kind { const char *file; int flag; const char *what; int saved; } kinds[] = {
 	{ "uts", CLONE_NEWUTS, "is in a uts namespace of its own", 1 },
 	{ "net", CLONE_NEWNET, "is in a network namespace of its own", 0 },
-	{ "ipc", CLONE_NEWIPC, "is in an ipc namespace of its own", 0 },
-	{ "cgroup", CLONE_NEWCGROUP, "is in a cgroup namespace of its own", 0 },
+	{ "ipc", CLONE_NEWIPC, "is in an ipc namespace of its own", 1 },
+	{ "cgroup", CLONE_NEWCGROUP, "is in a cgroup namespace of its own", 1 },
 	{ "user", CLONE_NEWUSER, "is in a user namespace of its own", 1 },
 	{ "mnt", CLONE_NEWNS, "is in a mount namespace of its own", 0 },
 	{ "pid", CLONE_NEWPID, "is in a pid namespace of its own", 0 },
@@ -43,18 +37,12 @@ static const struct kind { const char *file; int flag; const char *what; int sav
 
 struct ns_id { dev_t dev; ino_t ino; };
 
-/* What a child finds out by being there. */
-struct seen {
-	char uid_map[MAP_ROOM], gid_map[MAP_ROOM], setgroups[16];
-	struct utsname uts;
-};
-
 struct rspace {
 	struct rec_namespace rec;
 	const struct kind *kind;
 	struct ns_id id;
 	const struct rproc *member;	/* or who led to it */
-	struct seen *seen;
+	struct ns_seen *seen;
 };
 
 /* inode 0: it cannot be read. */
@@ -124,63 +112,6 @@ int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err)
 	return 0;
 }
 
-/* ---- looking at one ---- */
-
-static void read_map(const char *name, char *ret, size_t room)
-{
-	cleanup_free char *path = xasprintf("/proc/self/%s", name), *text = io_slurp(AT_FDCWD, path, NULL);
-
-	if (text && strlen(text) < room)
-		strcpy(ret, text);
-}
-
-static void NORETURN look(int fd, int flag, struct seen *seen)
-{
-	if (ns_enter(fd, flag))
-		_exit(1);
-	if (flag == CLONE_NEWUSER) {
-		read_map("uid_map", seen->uid_map, sizeof(seen->uid_map));
-		read_map("gid_map", seen->gid_map, sizeof(seen->gid_map));
-		read_map("setgroups", seen->setgroups, sizeof(seen->setgroups));
-		seen->setgroups[strcspn(seen->setgroups, "\n")] = 0;
-	}
-	if (flag == CLONE_NEWUTS && uname(&seen->uts))
-		_exit(1);
-	_exit(0);
-}
-
-/* As seen from within: numbers in it and in its parent, whoever we are. NULL: we may not. */
-static struct seen *go_and_look(int fd, int flag)
-{
-	struct seen *seen = mmap(NULL, sizeof(*seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int status = -1;
-	pid_t pid;
-
-	if (seen == MAP_FAILED)
-		return NULL;
-	pid = fork();
-	if (pid == 0)
-		look(fd, flag, seen);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (status == 0)
-		return seen;
-	munmap(seen, sizeof(*seen));
-	return NULL;
-}
-
-void round_names_of(pid_t pid, struct utsname *ret)
-{
-	cleanup_close int fd = ns_open(pid, "uts");
-	struct seen *seen = fd < 0 ? NULL : go_and_look(fd, CLONE_NEWUTS);
-
-	if (!seen)
-		return;
-	memcpy(ret->nodename, seen->uts.nodename, sizeof(ret->nodename));
-	memcpy(ret->domainname, seen->uts.domainname, sizeof(ret->domainname));
-	munmap(seen, sizeof(*seen));
-}
-
 /* ---- all of them ---- */
 
 static int find(struct round *r, const struct rproc *p, const struct kind *kind, int fd, uint32_t *ret, struct err *err);
@@ -233,7 +164,7 @@ static int find(struct round *r, const struct rproc *p, const struct kind *kind,
 	new.id = (struct ns_id){ st.st_dev, st.st_ino };
 	if (find_owner(r, p, kind, fd, &new.rec.owner, err))
 		return -1;
-	new.seen = go_and_look(fd, kind->flag);
+	new.seen = ns_look(fd, kind->flag);
 	if (!new.seen)
 		return err_set(err, E_ACCESS, 0, "%s is in a %s namespace of its own, which we may not enter", round_who(p),
 			       kind->file);
@@ -255,6 +186,40 @@ static int add(struct round *r, struct rproc *p, const struct kind *kind, struct
 	if (find(r, p, kind, fd, &id, err))
 		return -1;
 	p->spaces[p->nspaces++] = id;
+	return 0;
+}
+
+uint32_t round_namespace_of(const struct round *r, const struct rproc *p, int kind)
+{
+	for (size_t i = 0; i < p->nspaces; i++)
+		if (r->spaces[p->spaces[i] - 1].rec.kind == (uint32_t)kind)
+			return p->spaces[i];
+	return 0;
+}
+
+/* Nothing may be in an ipc namespace but its limits. */
+static int check_ipc(const struct round *r, const struct rspace *s, struct err *err)
+{
+	struct rec_list list;
+	size_t nothing = 1;
+
+	if (s->seen->nobjects <= sizeof(s->seen->objects) && rec_parse(s->seen->objects, s->seen->nobjects, &list, NULL) == 0) {
+		for (size_t i = 0; i < list.count; i++)
+			nothing &= list.recs[i].tag == REC_TAG_ipc_limit;
+		rec_list_free(&list);
+	} else {
+		nothing = 0;
+	}
+	if (!nothing)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in an ipc namespace of its own with System V objects in it, "
+			       "which cannot be made again; remove them (ipcrm), or start ckpt_launch inside of it",
+			       round_who(s->member));
+	for (size_t i = 0; i < r->set.ndescs; i++)
+		nothing &= r->set.descs[i].st.st_dev != s->seen->mqueues;
+	if (!nothing || s->seen->nqueues || !s->seen->mqueues)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in an ipc namespace of its own %s, which cannot be made "
+			       "again; start ckpt_launch inside of it", round_who(s->member),
+			       s->seen->mqueues ? "with message queues in it" : "whose message queues cannot be looked at");
 	return 0;
 }
 
@@ -292,13 +257,35 @@ int round_namespaces(struct round *r, struct err *err)
 			if (kinds[k].saved && are_two(of_job(r, k), of_process(p, k)) && add(r, p, &kinds[k], err))
 				return -1;
 	}
+	for (size_t i = 0; i < r->nspaces; i++)
+		if (r->spaces[i].rec.kind == CLONE_NEWIPC && check_ipc(r, &r->spaces[i], err))
+			return -1;
 	return check_outside(r, err);
+}
+
+static void put_limits(const struct rspace *s, struct rec_buf *manifest)
+{
+	const struct rec_ipc_limit *l;
+	struct rec_list list;
+	size_t pos = 0;
+
+	if (!s->seen->nobjects || rec_parse(s->seen->objects, s->seen->nobjects, &list, NULL))
+		return;
+	while ((l = rec_next_ipc_limit(&list, &pos))) {
+		struct rec_ipc_limit here = *l;
+
+		here.namespace = s->rec.id;
+		rec_put_ipc_limit(manifest, &here);
+	}
+	rec_list_free(&list);
 }
 
 void round_namespaces_records(const struct round *r, struct rec_buf *manifest)
 {
-	for (size_t i = 0; i < r->nspaces; i++)
+	for (size_t i = 0; i < r->nspaces; i++) {
 		rec_put_namespace(manifest, &r->spaces[i].rec);
+		put_limits(&r->spaces[i], manifest);
+	}
 }
 
 void round_namespaces_members(struct rproc *p)
@@ -310,7 +297,7 @@ void round_namespaces_members(struct rproc *p)
 void round_namespaces_free(struct round *r)
 {
 	for (size_t i = 0; i < r->nspaces; i++)
-		munmap(r->spaces[i].seen, sizeof(*r->spaces[i].seen));
+		ns_seen_free(r->spaces[i].seen);
 	free(r->spaces);
 	r->spaces = NULL;
 	r->nspaces = 0;

@@ -6,6 +6,7 @@
  * What processes owe to semaphores only they themselves can find out: their leaders are asked.
  */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/shm.h>
@@ -52,6 +53,10 @@ static int check_mappings(struct round *r, const struct rproc *p, const struct r
 
 		if (!o)
 			continue;
+		if (round_namespace_of(r, p, CLONE_NEWIPC))
+			return err_set(err, E_UNSUPPORTED_MEMORY, 0,
+				       "%s has System V shared memory %llu attached, from before it went into an ipc namespace "
+				       "of its own; detach it first (shmdt)", round_who(p), (unsigned long long)o->ino);
 		if (!shm)
 			return err_set(err, E_UNSUPPORTED_MEMORY, 0,
 				       "%s has System V shared memory %llu attached, which is not "
@@ -120,6 +125,12 @@ static struct agent_sem *list_sems(const struct round_sysv *s, size_t *n)
 	return ret;
 }
 
+/* Who goes into another ipc namespace owes nothing any more. */
+static int may_owe(const struct round *r, const struct rproc *p)
+{
+	return !p->zombie && !round_namespace_of(r, p, CLONE_NEWIPC);
+}
+
 /* A message to everybody, then the answers: they find out at the same time. */
 static int ask_for_undo(struct round *r, const struct round_sysv *s, struct err *err)
 {
@@ -128,13 +139,13 @@ static int ask_for_undo(struct round *r, const struct round_sysv *s, struct err 
 	cleanup_free struct agent_sem *sems = list_sems(s, &n);
 
 	for (size_t i = 0; n && i < r->nprocs; i++)
-		if (!r->procs[i]->zombie && round_filters_let(r, r->procs[i], FILTER_SEMS, err))
+		if (may_owe(r, r->procs[i]) && round_filters_let(r, r->procs[i], FILTER_SEMS, err))
 			return -1;
 	for (size_t at = 0; at < n; at += most) {
 		size_t some = MIN(n - at, most);
 
 		for (size_t i = 0; i < r->nprocs; i++)
-			if (!r->procs[i]->zombie &&
+			if (may_owe(r, r->procs[i]) &&
 			    round_send(r->procs[i], AGENT_SEMS, sems + at, some * sizeof(*sems),
 				       (uint32_t)some, -1, err))
 				return -1;

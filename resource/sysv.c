@@ -144,14 +144,13 @@ static int write_limit(const char *name, const char *value)
 	return fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value) ? 0 : -1;
 }
 
-/* A new namespace begins with the kernel's own; an ordinary user cannot change them. */
-static void restore_limits(struct rset *set)
+void sysv_restore_limits(const struct rec_list *recs, uint32_t ns)
 {
 	const struct rec_ipc_limit *l;
 	size_t pos = 0;
 
-	while ((l = rec_next_ipc_limit(&set->manifest->recs, &pos))) {
-		for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+	while ((l = rec_next_ipc_limit(recs, &pos))) {
+		for (size_t i = 0; l->namespace == ns && i < ARRAY_SIZE(limits); i++) {
 			cleanup_free char *now = proc_readf(NULL, "/proc/sys/%s", limits[i]);
 
 			if (strcmp(l->name, limits[i]) || !now)
@@ -188,7 +187,7 @@ int sysv_restore(struct rset *set, struct err *err)
 	size_t pos = 0;
 
 	if (set->own_ipc)
-		restore_limits(set);
+		sysv_restore_limits(recs, 0);
 	while ((shm = rec_next_sysv_shm(recs, &pos)))
 		if (sysv_shm_restore(set, shm, err))
 			return -1;

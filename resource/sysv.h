@@ -52,6 +52,12 @@ struct sysv_job {
 int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds, size_t *ret_nfds,
 		 struct err *err);
 
+/*
+ * sysv_restore_limits() - in the ipc namespace of that number (0: the job's): its limits, of the records @recs. A new one
+ * begins with the kernel's own; an ordinary user cannot change them.
+ */
+void sysv_restore_limits(const struct rec_list *recs, uint32_t ns);
+
 /* sysv_mapped_size() - of how many bytes an attachment of @size bytes is; @hugetlb: log2 of its pages' size, 0 the usual. */
 uint64_t sysv_mapped_size(uint64_t size, uint32_t hugetlb);
 

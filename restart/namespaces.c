@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/namespaces.h"
+#include "../resource/sysv.h"
 #include "build.h"
 #include "sync.h"
 
@@ -28,6 +29,8 @@ struct space { const struct rec_namespace *rec; int fd; };
 static const struct { int flag; const char *link; } kinds[] = {
 	{ CLONE_NEWUSER, "/proc/self/ns/user" },
 	{ CLONE_NEWUTS, "/proc/self/ns/uts" },
+	{ CLONE_NEWIPC, "/proc/self/ns/ipc" },
+	{ CLONE_NEWCGROUP, "/proc/self/ns/cgroup" },
 };
 
 static const struct space *find(const struct restart *r, uint32_t id)
@@ -225,6 +228,8 @@ static int make_one(void *arg)
 		return -1;
 	if (w->rec->kind == CLONE_NEWUTS && set_names(w->rec))
 		return -1;
+	if (w->rec->kind == CLONE_NEWIPC)
+		sysv_restore_limits(&w->r->manifest.recs, w->rec->id);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (w->rec->kind == (uint32_t)kinds[i].flag)
 			return open(kinds[i].link, O_RDONLY | O_CLOEXEC);

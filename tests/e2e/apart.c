@@ -4,11 +4,14 @@
 #include "filters.h"
 
 #include <linux/keyctl.h>
+#include <mqueue.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 
 const char *scn_doc = "a process that has something for itself which cannot be restored (refuse_apart.sh "
 		      "says what): it goes on when that was refused";
@@ -266,14 +269,25 @@ static void shares(int flags)
 int main(int argc, char **argv)
 {
 	static const struct { const char *kind; int flag; } spaces[] = {
-		{ "mount", CLONE_NEWNS }, { "network", CLONE_NEWNET }, { "cgroup", CLONE_NEWCGROUP }, { "ipc", CLONE_NEWIPC },
-		{ "time", 0x80 /* CLONE_NEWTIME */ },
+		{ "mount", CLONE_NEWNS }, { "network", CLONE_NEWNET },
+		{ "ipc-objects", CLONE_NEWIPC }, { "ipc-queues", CLONE_NEWIPC }, { "time", 0x80 /* CLONE_NEWTIME */ },
 	};
 	const char *kind = argc > 1 ? argv[1] : "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(spaces); i++)
 		if (!strcmp(kind, spaces[i].kind) && unshare(spaces[i].flag) < 0)
 			scn_skip("unshare: %s", strerror(errno));
+	if (!strcmp(kind, "ipc-objects"))
+		scn_sys(semget(IPC_PRIVATE, 1, 0600));
+	if (!strcmp(kind, "ipc-queues"))
+		close(scn_sys(mq_open("/apart", O_RDONLY | O_CREAT, 0600, NULL)));
+	if (!strcmp(kind, "ipc-attached")) {
+		int id = scn_sys(shmget(IPC_PRIVATE, 4096, 0600));
+
+		scn_sys(shmat(id, NULL, 0));
+		scn_sys(shmctl(id, IPC_RMID, NULL));
+		scn_sys(unshare(CLONE_NEWIPC));
+	}
 	if (!strcmp(kind, "other-user")) {
 		scn_sys(setresuid(1234, 1234, 1234));
 		scn_sys(unshare(CLONE_NEWUSER));

@@ -9,7 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/utsname.h>
 
-const char *scn_doc = "processes in uts and user namespaces that they made: names, who is in which with whom, ids and "
+const char *scn_doc = "processes in user, uts, ipc and cgroup namespaces that they made: names, limits, who is in which with whom, ids and "
 		      "their maps, capabilities, threads";
 
 #define NTHREADS 3
@@ -114,14 +114,15 @@ static void contained(void)
 	unsigned uid = geteuid(), gid = getegid();
 	uint64_t caps;
 	char uids[256], gids[256];
-	ino_t other = inode("self/ns/uts");
+	ino_t other = inode("self/ns/uts"), job_ipc = inode("self/ns/ipc"), job_cgroup = inode("self/ns/cgroup");
 	pid_t pid;
-	int back[2];
+	int back[2], limited;
 	char c;
 
-	scn_sys(unshare(CLONE_NEWUSER | CLONE_NEWUTS));
+	scn_sys(unshare(CLONE_NEWUSER | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP));
 	map(0, uid, gid);
 	name_it("inner", "inner.example");
+	limited = put("/proc/sys/kernel/msgmni", "33") == 0;	/* older kernels let only the system's root */
 	snprintf(uids, sizeof(uids), "%s", scn_read_file("/proc/self/uid_map"));
 	snprintf(gids, sizeof(gids), "%s", scn_read_file("/proc/self/gid_map"));
 	caps = effective();
@@ -143,7 +144,13 @@ static void contained(void)
 	scn_check(!strcmp(gids, scn_read_file("/proc/self/gid_map")), "gid_map was %s", gids);
 	scn_check(!strncmp(scn_read_file("/proc/self/setgroups"), "deny", 4), "setgroups");
 	scn_check(above("/proc/self/ns/uts", 1) == inode("self/ns/user"), "whose the uts namespace is");
-	scn_check(inode("self/ns/uts") != other, "no uts namespace of its own");
+	scn_check(above("/proc/self/ns/ipc", 1) == inode("self/ns/user"), "whose the ipc namespace is");
+	scn_check(above("/proc/self/ns/cgroup", 1) == inode("self/ns/user"), "whose the cgroup namespace is");
+	if (!scn_restores)	/* numbers may be others then */
+		scn_check(inode("self/ns/uts") != other && inode("self/ns/ipc") != job_ipc &&
+			  inode("self/ns/cgroup") != job_cgroup, "it is in the job's");
+	scn_check(!limited || atoi(scn_read_file("/proc/sys/kernel/msgmni")) == 33, "msgmni is %s",
+		  scn_read_file("/proc/sys/kernel/msgmni"));
 	scn_sys(sethostname("changed", 7));	/* our child is in the same one */
 	scn_sys(write(back[1], "b", 1));
 	scn_reap(pid, 5);

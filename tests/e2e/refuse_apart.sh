@@ -45,9 +45,12 @@ try() {
 	fi
 }
 
-for kind in mount network cgroup ipc; do
+for kind in mount network; do
 	try $kind 1 "an? $kind namespace of its own.*E-UNSUPPORTED-PROCESS"
 done
+try ipc-objects 1 'ipc namespace of its own with System V objects.*E-UNSUPPORTED-PROCESS'
+try ipc-queues 1 'ipc namespace of its own with message queues.*E-UNSUPPORTED-PROCESS'
+try ipc-attached 1 'from before it went into an ipc namespace.*E-UNSUPPORTED-MEMORY'
 try other-user 1 'user namespace of its own as another user.*E-UNSUPPORTED-PROCESS'
 try time 1 'time namespace for its children.*E-UNSUPPORTED-PROCESS'
 try new-pids 1 'pid namespace for its children.*E-UNSUPPORTED-PROCESS'

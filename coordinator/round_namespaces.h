@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* round_namespaces.h - between the two round_namespaces*.c. Context: HOST, in the round's process. */
+#ifndef CKPT_ROUND_NAMESPACES_H
+#define CKPT_ROUND_NAMESPACES_H
+
+#include <sys/utsname.h>
+#include "round_internal.h"
+
+#define NS_MAP_ROOM	16384		/* 340 lines of at most 33 characters */
+#define NS_OBJECTS_ROOM	16384		/* for limits; who has objects as well is refused */
+
+/* What a child finds out by being there: numbers in it and in its parent, whoever we are. */
+struct ns_seen {
+	char uid_map[NS_MAP_ROOM], gid_map[NS_MAP_ROOM], setgroups[16];
+	struct utsname uts;
+	/* Of an ipc namespace: what sysv_collect() says; the device of its message queues, 0 not known. */
+	char objects[NS_OBJECTS_ROOM];
+	size_t nobjects;
+	dev_t mqueues;
+	int nqueues;
+};
+
+/* ns_look() - at the namespace @fd of the kind @flag (CLONE_NEW*). NULL: we may not. */
+struct ns_seen *ns_look(int fd, int flag);
+void ns_seen_free(struct ns_seen *seen);
+
+#endif

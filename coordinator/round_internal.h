@@ -135,7 +135,8 @@ struct round {
 	int64_t job_clock_delta;	/* the job's CLOCK_MONOTONIC minus ours */
 	int64_t job_boot_delta;
 	char root[32];			/* in front of a path: as the job sees it */
-	int64_t stopped_ns, resumed_ns, begun_ns;
+	int64_t begun_ns;
+	int64_t stopped_ns, resumed_ns;	/* since the first process was stopped; until all were told to go on */
 	int64_t began_s;		/* CLOCK_REALTIME when the job began; what was made in that second may be its */
 	struct outside_seen *shm, *mqueues; /* round_outside.h; NULL not looked */
 	struct round_sysv *sysv;	/* System V objects that were found; NULL not yet looked */

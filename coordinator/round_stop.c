@@ -110,6 +110,8 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 				round_signal(p);
 			if (!filtered && p->stat.state == 'T' && !st.tracer_pid)
 				round_wake_stopped(p);
+			if (!r->stopped_ns && p->signalled_ns)	/* under filters it was held before */
+				r->stopped_ns = filtered ? now : p->signalled_ns;
 		} else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
 			return no_answer(r, p, &st, err);
 	}
@@ -251,8 +253,6 @@ int round_stop(struct round *r, struct err *err)
 		if (!round_ms_left(r))
 			return err_set(err, E_TIMEOUT, 0,
 				       "the time given was over before all processes had stopped");
-		if (!r->stopped_ns)
-			r->stopped_ns = io_monotonic_ns();
 		if (waiting == 0 && io_monotonic_ns() - begun > ANSWER_LIMIT_NS)
 			return err_set(err, E_NO_ANSWER, 0,
 				       "a process of the job cannot be looked at in /proc (hidepid?), or they "
@@ -260,6 +260,8 @@ int round_stop(struct round *r, struct err *err)
 		if (round_accept(r, ACCEPT_MS, err))
 			return -1;
 	}
+	if (!r->stopped_ns)	/* all had been signalled by an earlier round */
+		r->stopped_ns = io_monotonic_ns();
 	if (r->nprocs)
 		return 0;
 	/* Its keeper is there: it has not started the program yet, or ends in a moment. */

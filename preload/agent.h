@@ -113,6 +113,9 @@ extern HIDDEN struct wiped *wiped;
 extern HIDDEN int64_t rseq_offset;	/* of glibc's rseq area from the thread pointer, 0 none */
 extern HIDDEN uint32_t rseq_length;
 
+/* exec.c: env_value() - what stands behind @name, "NAME=", in @envp; NULL not there. APP. */
+HIDDEN const char *env_value(char *const envp[], const char *name);
+
 /* handler.c */
 HIDDEN void agent_arm(void);		/* APP: take (back) the signal; chain what was there */
 HIDDEN void agent_handler(int sig, siginfo_t *info, void *uc);

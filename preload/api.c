@@ -4,11 +4,11 @@
  * are stopped, and HANDLER after) and api_closed() (HANDLER).
  */
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "agent.h"
 #include "ckpt.h"
+#include "mem.h"
 #include "sys.h"
 
 #define HOOKS_MAX	16
@@ -93,10 +93,10 @@ static int on(enum ckpt_event event, void (*fn)(void *), void *arg)
 
 static const char *env(const char *name)
 {
-	size_t n = strlen(name);
+	size_t n = str_len(name);
 
-	for (const char *at = agent_self.env; *at; at += strlen(at) + 1)
-		if (!strncmp(at, name, n) && at[n] == '=')
+	for (const char *at = agent_self.env; *at; at += str_len(at) + 1)
+		if (str_starts(at, name) && at[n] == '=')
 			return at + n + 1;
 	return NULL;
 }
@@ -137,9 +137,9 @@ static int converse(int sock, uint64_t generation)
 	if (r)
 		return r;
 	reply[len] = 0;
-	if (!strstr(reply, "\"error\""))
+	if (!str_after(reply, "\"error\""))
 		return 0;
-	return strstr(reply, "E-BUSY") ? -EAGAIN : -EIO;
+	return str_after(reply, "E-BUSY") ? -EAGAIN : -EIO;
 }
 
 static int checkpoint(void)
@@ -157,8 +157,8 @@ static int checkpoint(void)
 		errno = EAGAIN;
 		return -1;
 	}
-	strcpy(addr.sun_path, agent_self.dir);
-	strncat(addr.sun_path, "/control", sizeof(addr.sun_path) - strlen(addr.sun_path) - 1);
+	str_cat(addr.sun_path, sizeof(addr.sun_path), agent_self.dir);
+	str_cat(addr.sun_path, sizeof(addr.sun_path), "/control");
 	r = (int)SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (r >= 0) {
 		api_socket = r;

@@ -8,24 +8,29 @@
  * In a vfork child we share the parent's memory: nothing static is changed here, all is on the stack.
  */
 #include <alloca.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 #include "agent.h"
+#include "mem.h"
+#include "real.h"
 #include "sys.h"
 
 extern char **environ;
 
-/* name, return type, parameters: the real functions, found behind us in the search order. */
-#define REAL(X) \
+/*
+ * name, return type, parameters: the real functions, found behind us in the search order. Those that a signal handler
+ * may call, and a child in which the dynamic linker's lock has no owner, when we are loaded; the others when
+ * they are needed (real.h), as most programs start none.
+ */
+#define REAL_EXEC(X) \
 	X(execve, int, (const char *, char *const[], char *const[])) \
 	X(execvpe, int, (const char *, char *const[], char *const[])) \
 	X(fexecve, int, (int, char *const[], char *const[])) \
-	X(execveat, int, (int, const char *, char *const[], char *const[], int)) \
+	X(execveat, int, (int, const char *, char *const[], char *const[], int))
+#define REAL_SPAWN(X) \
 	X(posix_spawn, int, (pid_t *, const char *, const posix_spawn_file_actions_t *, \
 			     const posix_spawnattr_t *, char *const[], char *const[])) \
 	X(posix_spawnp, int, (pid_t *, const char *, const posix_spawn_file_actions_t *, \
@@ -35,39 +40,48 @@ extern char **environ;
 
 static struct {
 #define X(name, ret, args) ret (*name) args;
-	REAL(X)
+	REAL_EXEC(X)
+	REAL_SPAWN(X)
 #undef X
 } real;
 
+#define X(name, ret, args) real.name = (ret (*) args)real_find(#name, NULL);
 /* Constructors of other libraries may run before ours and exec; so at first use, too. */
-static void __attribute__((constructor(102))) find_real(void)
+static void __attribute__((constructor(102))) find_exec(void)
 {
-	if (real.popen)
-		return;
-#define X(name, ret, args) real.name = (ret (*) args)dlsym(RTLD_NEXT, #name);
-	REAL(X)
+	if (!real.execve) {
+		REAL_EXEC(X)
+	}
+}
+
+void exec_find(void)
+{
+	if (!real.popen) {
+		REAL_SPAWN(X)
+	}
+}
 #undef X
+
+const char *env_value(char *const envp[], const char *name)
+{
+	for (; envp && *envp; envp++)
+		if (str_starts(*envp, name))
+			return *envp + str_len(name);
+	return NULL;
 }
 
 /*
  * The environment the new program gets. The strings and the array live in the caller's frame, so this
- * is split: inject_size() says how much, inject() fills it in.
+ * is split: inject_size() says how much, inject() fills it in. Between fork() and an exec each page of libc that
+ * is touched is a page fault: none is, for strings.
+ *
+ * 1 if @list has the library's path as its first element.
  */
-static const char *entry(char *const envp[], const char *name, size_t len)
-{
-	for (; envp && *envp; envp++)
-		if (!strncmp(*envp, name, len))
-			return *envp + len;
-	return NULL;
-}
-
-/* 1 if @list has the library's path as its first element. */
 static int has_library(const char *list)
 {
-	size_t n = strlen(agent_self.library);
+	size_t n = str_len(agent_self.library);
 
-	return list && !strncmp(list, agent_self.library, n) &&
-	       (!list[n] || list[n] == ':' || list[n] == ' ');
+	return list && str_starts(list, agent_self.library) && (!list[n] || list[n] == ':' || list[n] == ' ');
 }
 
 /*
@@ -77,32 +91,46 @@ static int has_library(const char *list)
 static const char *behind_library(const char *list)
 {
 	static const char name[] = "/libckpt.so";
-	size_t n = list ? strcspn(list, ": ") : 0;
+	size_t n = 0;
 
-	if (n < sizeof(name) - 1 || strncmp(list + n - (sizeof(name) - 1), name, sizeof(name) - 1))
+	while (list && list[n] && list[n] != ':' && list[n] != ' ')
+		n++;
+	if (n < sizeof(name) - 1 || !str_starts(list + n - (sizeof(name) - 1), name))
 		return list ? list : "";
 	return list[n] ? list + n + 1 : list + n;
 }
 
+/* NULL is as good as nothing. */
+static int is_same(const char *value, const char *wanted)
+{
+	return value ? str_starts(value, wanted) && !value[str_len(wanted)] : !*wanted;
+}
+
 static size_t inject_size(char *const envp[])
 {
-	const char *old = entry(envp, ENV_PRELOAD "=", sizeof(ENV_PRELOAD));
-	const char *dir = entry(envp, ENV_DIR "=", sizeof(ENV_DIR));
-	const char *allow = entry(envp, ENV_ALLOW "=", sizeof(ENV_ALLOW));
+	const char *old = env_value(envp, ENV_PRELOAD "=");
 	size_t n = 0;
 
-	if (!agent_self.dir[0] || (has_library(old) && dir && !strcmp(dir, agent_self.dir) &&
-				   !strcmp(allow ? allow : "", agent_self.allow)))
+	if (!agent_self.dir[0] || (has_library(old) && is_same(env_value(envp, ENV_DIR "="), agent_self.dir) &&
+				   is_same(env_value(envp, ENV_ALLOW "="), agent_self.allow)))
 		return 0;	/* not launched by us, or nothing to do */
 	while (envp && envp[n])
 		n++;
 	return (n + 4) * sizeof(char *) + sizeof(agent_self.dir) + sizeof(agent_self.library) +
-	       sizeof(agent_self.allow) + (old ? strlen(old) : 0) + 64;
+	       sizeof(agent_self.allow) + (old ? str_len(old) : 0) + 64;
+}
+
+/* Where @s, copied to @to, ends. */
+static char *put(char *to, const char *s)
+{
+	while ((*to = *s++))
+		to++;
+	return to;
 }
 
 static char *const *inject(void *room, char *const envp[])
 {
-	const char *old = entry(envp, ENV_PRELOAD "=", sizeof(ENV_PRELOAD));
+	const char *old = env_value(envp, ENV_PRELOAD "=");
 	size_t n = 0, out = 0;
 	char **vec = room, *text;
 
@@ -110,23 +138,21 @@ static char *const *inject(void *room, char *const envp[])
 		n++;
 	text = (char *)(vec + n + 4);
 	for (size_t i = 0; i < n; i++)
-		if (strncmp(envp[i], ENV_PRELOAD "=", sizeof(ENV_PRELOAD)) &&
-		    strncmp(envp[i], ENV_DIR "=", sizeof(ENV_DIR)) &&
-		    strncmp(envp[i], ENV_ALLOW "=", sizeof(ENV_ALLOW)))
+		if (!str_starts(envp[i], ENV_PRELOAD "=") && !str_starts(envp[i], ENV_DIR "=") &&
+		    !str_starts(envp[i], ENV_ALLOW "="))
 			vec[out++] = envp[i];
 	vec[out++] = text;
-	text = stpcpy(stpcpy(text, ENV_DIR "="), agent_self.dir) + 1;
+	text = put(put(text, ENV_DIR "="), agent_self.dir) + 1;
 	if (agent_self.allow[0]) {
 		vec[out++] = text;
-		text = stpcpy(stpcpy(text, ENV_ALLOW "="), agent_self.allow) + 1;
+		text = put(put(text, ENV_ALLOW "="), agent_self.allow) + 1;
 	}
 	vec[out++] = text;
-	text = stpcpy(text, ENV_PRELOAD "=");
-	text = stpcpy(text, agent_self.library);
+	text = put(put(text, ENV_PRELOAD "="), agent_self.library);
 	old = behind_library(old);
 	if (*old)
-		text = stpcpy(text, ":");
-	strcpy(text, old);
+		text = put(text, ":");
+	put(text, old);
 	vec[out] = NULL;
 	return vec;
 }
@@ -153,7 +179,7 @@ static void restore_signal(unsigned long old)
 #define EXEC(call) do { \
 	unsigned long mask_; \
 	int ret_, saved_; \
-	find_real(); \
+	find_exec(); \
 	mask_ = block_signal(); \
 	ret_ = real.call; \
 	saved_ = errno; \
@@ -258,7 +284,7 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
 {
 	char *const *env = WITH_LIBRARY(envp);
 
-	find_real();
+	exec_find();
 	return real.posix_spawn(pid, path, actions, attr, argv, env);
 }
 
@@ -267,7 +293,7 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 {
 	char *const *env = WITH_LIBRARY(envp);
 
-	find_real();
+	exec_find();
 	return real.posix_spawnp(pid, file, actions, attr, argv, env);
 }
 
@@ -290,7 +316,7 @@ static void mend_environ(void)
 
 EXPORT int system(const char *command)
 {
-	find_real();
+	exec_find();
 	if (command)
 		mend_environ();
 	return real.system(command);
@@ -298,7 +324,7 @@ EXPORT int system(const char *command)
 
 EXPORT FILE *popen(const char *command, const char *type)
 {
-	find_real();
+	exec_find();
 	mend_environ();
 	return real.popen(command, type);
 }

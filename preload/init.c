@@ -4,8 +4,8 @@
  * checkpoint is asked for; there is no thread, no descriptor and no registration.
  */
 #include <dlfcn.h>
+#include <link.h>
 #include <linux/mman.h>
-#include <stdlib.h>
 #include "agent.h"
 #include "mem.h"
 #include "sys.h"
@@ -24,6 +24,9 @@ uint32_t rseq_length;
  */
 extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void), void *dso)
 	__attribute__((weak));
+/* The dynamic linker's list of what is loaded, as debuggers read it. Absent in musl. */
+extern struct r_debug _r_debug __attribute__((weak));
+extern char **environ;
 /* glibc 2.35 and later; absent in older ones, which register no area. */
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
@@ -63,23 +66,35 @@ static void make_wiped(void)
 		__register_atfork(NULL, NULL, forked, NULL);
 }
 
+/* Where we were loaded from. dladdr() tells, too, but goes through all symbols, and is a page of libc more. */
+static const char *own_path(void)
+{
+	Dl_info info;
+
+	if (&_r_debug)
+		for (const struct link_map *m = _r_debug.r_map; m; m = m->l_next)
+			if (m->l_ld == _DYNAMIC)
+				return m->l_name;
+	return dladdr(&agent_self, &info) ? info.dli_fname : NULL;
+}
+
 /*
  * Context: APP, before main(); a single thread of the program runs, libc may be used.
  * @argv: glibc gives constructors what main() gets. It stands where the kernel put it, behind argc.
  */
 static void __attribute__((constructor(101))) init(int argc, char **argv)
 {
-	const char *dir = getenv(ENV_DIR);
-	Dl_info info;
+	const char *dir = env_value(environ, ENV_DIR "="), *path;
 
 	if (!dir || str_len(dir) >= sizeof(agent_self.dir) || !*dir) {
 		unblock_signal();
 		return;
 	}
-	if (!dladdr(&agent_self, &info) || !info.dli_fname || info.dli_fname[0] != '/')
+	path = own_path();
+	if (!path || path[0] != '/')
 		return;
 	agent_self.library[0] = 0;
-	if (str_cat(agent_self.library, sizeof(agent_self.library), info.dli_fname))
+	if (str_cat(agent_self.library, sizeof(agent_self.library), path))
 		return;
 	if (&__rseq_size && &__rseq_offset && __rseq_size) {
 		rseq_offset = __rseq_offset;
@@ -87,7 +102,7 @@ static void __attribute__((constructor(101))) init(int argc, char **argv)
 	}
 	str_cat(agent_self.dir, sizeof(agent_self.dir), dir);
 	agent_self.stack_start = argc > 0 ? (uint64_t)(argv - 1) : 0;
-	withheld_begin(getenv(ENV_ALLOW));
+	withheld_begin(env_value(environ, ENV_ALLOW "="));
 	agent_arm();
 	notes_begin();
 	make_wiped();

@@ -35,6 +35,7 @@ static inline int real_absent(void)
 /* rearm.c: real_find_all() - a first thread may be made now. */
 HIDDEN void real_find_all(void);
 HIDDEN void clocks_find(void);
+HIDDEN void exec_find(void);
 HIDDEN void notify_find(void);
 
 #endif

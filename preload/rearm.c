@@ -60,6 +60,7 @@ void real_find_all(void)
 	REARM(X)
 #undef X
 	clocks_find();
+	exec_find();
 	notify_find();
 	found = 1;
 }

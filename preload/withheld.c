@@ -9,9 +9,9 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
-#include <string.h>
 #include "../common/withheld.h"
 #include "agent.h"
+#include "mem.h"
 
 _Static_assert(offsetof(struct agent_self, withheld) == 2504, "syscall_x86_64.S");
 
@@ -58,7 +58,7 @@ static int is_of(const void *function, const char *library)
 {
 	Dl_info info;
 
-	return !library || (function && dladdr(function, &info) && info.dli_fname && strstr(info.dli_fname, library));
+	return !library || (function && dladdr(function, &info) && info.dli_fname && str_after(info.dli_fname, library));
 }
 
 /* What is to be called in its place; NULL: it is withheld, or not there. */
@@ -88,13 +88,13 @@ void withheld_begin(const char *allowed)
 {
 	unsigned mask = WITHHELD_ALL;
 
-	if (allowed && strlen(allowed) < sizeof(agent_self.allow)) {
+	if (allowed && str_len(allowed) < sizeof(agent_self.allow)) {
 #define X(bit, name, why) \
-		if (strstr(allowed, name)) \
+		if (str_after(allowed, name)) \
 			mask &= ~(unsigned)(bit);
 		WITHHELD(X)
 #undef X
-		strcpy(agent_self.allow, allowed);
+		str_cat(agent_self.allow, sizeof(agent_self.allow), allowed);
 	}
 	agent_self.withheld = mask;
 }

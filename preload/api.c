@@ -14,7 +14,8 @@
 #define HOOKS_MAX	16
 #define REPLY_MAX	4096
 
-static struct hook { uint32_t event; void (*fn)(void *); void *arg; } hooks[HOOKS_MAX];
+struct hook { uint32_t event; void (*fn)(void *); void *arg; };
+static struct hook *hooks;		/* atomic; HOOKS_MAX, mapped for the first one: few programs have any */
 static uint32_t nhooks;			/* atomic; entries below it are complete */
 static uint32_t forbidden;		/* atomic: nesting of ckpt_forbid() in all threads */
 static uint32_t wanted;			/* atomic: a checkpoint came while it was forbidden */
@@ -77,14 +78,33 @@ static void allow(void)
 	SYS(rt_tgsigqueueinfo, SYS0(getpid), SYS0(gettid), AGENT_SIGNAL, &info);
 }
 
+/* NULL: no memory. */
+static struct hook *all_hooks(void)
+{
+	struct hook *all = __atomic_load_n(&hooks, __ATOMIC_ACQUIRE);
+	size_t size = HOOKS_MAX * sizeof(*all);
+	long r;
+
+	if (all)
+		return all;
+	r = SYS(mmap, NULL, PAGE_UP(size), 3 /* READ|WRITE */, 0x22 /* PRIVATE|ANONYMOUS */, -1, 0);
+	if (r < 0 && r > -4096)
+		return NULL;
+	if (__atomic_compare_exchange_n(&hooks, &all, (struct hook *)r, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return (struct hook *)r;
+	SYS(munmap, r, PAGE_UP(size));
+	return all;
+}
+
 static int on(enum ckpt_event event, void (*fn)(void *), void *arg)
 {
 	static uint32_t claimed;
-	uint32_t slot = __atomic_fetch_add(&claimed, 1, __ATOMIC_ACQ_REL);
+	struct hook *all = all_hooks();
+	uint32_t slot = all ? __atomic_fetch_add(&claimed, 1, __ATOMIC_ACQ_REL) : HOOKS_MAX;
 
 	if (slot >= HOOKS_MAX)
 		return -1;
-	hooks[slot] = (struct hook){ (uint32_t)event, fn, arg };
+	all[slot] = (struct hook){ (uint32_t)event, fn, arg };
 	while (__atomic_load_n(&nhooks, __ATOMIC_ACQUIRE) != slot)
 		;	/* another thread is one line above */
 	__atomic_store_n(&nhooks, slot + 1, __ATOMIC_RELEASE);

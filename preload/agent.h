@@ -102,14 +102,9 @@ struct round_state {
 	struct park *list;		/* followers */
 };
 
-/* One page that a forked child finds zeroed (MADV_WIPEONFORK): how it knows that it is one. */
-struct wiped {
-	uint64_t pid;
-};
-
 extern HIDDEN struct agent_self agent_self;
 extern HIDDEN struct round_state round_state;
-extern HIDDEN struct wiped *wiped;
+#define RSEQ_SIG_X86	0x53053053u
 extern HIDDEN int64_t rseq_offset;	/* of glibc's rseq area from the thread pointer, 0 none */
 extern HIDDEN uint32_t rseq_length;
 
@@ -119,6 +114,17 @@ HIDDEN const char *env_value(char *const envp[], const char *name);
 /* handler.c */
 HIDDEN void agent_arm(void);		/* APP: take (back) the signal; chain what was there */
 HIDDEN void agent_handler(int sig, siginfo_t *info, void *uc);
+
+/*
+ * forked.c: in whose memory the handler runs.
+ * forked_begin() - the handler may do its work from now on. APP, in the constructor; @argc, @argv: main()'s.
+ * forked_is_own() - 1: in this process's own, and the state is its own, too: a child has forgotten its parent's.
+ *                   0: in its parent's, as a vfork child, or it is too early. HANDLER.
+ * forked_restored() - LEADER, in a restored process.
+ */
+HIDDEN void forked_begin(int argc, char **argv);
+HIDDEN int forked_is_own(void);
+HIDDEN void forked_restored(void);
 
 /* park.S */
 HIDDEN int park_save(struct park *p) __attribute__((returns_twice));
@@ -194,7 +200,7 @@ HIDDEN int describe_policies(struct leader *l, const uint64_t *starts, uint32_t 
 /*
  * notes.c: what epolls watch, where the kernel does not tell.
  * notes_begin() - APP, in the constructor.
- * notes_forked() - APP, in the child of a fork. notes_tell() - to the round; LEADER; 0 or -errno.
+ * notes_forked() - APP or HANDLER, in the child of a fork. notes_tell() - to the round; LEADER; 0 or -errno.
  * notes_take_over() - LEADER, in a restored process: what the restart has brought.
  */
 HIDDEN void notes_begin(void);

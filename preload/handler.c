@@ -24,7 +24,6 @@
 #endif
 #define PR_GET_IO_FLUSHER_ 58
 #define SA_RESTORER_	0x04000000UL
-#define RSEQ_SIG_X86	0x53053053u
 
 struct round_state round_state;
 static struct ksigaction
@@ -197,6 +196,7 @@ static void leave_stub(void)
 		SYS(munmap, agent_self.stub_start, agent_self.stub_end - agent_self.stub_start);
 	agent_self.stub_start = agent_self.stub_end = 0;
 	notes_take_over();
+	forked_restored();
 }
 
 static void lead(struct park *p)
@@ -230,16 +230,13 @@ void agent_handler(int sig, siginfo_t *info, void *uc)
 			chained.handler(sig, info, uc);
 		return;
 	}
-	if (!wiped)	/* we were called in the constructor: the round will call again */
-		return;
 	memset(&park, 0, sizeof(park));
 	park.uc = uc;
-	if (!wiped->pid) {	/* forked since: the state is our parent's */
-		memset(&round_state, 0, sizeof(round_state));
-		wiped->pid = (uint64_t)SYS0(getpid);
-	}
-	/* A vfork child runs on its parent's memory: it is not to be stopped, it will exec or exit soon. */
-	if (wiped->pid != (uint64_t)SYS0(getpid) ||
+	/*
+	 * A vfork child runs on its parent's memory: it is not to be stopped, it will exec or exit soon. Who is called in
+	 * our constructor will be called again.
+	 */
+	if (!forked_is_own() ||
 	    (!__atomic_load_n(&round_state.leader, __ATOMIC_ACQUIRE) && api_closed(info->si_errno != AGENT_ALL))) {
 		park.call.nr = -2;
 		park.stopped_ns = program_clock();

@@ -5,7 +5,6 @@
  */
 #include <dlfcn.h>
 #include <link.h>
-#include <linux/mman.h>
 #include "agent.h"
 #include "mem.h"
 #include "sys.h"
@@ -14,9 +13,6 @@ struct agent_self agent_self = {
 	.magic = AGENT_MAGIC, .version = AGENT_VERSION,
 	.mapped_madvise = (uint64_t)mapped_madvise, .mapped_mremap = (uint64_t)mapped_mremap,
 };
-struct wiped *wiped;
-int64_t rseq_offset;
-uint32_t rseq_length;
 
 /*
  * What pthread_atfork() is made of; for a library that is never unloaded. Weak, as a child that is
@@ -27,9 +23,6 @@ extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*
 /* The dynamic linker's list of what is loaded, as debuggers read it. Absent in musl. */
 extern struct r_debug _r_debug __attribute__((weak));
 extern char **environ;
-/* glibc 2.35 and later; absent in older ones, which register no area. */
-extern const ptrdiff_t __rseq_offset __attribute__((weak));
-extern const unsigned int __rseq_size __attribute__((weak));
 
 /*
  * The launcher and our exec wrappers have blocked the signal, so that one sent between execve and
@@ -40,30 +33,6 @@ static void unblock_signal(void)
 	unsigned long set = 1UL << (AGENT_SIGNAL - 1);
 
 	SYS(rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof(set));
-}
-
-/* Where the kernel has no MADV_WIPEONFORK, perhaps only after a restart elsewhere. Context: APP, in fork(). */
-static void forked(void)
-{
-	wiped->pid = 0;
-	notes_forked();
-}
-
-/*
- * Behind the handler, and writable only, as nobody else's pages are: in kernels that do not tell who catches
- * our signal the round looks for it in /proc/PID/maps (coordinator/ready.c).
- */
-static void make_wiped(void)
-{
-	long page = SYS(mmap, NULL, PAGE_SIZE, PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (page < 0 && page > -4096)
-		return;
-	SYS(madvise, page, PAGE_SIZE, MADV_WIPEONFORK);
-	((struct wiped *)page)->pid = (uint64_t)SYS0(getpid);
-	__atomic_store_n(&wiped, (struct wiped *)page, __ATOMIC_RELEASE);
-	if (__register_atfork)
-		__register_atfork(NULL, NULL, forked, NULL);
 }
 
 /* Where we were loaded from. dladdr() tells, too, but goes through all symbols, and is a page of libc more. */
@@ -96,15 +65,13 @@ static void __attribute__((constructor(101))) init(int argc, char **argv)
 	agent_self.library[0] = 0;
 	if (str_cat(agent_self.library, sizeof(agent_self.library), path))
 		return;
-	if (&__rseq_size && &__rseq_offset && __rseq_size) {
-		rseq_offset = __rseq_offset;
-		rseq_length = __rseq_size <= 32 ? 32 : (__rseq_size + 31) & ~31u;
-	}
 	str_cat(agent_self.dir, sizeof(agent_self.dir), dir);
 	agent_self.stack_start = argc > 0 ? (uint64_t)(argv - 1) : 0;
 	withheld_begin(env_value(environ, ENV_ALLOW "="));
 	agent_arm();
 	notes_begin();
-	make_wiped();
+	if (agent_self.notes == NOTES_KEPT && __register_atfork)
+		__register_atfork(NULL, NULL, notes_forked, NULL);
+	forked_begin(argc, argv);
 	unblock_signal();
 }

@@ -220,7 +220,7 @@ int memory_is_agents(const struct rec_area *a)
 	return a->kind == AREA_KIND_ANON && a->prot == PROT_WRITE && a->end - a->start == PAGE_SIZE && !*a->name;
 }
 
-/* Behind all reading. Where they begin, mlock2() stops to bring pages in; it locks them nevertheless. */
+/* Behind all reading. */
 static void guard_regions(struct build *b, const struct rec_area *a)
 {
 	const uint64_t *g = a->guards.data;
@@ -228,6 +228,19 @@ static void guard_regions(struct build *b, const struct rec_area *a)
 	for (size_t i = 0; i + 1 < a->guards.len / sizeof(*g); i += 2)
 		if (g[i] >= a->start && g[i] < g[i + 1] && g[i + 1] <= a->end)
 			build_sys(&b->ops, 0, SYS_madvise, g[i], g[i + 1] - g[i], MADV_GUARD_INSTALL_);
+}
+
+/*
+ * Whether it may be locked is said before its pages are brought in. Where they cannot be (a thread's guard page under
+ * mlockall(), the end of a file, MADV_GUARD_INSTALL) that is an error, too, but then it is locked nevertheless.
+ */
+static void lock_area(struct build *b, const struct rec_area *a)
+{
+	if (!(a->vmflags & AREA_VM_LOCKED))
+		return;
+	build_sys(&b->ops, 0, SYS_mlock2, a->start, a->end - a->start, 1 /* MLOCK_ONFAULT */);
+	if (!(a->vmflags & AREA_VM_LOCKONFAULT))
+		build_sys(&b->ops, PLAN_MAY_FAIL, SYS_mlock2, a->start, a->end - a->start, 0);
 }
 
 /* What madvise and mlock had been told. */
@@ -254,9 +267,7 @@ static void attributes(struct build *b, const struct rec_area *a)
 	pkeys_protect(b, a);
 	if (is_agents)		/* it may have been saved where this is not to be had */
 		build_sys(&b->ops, PLAN_MAY_FAIL, SYS_madvise, a->start, len, MADV_WIPEONFORK);
-	if (a->vmflags & AREA_VM_LOCKED)
-		build_sys(&b->ops, a->guards.len ? PLAN_MAY_FAIL : 0, SYS_mlock2, a->start, len,
-			  a->vmflags & AREA_VM_LOCKONFAULT ? 1 /* MLOCK_ONFAULT */ : 0);
+	lock_area(b, a);
 	if (*a->name) {		/* "[anon:NAME]" */
 		size_t n = strlen(a->name);
 		char name[96];

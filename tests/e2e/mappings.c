@@ -271,6 +271,34 @@ static void check_onfault(struct item *i)
 	scn_check(!i->mem[4 * PAGE], "not empty");
 }
 
+/* As mlockall() locks threads' guard pages: mlock() does, but says that there are no pages. */
+static void make_locked(struct item *i)
+{
+	i->mem = map(NULL, i->len = 4 * PAGE, PROT_NONE, ANON, -1);
+	scn_check(mlock(i->mem, i->len) < 0 && errno == ENOMEM, "mlock: %s", strerror(errno));
+}
+
+static void check_locked(struct item *i)
+{
+	scn_sys(mprotect(i->mem, i->len, RW));
+	scn_check(!i->mem[PAGE], "not empty");
+}
+
+static void make_locked_end(struct item *i)
+{
+	int fd = scn_sys(open("locked", O_RDWR | O_CREAT, 0600));
+
+	scn_sys(ftruncate(fd, 2 * PAGE));
+	i->mem = map(NULL, i->len = 4 * PAGE, RW, MAP_SHARED, fd);
+	scn_check(mlock(i->mem, i->len) < 0 && errno == ENOMEM, "mlock: %s", strerror(errno));
+	close(fd);
+}
+
+static void check_locked_end(struct item *i)
+{
+	scn_check(!i->mem[PAGE], "not empty");
+}
+
 /* ---- the heap ---- */
 
 static char *heap0, *heap1;
@@ -321,6 +349,8 @@ static struct item items[] = {
 	{ .name = "MADV_MERGEABLE", .make = make_merge, .check = check_filled },
 	{ .name = "MADV_RANDOM", .make = make_random, .check = check_filled },
 	{ .name = "MLOCK_ONFAULT", .make = make_onfault, .check = check_onfault },
+	{ .name = "locked, and out of reach", .make = make_locked, .check = check_locked },
+	{ .name = "locked, behind the end of a file", .make = make_locked_end, .check = check_locked_end },
 	{ .name = "the heap", .make = make_heap, .check = check_heap },
 };
 

@@ -16,7 +16,7 @@ struct policy { uint32_t mode; struct bytes nodes; };
 
 /*
  * What ckpt_restart was started with (numactl ckpt_restart ...) is for all who had chosen nothing, as if they were
- * started here. Asked for before anything is adopted.
+ * started here. Asked for before anything is adopted, and before the pager has threads.
  */
 static const struct policy *inherited(void)
 {
@@ -24,8 +24,11 @@ static const struct policy *inherited(void)
 	static struct policy p;
 	static int known;
 
-	if (!known++ && syscall(SYS_get_mempolicy, &p.mode, nodes, AGENT_NODES, 0, 0) == 0 && p.mode != MPOL_DEFAULT)
+	if (known)
+		return &p;
+	if (syscall(SYS_get_mempolicy, &p.mode, nodes, AGENT_NODES, 0, 0) == 0 && p.mode != MPOL_DEFAULT)
 		p.nodes = (struct bytes){ nodes, sizeof(nodes) };
+	known = 1;
 	return &p;
 }
 

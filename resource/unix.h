@@ -48,6 +48,15 @@ struct unix_made {
 	int path;			/* O_PATH descriptor of the file it is bound to, which may have no name; -1 */
 	int partner;			/* other end of a pair whose peer is gone: closed when all is filled; -1 */
 };
+/* rset.kind: of all sockets. */
+struct unix_named { const struct rec_socket *rec; struct rdesc *desc; };
+struct unix_restart {
+	int filled;			/* their queues are, or will be when there are processes */
+	size_t n;			/* of those that others reach by their name: listeners, and for datagrams */
+	struct unix_named named[];
+};
+struct unix_restart *unix_restart(struct rset *set);
+
 int unix_open(struct rset *set, struct rdesc *d, struct err *err);
 int unix_verify(struct rset *set, const struct rdesc *d, struct err *err);
 int unix_finish(struct rset *set, struct rdesc *d, struct err *err);
@@ -55,7 +64,7 @@ int unix_finish(struct rset *set, struct rdesc *d, struct err *err);
 const struct rec_socket *unix_rec(const struct rset *set, const struct rdesc *d, struct err *err);
 /* unix_by_ino() - the restored socket that had inode @ino, NULL. */
 struct rdesc *unix_by_ino(struct rset *set, uint64_t ino);
-/* unix_by_name() - the socket of the job bound to @local, of that type; listening ones only if asked. NULL. */
+/* unix_by_name() - the socket of the job bound to @local, a listening one of that type, or else one for datagrams. NULL. */
 struct rdesc *unix_by_name(struct rset *set, struct bytes local, uint32_t type, int listening);
 /* unix_bind(), unix_connect() - by the saved address @a of @r (relative names: in r->dir). 0, or -1 + errno. */
 int unix_bind(struct rset *set, int fd, const struct rec_socket *r, struct bytes a);

@@ -338,9 +338,9 @@ static int fill_all(struct rset *set, struct err *err)
 /* All at once, with the first. */
 int unix_finish(struct rset *set, struct rdesc *d UNUSED, struct err *err)
 {
-	if (set->kind[RES_UNIX])
+	if (unix_restart(set)->filled)
 		return 0;
-	set->kind[RES_UNIX] = xcalloc(1, 1);
+	unix_restart(set)->filled = 1;
 	if (!needs_processes(set))
 		return fill_all(set, err);
 	set->late = fill_all;

@@ -39,20 +39,36 @@ static int same_bytes(struct bytes a, struct bytes b)
 	return a.len == b.len && (!a.len || memcmp(a.data, b.data, a.len) == 0);
 }
 
-struct rdesc *unix_by_name(struct rset *set, struct bytes local, uint32_t type, int listening)
+struct unix_restart *unix_restart(struct rset *set)
 {
-	struct rdesc *found = NULL;
+	struct unix_restart *all = set->kind[RES_UNIX];
 
-	for (size_t i = 0; local.len && i < set->ndescs; i++) {
+	if (all)
+		return all;
+	all = set->kind[RES_UNIX] = xcalloc(1, sizeof(*all) + set->ndescs * sizeof(*all->named));
+	for (size_t i = 0; i < set->ndescs; i++) {
 		struct rdesc *d = &set->descs[i];
 		const struct rec_socket *r = d->rec->kind == RES_UNIX && d->rec->std < 0 ? unix_rec(set, d, NULL) : NULL;
 
-		if (!r || r->type != type || (r->state == RES_SOCKET_LISTENING) != listening ||
-		    !same_bytes(r->local, local))
+		if (r && r->local.len && (r->state == RES_SOCKET_LISTENING || r->type == SOCK_DGRAM))
+			all->named[all->n++] = (struct unix_named){ r, d };
+	}
+	return all;
+}
+
+struct rdesc *unix_by_name(struct rset *set, struct bytes local, uint32_t type, int listening)
+{
+	const struct unix_restart *all = unix_restart(set);
+	struct rdesc *found = NULL;
+
+	for (size_t i = 0; local.len && i < all->n; i++) {
+		const struct rec_socket *r = all->named[i].rec;
+
+		if (r->type != type || (r->state == RES_SOCKET_LISTENING) != listening || !same_bytes(r->local, local))
 			continue;
 		/* Of two with one name, that whose file is there can be reached. */
 		if (!found || r->bound_file)
-			found = d;
+			found = all->named[i].desc;
 	}
 	return found;
 }

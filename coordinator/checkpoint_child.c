@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <limits.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -101,6 +102,17 @@ static int try_round(const struct round_params *p, struct round_result *ret, str
 	}
 }
 
+static void put_warnings(json_t *msg, char *lines)
+{
+	json_t *list = lines ? json_array() : NULL;
+	char *line;
+
+	while ((line = strsep(&lines, "\n")))
+		json_array_append_new(list, control_text(line));
+	if (list)
+		json_object_set_new(msg, "warnings", list);
+}
+
 void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const struct checkpoint_request *r,
 		      int64_t deadline_ns, pid_t coordinator, int fd)
 {
@@ -129,6 +141,7 @@ void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const 
 		msg = json_pack("{s:I, s:I, s:I, s:i, s:i}", "bytes", (json_int_t)result.bytes,
 				"pause_ns", (json_int_t)result.pause_ns, "total_ns", (json_int_t)result.total_ns,
 				"processes", (int)result.nprocs, "threads", (int)result.nthreads);
+	put_warnings(msg, result.warnings);
 	control_send(fd, msg, NULL);
 	_exit(0);
 }

@@ -79,10 +79,13 @@ static int reply_error(const json_t *reply, struct err *err)
 
 static void print_result(const struct command *cmd, json_t *reply)
 {
+	const json_t *warnings = json_object_get(reply, "warnings");
 	const char *directory = json_string_value(json_object_get(reply, "directory"));
 	const char *id = json_string_value(json_object_get(reply, "id"));
 	char size[32], pause[32], total[32];
 
+	for (size_t i = 0; i < json_array_size(warnings); i++)
+		log_warn("%s", json_string_value(json_array_get(warnings, i)));
 	if (cmd->json) {
 		json_dumpf(reply, stdout, JSON_INDENT(2));
 		putchar('\n');

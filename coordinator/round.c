@@ -238,6 +238,9 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	ret->total_ns = io_monotonic_ns() - r.begun_ns;
 	ret->nprocs = ret->nthreads = 0;
 	ret->again = !ok && r.set.again;
+	ret->warnings = ok ? r.set.warnings : NULL;
+	if (ok)
+		r.set.warnings = NULL;
 	for (size_t i = 0; i < r.nprocs; i++) {
 		ret->nprocs += !r.procs[i]->zombie;
 		ret->nthreads += (uint32_t)r.procs[i]->nthreads;

@@ -44,6 +44,7 @@ struct round_result {
 	int64_t pause_ns;		/* the job stood still for */
 	int64_t total_ns;
 	uint32_t nprocs, nthreads;
+	char *warnings;			/* lines of what who asked should know, malloc'ed; NULL none */
 	int again;			/* it failed for a reason that may be gone in a moment */
 };
 

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "barred.h"
 
 #define DELETED		" (deleted)"
 #define OPEN_ONCE	(O_CREAT | O_EXCL | O_TRUNC)
@@ -33,6 +34,8 @@ static int directory_check(struct res_set *set, struct desc *d, struct err *err)
 	if (!(d->flags & O_PATH) && fcntl(d->fd, F_GETOWN_EX, &owner) == 0 && owner.pid)
 		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "signals tell of changes in it (F_NOTIFY), of which nothing "
 				  "can be read back; close it first, or use inotify(7)");
+	if (d->st.st_nlink)
+		barred_warn(set, d, d->link);
 	return 0;
 }
 
@@ -174,7 +177,7 @@ static int directory_verify(struct rset *set, const struct rdesc *d, struct err 
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, E_FILE_CHANGED, 0, "%s was a directory when the program opened it, now it is not",
 			       path);
-	return 0;
+	return barred_check(path, d->rec->flags, err);
 }
 
 static int directory_open(struct rset *set, struct rdesc *d, struct err *err)

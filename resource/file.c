@@ -16,6 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "barred.h"
 #include "find.h"
 #include "lock.h"
 #include "object.h"
@@ -93,6 +94,7 @@ static int check_named(struct res_set *set, struct desc *d, const char *path, st
 		return set_priv(d, path, object_of_desc(set, d, OBJECT_SHM, path)->id);
 	if (stored_want(set, d, path, err) < 0)
 		return -1;
+	barred_warn(set, d, path);
 	return set_priv(d, path, 0);
 }
 
@@ -177,13 +179,7 @@ static int locate(struct rset *set, const struct rec_file *f, const struct rec_d
 	if ((st.st_mode & S_IFMT) != (f->mode & S_IFMT))
 		return err_set(err, E_FILE_CHANGED, 0, "%s was %s when the program opened it, now it is %s", path,
 			       type_name(f->mode), type_name(st.st_mode));
-	if (rec->flags & O_PATH)
-		return 0;
-	if ((rec->flags & O_ACCMODE) != O_RDONLY && own_access(path, O_WRONLY) < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "%s cannot be written any more", path);
-	if ((rec->flags & O_ACCMODE) != O_WRONLY && own_access(path, O_RDONLY) < 0)
-		return err_set(err, err_code_of_errno(errno), errno, "%s cannot be read any more", path);
-	return 0;
+	return barred_check(path, rec->flags, err);
 }
 
 /* A redirection: the file may be gone, or have been opened by one with more rights (sudo, a batch system). */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -127,22 +128,44 @@ uint32_t res_inside(const struct res_set *set, pid_t pid)
 	return set->inside ? set->inside(set->arg, pid) : (uint32_t)pid;
 }
 
+/* "process 12 (name) has OBJECT open as descriptor 3: why" */
+static void complain(const struct res_set *set, const struct desc *d, const char *why, va_list ap, char *text, size_t room)
+{
+	const struct holder *h = d->holders;
+	const char *comm = h && set->comm ? set->comm(set->arg, h->pid) : NULL;
+	size_t n;
+
+	if (!h)
+		snprintf(text, room, "a descriptor of %.200s is on its way through a socket: ", d->link);
+	else
+		snprintf(text, room, "process %u%s%s%s has %.200s open as descriptor %d: ", h->pid, comm ? " (" : "",
+			 comm ? comm : "", comm ? ")" : "", d->link, h->fd);
+	n = strlen(text);
+	vsnprintf(text + n, room - n, why, ap);
+}
+
 int res_refuse(const struct res_set *set, const struct desc *d, enum err_code code, struct err *err,
 	       const char *why, ...)
 {
-	char text[400];
-	const struct holder *h = d->holders;
-	const char *comm = h && set->comm ? set->comm(set->arg, h->pid) : NULL;
+	char text[700];
 	va_list ap;
 
 	va_start(ap, why);
-	vsnprintf(text, sizeof(text), why, ap);
+	complain(set, d, why, ap, text, sizeof(text));
 	va_end(ap);
-	if (!h)
-		return err_set(err, code, 0, "a descriptor of %.200s is on its way through a socket: %s",
-			       d->link, text);
-	return err_set(err, code, 0, "process %u%s%s%s has %.200s open as descriptor %d: %s", h->pid,
-		       comm ? " (" : "", comm ? comm : "", comm ? ")" : "", d->link, h->fd, text);
+	return err_set(err, code, 0, "%s", text);
+}
+
+void res_warn(struct res_set *set, const struct desc *d, const char *why, ...)
+{
+	char text[700], *old = set->warnings;
+	va_list ap;
+
+	va_start(ap, why);
+	complain(set, d, why, ap, text, sizeof(text));
+	va_end(ap);
+	set->warnings = old ? xasprintf("%s\n%s", old, text) : xstrdup(text);
+	free(old);
 }
 
 /* ---- standard streams ---- */
@@ -317,6 +340,8 @@ void res_set_free(struct res_set *set)
 		free(d->holders);
 		free(d->priv);
 	}
+	free(set->warnings);
+	set->warnings = NULL;
 	free(set->notes);
 	set->notes = NULL;
 	set->nnotes = 0;

@@ -96,6 +96,7 @@ struct res_set {
 	enum save_files save_files;	/* which data files are stored, see stored.h */
 	struct stored *stored;		/* stored.c */
 	int again;			/* res_refuse_for_now(): what was refused may be gone in a moment */
+	char *warnings;			/* res_warn(): lines, malloc'ed; NULL none */
 	struct res_note *notes;		/* malloc'ed */
 	size_t nnotes;
 	struct find_index *names;	/* find.c; and how far it has looked */
@@ -206,6 +207,11 @@ int res_refuse(const struct res_set *set, const struct desc *d, enum err_code co
 	       const char *why, ...) PRINTF(5, 6);
 /* res_refuse_for_now() - likewise of what may be gone in a moment: the round is tried again for a while. */
 #define res_refuse_for_now(set, ...) ((set)->again = 1, res_refuse(set, __VA_ARGS__))
+/*
+ * res_warn() - likewise, of what is saved, but of which who asked for the checkpoint should know. The text has no
+ * newline.
+ */
+void res_warn(struct res_set *set, const struct desc *d, const char *why, ...) PRINTF(3, 4);
 /* res_inherited() - 1 if @d is one of set->inherited. */
 int res_inherited(const struct res_set *set, const struct desc *d);
 /*

@@ -229,7 +229,7 @@ static const struct {
 	  "by notes of what was asked for; what has none is refused" },
 	{ "subreapers",		probe_subreapers,	"all: a process that loses its parent stays in the job",
 	  "refused, if there is one" },
-	{ "MADV_WIPEONFORK",	probe_wipeonfork,	"checkpoint: without rseq, a forked child is known as one, whoever made it",
+	{ "MADV_WIPEONFORK",	probe_wipeonfork,	"checkpoint: without rseq, or with threads, a forked child is known as one, whoever made it",
 	  "only those made by fork(3)" },
 	{ "close_range",	probe_close_range,	"all: descriptors are closed at once",
 	  "one by one" },

@@ -120,10 +120,12 @@ HIDDEN void agent_handler(int sig, siginfo_t *info, void *uc);
  * forked_begin() - the handler may do its work from now on. APP, in the constructor; @argc, @argv: main()'s.
  * forked_is_own() - 1: in this process's own, and the state is its own, too: a child has forgotten its parent's.
  *                   0: in its parent's, as a vfork child, or it is too early. HANDLER.
+ * forked_threads() - a second thread may be made now. APP.
  * forked_restored() - LEADER, in a restored process.
  */
 HIDDEN void forked_begin(int argc, char **argv);
 HIDDEN int forked_is_own(void);
+HIDDEN void forked_threads(void);
 HIDDEN void forked_restored(void);
 
 /* park.S */

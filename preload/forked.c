@@ -7,8 +7,9 @@
  *  - libc's fork() gives the child's thread a list of robust mutexes, and the kernel takes it from each other child.
  *  - A child with memory of its own inherits its parent's restartable sequences (rseq(2)), and who shares
  *    memory does not, since Linux 5.4. That costs nothing while nobody asks.
- *  - Where there are none, of an older libc or kernel, one page tells, which the kernel empties in a child
- *    (MADV_WIPEONFORK). Each exec of the job pays for it: 3 %.
+ *  - Both are a thread's, and any thread has them that libc has made. So before there is a second one, and from the start
+ *    where there are no such sequences (an older libc or kernel), there is a page which the kernel empties in a child
+ *    (MADV_WIPEONFORK). Each exec would pay for it: 3 %.
  *  - Where there is neither (gVisor), only libc's children are known.
  *
  * In kernels that do not tell who catches our signal the page has another use: behind the handler, and writable
@@ -37,7 +38,9 @@ int64_t rseq_offset;
 uint32_t rseq_length;
 
 static int32_t state_of;		/* pid of whose state this is; 0 nobody's, -pid: who is about to reset it */
-static uint32_t *wiped;			/* the page: 0 in a child; NULL none */
+static uint32_t *wiped;			/* the page: 0 in a child that has not looked; NULL none */
+static int wipes;			/* the kernel does so */
+static int by_rseq;			/* for a process of one thread there need not be a page */
 
 /* Has the kernel our thread's area? With a wrong signature it does nothing but say so. */
 static int has_rseq(void)
@@ -66,9 +69,9 @@ static void make_page(void)
 
 	if (page < 0 && page > -4096)
 		return;
-	SYS(madvise, page, PAGE_SIZE, MADV_WIPEONFORK);
+	wipes = SYS(madvise, page, PAGE_SIZE, MADV_WIPEONFORK) == 0;
+	*(uint32_t *)page = 1;
 	wiped = (uint32_t *)page;
-	*wiped = 1;
 }
 
 void forked_begin(int argc, char **argv)
@@ -78,9 +81,23 @@ void forked_begin(int argc, char **argv)
 		rseq_length = __rseq_size <= 32 ? 32 : (__rseq_size + 31) & ~31u;
 	}
 	/* Nothing older has both; and a libc with the one gives constructors the other. */
-	if (!rseq_length || !has_auxiliary(argv, argc, AT_MINSIGSTKSZ) || !has_rseq())
+	by_rseq = rseq_length && has_auxiliary(argv, argc, AT_MINSIGSTKSZ) && has_rseq();
+	if (!by_rseq)
 		make_page();
 	__atomic_store_n(&state_of, (int32_t)SYS0(getpid), __ATOMIC_RELEASE);
+}
+
+/* With our signal blocked, as its handler would wait for what it has interrupted. */
+void forked_threads(void)
+{
+	unsigned long set = 1UL << (AGENT_SIGNAL - 1), old;
+
+	if (wiped || !__atomic_load_n(&state_of, __ATOMIC_ACQUIRE))
+		return;
+	SYS(rt_sigprocmask, SIG_BLOCK, &set, &old, sizeof(set));
+	if (forked_is_own())
+		make_page();
+	SYS(rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
 }
 
 /* The process is not who it was: has it memory of its own? */
@@ -88,10 +105,12 @@ static int is_apart(int32_t pid)
 {
 	uint64_t list = 0, len;
 
-	SYS(get_robust_list, 0, &list, &len);
-	if (list || SYS0(gettid) != pid)
+	if (wipes && *wiped)
+		return 0;
+	if (wipes && SYS0(gettid) != pid)
 		return 1;
-	return wiped ? !*wiped : rseq_length && has_rseq();
+	SYS(get_robust_list, 0, &list, &len);
+	return list || (by_rseq ? has_rseq() : wipes);
 }
 
 int forked_is_own(void)
@@ -116,6 +135,10 @@ int forked_is_own(void)
 
 void forked_restored(void)
 {
-	if (!wiped && agent_self.notes == NOTES_KEPT)
+	if (agent_self.notes != NOTES_KEPT)
+		return;
+	if (!wiped)
 		make_page();
+	else
+		wipes = SYS(madvise, wiped, PAGE_SIZE, MADV_WIPEONFORK) == 0;
 }

@@ -54,6 +54,7 @@ void real_find_all(void)
 {
 	static int found;
 
+	forked_threads();
 	if (found)
 		return;
 #define X(name, params, args) FIND(name, params);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_forked.c - preload/forked.c: children of all kinds, and what each takes for its own; where restartable
- * sequences tell, and, the same again, where they do not (a variable of glibc's) and a page has to.
+ * test_forked.c - preload/forked.c: children of all kinds, and what each takes for its own: where restartable
+ * sequences tell; the same with the page that is there before a second thread; and where there are no such sequences (a
+ * variable of glibc's).
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,11 +57,21 @@ static int status_of(pid_t pid)
 	return WEXITSTATUS(status);
 }
 
-static pid_t vfork_child(void)
+/* As one of libc's threads has it, which would be on its parent's memory. */
+static int look_like_a_thread(void *unused)
+{
+	void *list[3] = { list, NULL, NULL };
+
+	if (syscall(SYS_set_robust_list, list, sizeof(list)))
+		_exit(2);
+	return look_and_end(unused);
+}
+
+static pid_t vfork_child(int (*look)(void *))
 {
 	static char stack[65536] __attribute__((aligned(16)));
 
-	return clone(look_and_end, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+	return clone(look, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
 }
 
 static void *look_in_thread(void *barrier)
@@ -127,7 +138,7 @@ static void made_past_libc(void **state)
 
 static void on_its_parents_memory(void **state)
 {
-	assert_int_equal(status_of(vfork_child()), 0);
+	assert_int_equal(status_of(vfork_child(look_and_end)), 0);
 	itself(state);
 }
 
@@ -141,11 +152,34 @@ static void of_a_child(void **state)
 
 		nforgotten = 0;
 		round_state.leader = 77;
-		ok = ok && status_of(vfork_child()) == 0;
+		ok = ok && status_of(vfork_child(look_and_end)) == 0;
 		pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 		if (pid == 0)
 			look_and_end(NULL);
 		_exit(ok && status_of(pid) == 1);
+	}
+	assert_int_equal(status_of(pid), 1);
+	itself(state);
+}
+
+static void thread_on_its_parents_memory(void **state)
+{
+	assert_int_equal(status_of(vfork_child(look_like_a_thread)), 0);
+	itself(state);
+}
+
+static void about_to_make_threads(void **state)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		int ok;
+
+		forked_threads();
+		ok = looks() == 1;
+		nforgotten = 0;
+		round_state.leader = 77;
+		_exit(ok && status_of(vfork_child(look_like_a_thread)) == 0);
 	}
 	assert_int_equal(status_of(pid), 1);
 	itself(state);
@@ -160,6 +194,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(made_past_libc),
 		cmocka_unit_test(on_its_parents_memory),
 		cmocka_unit_test(of_a_child),
+		cmocka_unit_test(about_to_make_threads),
+		cmocka_unit_test(thread_on_its_parents_memory),	/* for who has the page */
 	};
 	const char *tunables = getenv(TUNABLES);
 	int again = tunables && !strcmp(tunables, NO_RSEQ), failed;
@@ -168,7 +204,10 @@ int main(int argc, char **argv)
 	assert_int_equal(forked_is_own(), 0);
 	assert_int_equal(round_state.leader, 77);
 	forked_begin(argc, argv);
-	failed = cmocka_run_group_tests_name(again ? "by a page" : "as it is here", tests, NULL, NULL);
+	failed = again ? 0 : _cmocka_run_group_tests("as it starts here", tests, sizeof(tests) / sizeof(*tests) - 1, NULL, NULL);
+	forked_threads();
+	failed += cmocka_run_group_tests_name(again ? "without restartable sequences" : "before a second thread", tests,
+					      NULL, NULL);
 	if (again || failed)
 		return failed;
 	setenv(TUNABLES, NO_RSEQ, 1);

@@ -97,7 +97,7 @@ static int refuse(struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie && round_memory(r, r->procs[i], err))
 			goto out;
-	if (round_numa(r, err) || round_sysv_check(r, err) || round_notify_check(r, err))
+	if (round_remapped_check(r, err) || round_numa(r, err) || round_sysv_check(r, err) || round_notify_check(r, err))
 		goto out;
 	round_shm_check(r);
 	if (proc_status(r->p->keeper, 0, &keeper)) {

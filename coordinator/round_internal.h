@@ -297,6 +297,9 @@ void round_sysv_records(struct rproc *p);
 void round_sysv_end(struct round *r);
 void round_sysv_free(struct round *r);
 
+/* round_remapped.c: what a process may map again, but has not mapped. After round_memory(). */
+int round_remapped_check(struct round *r, struct err *err);
+
 /* round_numa.c: memory policies of areas (mbind). After round_memory(). */
 int round_numa(struct round *r, struct err *err);
 void round_numa_records(struct rproc *p);

@@ -257,6 +257,22 @@ static void new_pids(void)
 	scn_reap(pid, 0);
 }
 
+/* The first page of shared memory is where the third was, of which no mapping is left. */
+static void remapped(void)
+{
+	char *m = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	scn_check(m != MAP_FAILED, "mmap: %s", strerror(errno));
+	for (int i = 0; i < 4; i++)
+		m[i * 4096] = (char)('a' + i);
+	if (syscall(SYS_remap_file_pages, m + 2 * 4096, 4096, 0, 0, 0) < 0)
+		scn_skip("remap_file_pages: %s", strerror(errno));
+	ready();
+	sleep_on(NULL);
+	scn_sys(syscall(SYS_remap_file_pages, m + 2 * 4096, 4096, 0, 2, 0));
+	scn_check(m[2 * 4096] == 'c' && m[0] == 'a', "'%c', '%c'", m[2 * 4096], m[0]);
+}
+
 static void shares(int flags)
 {
 	pid_t pid = scn_sys(clone(sleep_on, stack + sizeof(stack), flags | SIGCHLD, NULL));
@@ -346,6 +362,8 @@ int main(int argc, char **argv)
 		traced(PTRACE_TRACEME);
 	else if (!strcmp(kind, "new-pids"))
 		new_pids();
+	else if (!strcmp(kind, "remapped"))
+		remapped();
 	else if (!strcmp(kind, "shared-files"))
 		shares(CLONE_FILES);
 	else if (!strcmp(kind, "shared-fs"))

@@ -165,6 +165,27 @@ static void check_parts(struct item *i)
 	scn_check(i->other[5 * PAGE] == 'm', "the parts have come apart");
 }
 
+/* Shared memory without a name, of which a part was given back. */
+static void make_trimmed(struct item *i)
+{
+	char *all = map(NULL, 10 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
+
+	i->mem = all + 2 * PAGE;
+	i->len = 6 * PAGE;
+	scn_fill(i->mem, i->len, 1);
+	scn_sys(munmap(all, 2 * PAGE));
+	scn_sys(munmap(all + 8 * PAGE, 2 * PAGE));
+}
+
+/* Its pages were put into another order. */
+static void make_shuffled(struct item *i)
+{
+	i->mem = map(NULL, i->len = 4 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
+	syscall(SYS_remap_file_pages, i->mem, PAGE, 0, 2, 0);
+	syscall(SYS_remap_file_pages, i->mem + 2 * PAGE, PAGE, 0, 0, 0);
+	scn_fill(i->mem, i->len, 1);
+}
+
 /* ---- what one may do with it ---- */
 
 /* Code that is written through one mapping and runs in the other: lea 7(%rdi), %eax; ret */
@@ -339,6 +360,8 @@ static struct item items[] = {
 	{ .name = "1 TiB with little in it", .make = make_sparse, .check = check_sparse },
 	{ .name = "4 TiB reserved", .make = make_reserved, .check = check_reserved },
 	{ .name = "parts of an object", .make = make_parts, .check = check_parts },
+	{ .name = "shared, a part given back", .make = make_trimmed, .check = check_filled },
+	{ .name = "shared, in another order", .make = make_shuffled, .check = check_filled },
 	{ .name = "code mapped twice", .make = make_jit, .check = check_jit },
 	{ .name = "writable code", .make = make_rwx, .check = check_rwx },
 	{ .name = "write only", .make = make_write_only, .check = check_filled },

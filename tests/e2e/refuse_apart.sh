@@ -103,6 +103,7 @@ try traced 1 'traced by another process of the job.*E-UNSUPPORTED-PROCESS'
 try trace-stopped 1 'traced by another process of the job.*E-UNSUPPORTED-PROCESS'
 try shared-files 1 'shares its descriptors with its parent.*E-UNSUPPORTED-PROCESS'
 try shared-fs 1 'shares its working directory with its parent.*E-UNSUPPORTED-PROCESS'
+try remapped 1 'mapped in another order than it has, and parts of it not at all.*E-UNSUPPORTED-MEMORY'
 # Its end is waited for.
 try vfork 0 ''
 exit $bad

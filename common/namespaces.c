@@ -38,13 +38,13 @@ int ns_map_ids(uint32_t uid, uid_t outer_uid, uint32_t gid, gid_t outer_gid, str
 	return 0;
 }
 
-void ns_loopback_up(void)
+void ns_loopback(int up)
 {
-	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = up ? IFF_UP | IFF_RUNNING : 0 };
 	cleanup_close int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (s >= 0 && ioctl(s, SIOCSIFFLAGS, &ifr))
-		log_info("the loopback interface stays down: %s", strerror(errno));
+		log_info("the loopback interface stays as it is: %s", strerror(errno));
 }
 
 int ns_own_proc(void)

@@ -20,8 +20,8 @@
  */
 int ns_map_ids(uint32_t uid, uid_t outer_uid, uint32_t gid, gid_t outer_gid, struct err *err);
 
-/* ns_loopback_up() - in a new network namespace, where it is down. */
-void ns_loopback_up(void);
+/* ns_loopback() - @up 1: in a new network namespace, where it is down; 0: it is taken down. */
+void ns_loopback(int up);
 
 /* ns_own_proc() - a /proc that shows the new pid namespace. 0, or -1 + errno: many containers deny it. */
 int ns_own_proc(void);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/kernel.h"
@@ -23,7 +24,7 @@
 #define THREAD_KINDS	4		/* the first, which a thread may have for itself */
 static const struct kind { const char *file; int flag; const char *what; int saved; } kinds[] = {
 	{ "uts", CLONE_NEWUTS, "is in a uts namespace of its own", 1 },
-	{ "net", CLONE_NEWNET, "is in a network namespace of its own", 0 },
+	{ "net", CLONE_NEWNET, "is in a network namespace of its own", 1 },
 	{ "ipc", CLONE_NEWIPC, "is in an ipc namespace of its own", 1 },
 	{ "cgroup", CLONE_NEWCGROUP, "is in a cgroup namespace of its own", 1 },
 	{ "user", CLONE_NEWUSER, "is in a user namespace of its own", 1 },
@@ -33,6 +34,7 @@ static const struct kind { const char *file; int flag; const char *what; int sav
 	{ "pid_for_children", 0, "has a pid namespace for its children", 0 },
 	{ "time_for_children", 0, "has a time namespace for its children", 0 },
 };
+#define KIND_NET	1
 #define KIND_USER	4
 
 struct ns_id { dev_t dev; ino_t ino; };
@@ -93,13 +95,26 @@ static int is_strange(const struct rproc *p)
 	return proc_status(p->look, 0, &st) == 0 && st.fsuid != geteuid();
 }
 
+/* It cannot reach the job's directory either; and a name without a file is one of a network. */
+static int has_other_root(const struct round *r, const struct rproc *p)
+{
+	struct stat job, own;
+
+	return !proc_lookup(r->p->keeper, "root", &job) && !proc_lookup(p->look, "root", &own) &&
+	       (job.st_ino != own.st_ino || job.st_dev != own.st_dev);
+}
+
 int round_namespaces_apart(const struct round *r, const struct rproc *p, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (!kinds[i].saved && are_two(of_job(r, i), of_process(p, i)))
 			return refuse(p, kinds[i].what, err);
-	if (are_two(of_job(r, KIND_USER), of_process(p, KIND_USER)) && is_strange(p))
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a user namespace of its own as another user than the job "
+	if (are_two(of_job(r, KIND_NET), of_process(p, KIND_NET)) && has_other_root(r, p))
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a network namespace of its own with another root "
+			       "directory (chroot), and cannot be asked there; start ckpt_launch inside of it", round_who(p));
+	if ((are_two(of_job(r, KIND_USER), of_process(p, KIND_USER)) ||
+	     are_two(of_job(r, KIND_NET), of_process(p, KIND_NET))) && is_strange(p))
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a user or network namespace of its own as another user than the job "
 			       "(su, setpriv), and cannot be asked there; start ckpt_launch as that user", round_who(p));
 	return 0;
 }
@@ -146,6 +161,8 @@ static void describe(struct rspace *s, int fd)
 	s->rec.setgroups = s->seen->setgroups;
 	s->rec.hostname = s->seen->uts.nodename;
 	s->rec.domainname = s->seen->uts.domainname;
+	s->rec.lo = (uint32_t)s->seen->lo;
+	s->rec.settings = s->seen->settings;
 }
 
 /* *ret: the number of the namespace that @fd is of; it is added if it is a new one, behind its owner. */
@@ -223,6 +240,34 @@ static int check_ipc(const struct round *r, const struct rspace *s, struct err *
 	return 0;
 }
 
+/* Sockets are of one of these. */
+static void add_net(struct round *r, uint64_t cookie, uint32_t id)
+{
+	r->set.nets = xrealloc(r->set.nets, (r->set.nnets + 1) * sizeof(*r->set.nets));
+	r->set.nets[r->set.nnets++] = (struct res_net){ cookie, id };
+}
+
+static int check_net(struct round *r, const struct rspace *s, struct err *err)
+{
+	if (*s->seen->why)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a network namespace of its own %s which cannot be made "
+			       "again; start ckpt_launch inside of it", round_who(s->member), s->seen->why);
+	if (!r->set.nnets) {
+		/* Ours may well be one that we have no rights over. */
+		int ours = !are_two(of_job(r, KIND_NET), id_of(getpid(), "net"));
+		cleanup_close int fd = ours ? -1 : ns_open(r->p->keeper, "net");
+		cleanup_close int sock = ours ? socket(AF_UNIX, SOCK_STREAM, 0) : ns_socket(fd, AF_UNIX, SOCK_STREAM, 0);
+		socklen_t len = sizeof(uint64_t);
+		uint64_t cookie;
+
+		if (sock < 0 || getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
+			return err_set(err, err_code_of_errno(errno), errno, "looking at the job's network namespace");
+		add_net(r, cookie, 0);
+	}
+	add_net(r, s->seen->cookie, s->rec.id);
+	return 0;
+}
+
 /* A copy of what is shared with others would be another one. */
 static int check_outside(const struct round *r, struct err *err)
 {
@@ -259,6 +304,9 @@ int round_namespaces(struct round *r, struct err *err)
 	}
 	for (size_t i = 0; i < r->nspaces; i++)
 		if (r->spaces[i].rec.kind == CLONE_NEWIPC && check_ipc(r, &r->spaces[i], err))
+			return -1;
+	for (size_t i = 0; i < r->nspaces; i++)
+		if (r->spaces[i].rec.kind == CLONE_NEWNET && check_net(r, &r->spaces[i], err))
 			return -1;
 	return check_outside(r, err);
 }

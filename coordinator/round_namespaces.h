@@ -7,6 +7,9 @@
 #include "round_internal.h"
 
 #define NS_MAP_ROOM	16384		/* 340 lines of at most 33 characters */
+#define NS_SETTINGS_ROOM 65536		/* of a network: some hundred lines */
+enum { NS_LO_DOWN, NS_LO_UP, NS_LO_WAS_UP };
+
 #define NS_OBJECTS_ROOM	16384		/* for limits; who has objects as well is refused */
 
 /* What a child finds out by being there: numbers in it and in its parent, whoever we are. */
@@ -18,10 +21,16 @@ struct ns_seen {
 	size_t nobjects;
 	dev_t mqueues;
 	int nqueues;
+	/* Of a network namespace: what it is known by to its sockets; why it cannot be made again. */
+	uint64_t cookie;
+	int lo;
+	char settings[NS_SETTINGS_ROOM], why[80];
 };
 
 /* ns_look() - at the namespace @fd of the kind @flag (CLONE_NEW*). NULL: we may not. */
 struct ns_seen *ns_look(int fd, int flag);
 void ns_seen_free(struct ns_seen *seen);
+/* ns_look_net() - in the child, when it has entered a network namespace. 0, -1. */
+int ns_look_net(struct ns_seen *seen);
 
 #endif

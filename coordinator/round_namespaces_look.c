@@ -65,6 +65,8 @@ static void NORETURN look(int fd, int flag, struct ns_seen *seen)
 		_exit(1);
 	if (flag == CLONE_NEWIPC)
 		look_at_queues(seen);
+	if (flag == CLONE_NEWNET && ns_look_net(seen))
+		_exit(1);
 	_exit(0);
 }
 

@@ -52,6 +52,6 @@ int container_setup(struct err *err)
 		return err_set(err, E_KERNEL_FEATURE, errno, "--container: a /proc of its own is denied here, as it is in "
 			       "most containers: leave --container out");
 	ns_own_mqueue();
-	ns_loopback_up();
+	ns_loopback(1);
 	return 0;
 }

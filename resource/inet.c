@@ -220,7 +220,7 @@ static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 	if (has_unseen_clients(d, s))
 		return res_refuse_for_now(set, d, E_KERNEL_FEATURE, err, "clients wait to be accepted, and this kernel does not tell "
 				  "who they are (sock_diag); try again in a moment");
-	if (s->netns != inet_table(set)->socks[0].netns)
+	if (!set->nnets && s->netns != inet_table(set)->socks[0].netns)
 		return res_refuse(set, d, E_UNSUPPORTED_FD, err,
 				  "not all of the job's sockets are of one network namespace");
 	if (is_outside(s) && check_outside(set, d, s, err) < 0)

@@ -43,6 +43,7 @@ static struct inet_addr loopback(const struct inet_addr *like)
 void inet_connect_done(struct rset *set)
 {
 	cleanup_closep(&inet_restart(set)->temp);
+	inet_restart(set)->temp = -1;	/* another network has its own */
 }
 
 /* A socket like that of @m. */
@@ -236,7 +237,7 @@ static int is_listener(const struct rset *set, const struct inet_addr *a)
 	const struct inet_restart *all = set->kind[RES_INET];
 
 	for (size_t i = 0; i < all->nlisteners; i++)
-		if (inet_addr_covers(&all->made[i]->local, a))
+		if (all->made[i]->desc->rec->namespace == set->net && inet_addr_covers(&all->made[i]->local, a))
 			return 1;
 	return 0;
 }

@@ -148,7 +148,7 @@ int inet_verify(struct rset *set, const struct rdesc *d, struct err *err)
 			       inet_text(&local, here, sizeof(here)),
 			       inet_text(&remote, there, sizeof(there)));
 	}
-	if (!does(r) || set->own_net)
+	if (!does(r) || set->own_net || d->rec->namespace)
 		return 0;
 	fd = inet_socket(set, d, r, err);
 	if (fd < 0)
@@ -234,7 +234,8 @@ static int each(struct rset *set, int which, step_fn *step, struct err *err)
 	for (size_t i = 0; i < all->n; i++) {
 		struct inet_made *m = all->made[i];
 
-		if (which != ANY && (which == STREAMS) != inet_is_stream(m->rec))
+		if (m->desc->rec->namespace != set->net ||
+		    (which != ANY && (which == STREAMS) != inet_is_stream(m->rec)))
 			continue;
 		if (step(set, m, err) < 0)
 			return -1;
@@ -286,14 +287,13 @@ static int collect(struct rset *set, struct err *err)
 	return 0;
 }
 
-static int make_all(struct rset *set, struct err *err)
+/* All of the network namespace that we are in. */
+static int make_here(struct rset *set, void *arg UNUSED, struct err *err)
 {
-	struct inet_restart *all = inet_restart(set);
 	int r;
 
-	all->begun = 1;
-	all->deadline = 0;
-	if (collect(set, err) < 0 || each(set, ANY, make_named, err) < 0)
+	inet_restart(set)->deadline = 0;
+	if (each(set, ANY, make_named, err) < 0)
 		return -1;
 	r = each(set, STREAMS, connect_one, err);
 	inet_connect_done(set);
@@ -307,6 +307,27 @@ static int make_all(struct rset *set, struct err *err)
 	if (each(set, STREAMS, listen_one, err) < 0 || each(set, STREAMS, connect_again, err) < 0)
 		return -1;
 	return each(set, ANY, last, err);
+}
+
+static int is_first_of_net(const struct inet_restart *all, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (all->made[k]->desc->rec->namespace == all->made[i]->desc->rec->namespace)
+			return 0;
+	return 1;
+}
+
+static int make_all(struct rset *set, struct err *err)
+{
+	struct inet_restart *all = inet_restart(set);
+
+	all->begun = 1;
+	if (collect(set, err) < 0)
+		return -1;
+	for (size_t i = 0; i < all->n; i++)
+		if (is_first_of_net(all, i) && rset_in_net(set, all->made[i]->desc->rec->namespace, make_here, NULL, err))
+			return -1;
+	return 0;
 }
 
 int inet_open(struct rset *set, struct rdesc *d, struct err *err)

@@ -41,6 +41,7 @@ static struct inet_made *sender_of(struct rset *set, const struct inet_made *to,
 		struct inet_made *m = all->made[i];
 
 		if (m->rec->type == to->rec->type && m->fd >= 0 && m->local.port &&
+		    m->desc->rec->namespace == set->net &&
 		    inet_addr_covers(&m->local, from))
 			return m;
 	}

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "../common/io.h"
@@ -168,6 +169,20 @@ void res_warn(struct res_set *set, const struct desc *d, const char *why, ...)
 	free(old);
 }
 
+uint32_t res_net_of(const struct res_set *set, const struct desc *d)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (!set->nnets || !S_ISSOCK(d->st.st_mode))
+		return 0;
+	getsockopt(d->fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len);
+	for (size_t i = 0; i < set->nnets; i++)
+		if (set->nets[i].cookie == cookie)
+			return set->nets[i].id;
+	return RES_NET_OTHER;
+}
+
 /* ---- standard streams ---- */
 
 static int same_stream(const struct desc *d, const struct std_stream *s)
@@ -262,6 +277,9 @@ int res_set_check(struct res_set *set, struct err *err)
 		if (!d->nholders && d->ops->late)
 			return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "it can be saved only when it has arrived; try "
 					  "again in a moment");
+		if (d->std < 0 && res_net_of(set, d) == RES_NET_OTHER && !res_inherited(set, d))
+			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it is of a network namespace that no process of the job "
+					  "is in");
 		if (d->ops->check && d->ops->check(set, d, err) < 0)
 			return -1;
 	}
@@ -291,6 +309,7 @@ static void save_desc(struct res_set *set, const struct desc *d)
 		.dev = d->st.st_dev,
 		.ino = d->st.st_ino,
 		.mode = d->st.st_mode,
+		.namespace = d->std < 0 && res_net_of(set, d) != RES_NET_OTHER ? res_net_of(set, d) : 0,
 	});
 }
 
@@ -345,6 +364,9 @@ void res_set_free(struct res_set *set)
 	free(set->notes);
 	set->notes = NULL;
 	set->nnotes = 0;
+	free(set->nets);
+	set->nets = NULL;
+	set->nnets = 0;
 	free(set->descs);
 	set->descs = NULL;
 	set->ndescs = 0;

@@ -95,6 +95,9 @@ struct res_set {
 	enum tcp_policy tcp;		/* of connections that lead out of the job */
 	enum save_files save_files;	/* which data files are stored, see stored.h */
 	struct stored *stored;		/* stored.c */
+	/* Network namespaces that sockets may be of, the job's first; none: all are taken for the job's. malloc'ed. */
+	struct res_net { uint64_t cookie; uint32_t id; } *nets;
+	size_t nnets;
 	int again;			/* res_refuse_for_now(): what was refused may be gone in a moment */
 	char *warnings;			/* res_warn(): lines, malloc'ed; NULL none */
 	struct res_note *notes;		/* malloc'ed */
@@ -137,6 +140,9 @@ struct rset {
 	 * descriptors must stay open in the process that opened them.
 	 */
 	int (*late)(struct rset *, struct err *);
+	/* enter_net() - for good: into that network namespace which the program had made. */
+	int (*enter_net)(struct rset *, uint32_t ns);
+	uint32_t net;			/* where we are for the moment; 0: the job's */
 	int (*path)(struct rset *, const char *saved, char *ret, size_t len); /* --bind and the like: where a saved path is now */
 	/* is_replaced() - did the user name another file for the one with that saved path? May be NULL. */
 	int (*is_replaced)(struct rset *, const char *saved);
@@ -212,6 +218,9 @@ int res_refuse(const struct res_set *set, const struct desc *d, enum err_code co
  * newline.
  */
 void res_warn(struct res_set *set, const struct desc *d, const char *why, ...) PRINTF(3, 4);
+/* res_net_of() - the network namespace that the socket @d is of, as a record has it. RES_NET_OTHER: none of the job's. */
+#define RES_NET_OTHER	UINT32_MAX
+uint32_t res_net_of(const struct res_set *set, const struct desc *d);
 /* res_inherited() - 1 if @d is one of set->inherited. */
 int res_inherited(const struct res_set *set, const struct desc *d);
 /*
@@ -267,6 +276,12 @@ const void *rset_next(const struct rset *set, const struct rdesc *d, enum rec_ta
 		rec_; \
 	})
 void rset_lacks(const struct rdesc *d, const char *name, struct err *err);
+/*
+ * rset_in_net() - call @fn where new sockets are of the network namespace @ns (rec_desc.namespace), in our memory and with
+ * our descriptors. Return: what @fn returned; -1 and *err: it cannot be entered.
+ */
+int rset_in_net(struct rset *set, uint32_t ns, int (*fn)(struct rset *set, void *arg, struct err *err), void *arg,
+		struct err *err);
 /* rset_move() - @fd moved to fd_base or above, CLOEXEC; @fd is closed. -1 + errno. */
 int rset_move(const struct rset *set, int fd);
 /* rset_reopen() - another description of what @fd is open on, with @flags. -1 + errno. */

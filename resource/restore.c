@@ -33,6 +33,7 @@ int rset_init(struct rset *set, const struct image *manifest, struct err *err)
 	set->objects = NULL;
 	set->stored = NULL;
 	set->late = NULL;
+	set->net = 0;
 	set->object_fd = object_restore_fd;
 	if (!set->path)
 		set->path = same_path;
@@ -239,17 +240,32 @@ static int common_state(struct rdesc *d, struct err *err)
 	return 0;
 }
 
+static int open_it(struct rset *set, void *desc, struct err *err)
+{
+	return open_one(set, desc, err) < 0 || common_state(desc, err) < 0 ? -1 : 0;
+}
+
+/* Of a kind: those of the job's network first, from others they could not be made. */
+static int open_kind(struct rset *set, const struct res_ops *ops, struct err *err)
+{
+	for (int apart = 0; apart < 2; apart++)
+		for (size_t i = 0; i < set->ndescs; i++) {
+			struct rdesc *d = &set->descs[i];
+
+			if (d->ops == ops && !d->rec->namespace == !apart &&
+			    rset_in_net(set, d->rec->namespace, open_it, d, err) < 0)
+				return -1;
+		}
+	return 0;
+}
+
 int rset_open(struct rset *set, struct err *err)
 {
 	if (stored_restore(set, err) < 0 || object_restore_all(set, err) < 0)
 		return -1;
 	for (size_t k = 0; res_table[k]; k++)
-		for (size_t i = 0; i < set->ndescs; i++) {
-			struct rdesc *d = &set->descs[i];
-
-			if (d->ops == res_table[k] && (open_one(set, d, err) < 0 || common_state(d, err) < 0))
-				return -1;
-		}
+		if (open_kind(set, res_table[k], err) < 0)
+			return -1;
 	for (size_t k = 0; res_table[k]; k++)
 		for (size_t i = 0; res_table[k]->finish && i < set->ndescs; i++) {
 			struct rdesc *d = &set->descs[i];

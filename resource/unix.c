@@ -49,10 +49,18 @@ static int unix_probe(const struct desc *d)
 
 static const struct unix_table *table(struct res_set *set)
 {
-	/* All are of one network namespace; but what was only inherited may be of another. */
-	for (size_t i = 0; !set->kind[RES_UNIX] && i < set->ndescs; i++)
-		if (set->descs[i].std < 0 && unix_probe(&set->descs[i]))
-			set->kind[RES_UNIX] = unix_diag(set->descs[i].fd);
+	if (set->kind[RES_UNIX])
+		return set->kind[RES_UNIX];
+	/* What was only inherited may be of another network namespace than any of the job's. */
+	for (size_t n = 0; n < MAX(set->nnets, 1); n++) {
+		struct unix_table *one = NULL;
+
+		for (size_t i = 0; !one && i < set->ndescs; i++)
+			if (set->descs[i].std < 0 && unix_probe(&set->descs[i]) &&
+			    (!set->nnets || res_net_of(set, &set->descs[i]) == set->nets[n].id))
+				one = unix_diag(set->descs[i].fd);
+		set->kind[RES_UNIX] = unix_diag_join(set->kind[RES_UNIX], one);
+	}
 	if (!set->kind[RES_UNIX] && set->nnotes)
 		set->kind[RES_UNIX] = unix_notes(set);
 	return set->kind[RES_UNIX];

@@ -28,6 +28,8 @@ struct unix_table {
 
 /* unix_diag() - of the network namespace of the socket @fd, in one malloc'ed block. NULL + errno. */
 struct unix_table *unix_diag(int fd);
+/* unix_diag_join() - both in one; each may be NULL, and is freed. */
+struct unix_table *unix_diag_join(struct unix_table *a, struct unix_table *b);
 const struct unix_info *unix_diag_find(const struct unix_table *t, uint64_t ino);
 
 /*

@@ -137,6 +137,33 @@ struct unix_table *unix_diag(int fd)
 	return t;
 }
 
+struct unix_table *unix_diag_join(struct unix_table *a, struct unix_table *b)
+{
+	struct unix_table *t;
+	uint32_t *clients;
+	size_t na = 0, nb = 0;
+
+	if (!a || !b)
+		return a ? a : b;
+	for (size_t i = 0; i < a->n; i++)
+		na = MAX(na, (size_t)a->socks[i].first + a->socks[i].pending);
+	for (size_t i = 0; i < b->n; i++)
+		nb = MAX(nb, (size_t)b->socks[i].first + b->socks[i].pending);
+	t = xmalloc(sizeof(*t) + (a->n + b->n) * sizeof(*t->socks) + (na + nb) * sizeof(*clients));
+	t->n = a->n + b->n;
+	t->clients = clients = (void *)(t->socks + t->n);
+	memcpy(t->socks, a->socks, a->n * sizeof(*a->socks));
+	memcpy(t->socks + a->n, b->socks, b->n * sizeof(*b->socks));
+	for (size_t i = a->n; i < t->n; i++)
+		t->socks[i].first += (uint32_t)na;
+	memcpy(clients, a->clients, na * sizeof(*clients));
+	memcpy(clients + na, b->clients, nb * sizeof(*clients));
+	qsort(t->socks, t->n, sizeof(*t->socks), by_ino);
+	free(a);
+	free(b);
+	return t;
+}
+
 const struct unix_info *unix_diag_find(const struct unix_table *t, uint64_t ino)
 {
 	struct unix_info key = { .ino = ino };

@@ -298,6 +298,16 @@ static int last(struct rset *set, struct rdesc *d, struct err *err)
 	return sockopt_restore(set, d, d->fd, SOCKOPT_LAST, err);
 }
 
+struct step { int (*fn)(struct rset *, struct rdesc *, struct err *); struct rdesc *d; };
+
+static int take_step(struct rset *set, void *arg, struct err *err)
+{
+	const struct step *s = arg;
+
+	return s->fn(set, s->d, err);
+}
+
+/* Each where it is: whoever sends in its place for a moment is of the same network. */
 static int each(struct rset *set, int (*fn)(struct rset *, struct rdesc *, struct err *), int dgram, int listening,
 		struct err *err)
 {
@@ -308,7 +318,7 @@ static int each(struct rset *set, int (*fn)(struct rset *, struct rdesc *, struc
 		if (!m || (dgram >= 0 && dgram != (m->rec->type == SOCK_DGRAM)) ||
 		    (listening >= 0 && listening != (m->rec->state == RES_SOCKET_LISTENING)))
 			continue;
-		if (fn(set, d, err) < 0)
+		if (rset_in_net(set, d->rec->namespace, take_step, &(struct step){ fn, d }, err) < 0)
 			return -1;
 	}
 	return 0;

@@ -198,5 +198,6 @@ int unix_verify(struct rset *set, const struct rdesc *d, struct err *err)
 
 	if (!r)
 		return -1;
-	return d->rec->std < 0 && binds(r) && (r->bound_file || is_abstract(r)) ? unix_check_name(set, r, err) : 0;
+	return d->rec->std < 0 && binds(r) && (r->bound_file || (is_abstract(r) && !d->rec->namespace)) ?
+	       unix_check_name(set, r, err) : 0;
 }

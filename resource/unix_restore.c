@@ -39,6 +39,11 @@ static int same_bytes(struct bytes a, struct bytes b)
 	return a.len == b.len && (!a.len || memcmp(a.data, b.data, a.len) == 0);
 }
 
+static int is_abstract(struct bytes a)
+{
+	return a.len > sizeof(sa_family_t) && !((const char *)a.data)[sizeof(sa_family_t)];
+}
+
 struct unix_restart *unix_restart(struct rset *set)
 {
 	struct unix_restart *all = set->kind[RES_UNIX];
@@ -64,6 +69,9 @@ struct rdesc *unix_by_name(struct rset *set, struct bytes local, uint32_t type, 
 	for (size_t i = 0; local.len && i < all->n; i++) {
 		const struct rec_socket *r = all->named[i].rec;
 
+		/* Names without a file are those of a network. */
+		if (is_abstract(local) && all->named[i].desc->rec->namespace != set->net)
+			continue;
 		if (r->type != type || (r->state == RES_SOCKET_LISTENING) != listening || !same_bytes(r->local, local))
 			continue;
 		/* Of two with one name, that whose file is there can be reached. */
@@ -108,8 +116,9 @@ static void become_self(void)
 		errno = 0;
 }
 
-static int new_socket(struct rset *set, struct rdesc *d, struct err *err)
+static int new_here(struct rset *set, void *desc, struct err *err)
 {
+	struct rdesc *d = desc;
 	const struct rec_socket *r = ((struct unix_made *)d->priv)->rec;
 	int fd = socket(AF_UNIX, r->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -119,6 +128,12 @@ static int new_socket(struct rset *set, struct rdesc *d, struct err *err)
 	if (fd < 0)
 		return err_set(err, E_LIMIT, errno, "cannot make a unix socket");
 	return sockopt_restore(set, d, fd, SOCKOPT_BEFORE_BIND, err);
+}
+
+/* It may be another one's listener that is needed now, of another network than that one. */
+static int new_socket(struct rset *set, struct rdesc *d, struct err *err)
+{
+	return rset_in_net(set, d->rec->namespace, new_here, d, err);
 }
 
 /* The file of a name; the directory of one in memory is as new as the container. */

@@ -349,7 +349,7 @@ int container_setup(struct restart *r, struct err *err)
 	}
 	r->own_proc = !(r->namespaces & CLONE_NEWPID);
 	if (r->namespaces & CLONE_NEWNET)
-		ns_loopback_up();
+		ns_loopback(1);
 	if (r->namespaces & CLONE_NEWNS)
 		return setup_mounts(r, err);
 	r->rset.own_shm = 0;

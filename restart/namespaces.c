@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/namespaces.h"
+#include "../common/net_settings.h"
 #include "../resource/sysv.h"
 #include "build.h"
 #include "sync.h"
@@ -31,6 +32,7 @@ static const struct { int flag; const char *link; } kinds[] = {
 	{ CLONE_NEWUTS, "/proc/self/ns/uts" },
 	{ CLONE_NEWIPC, "/proc/self/ns/ipc" },
 	{ CLONE_NEWCGROUP, "/proc/self/ns/cgroup" },
+	{ CLONE_NEWNET, "/proc/self/ns/net" },
 };
 
 static const struct space *find(const struct restart *r, uint32_t id)
@@ -65,6 +67,7 @@ int namespaces_load(struct restart *r, struct err *err)
 {
 	const struct rec_namespace *n;
 	const struct rec_member *m;
+	const struct rec_desc *d;
 	size_t pos = 0;
 
 	while ((n = rec_next_namespace(&r->manifest.recs, &pos))) {
@@ -73,6 +76,10 @@ int namespaces_load(struct restart *r, struct err *err)
 		r->spaces = xrealloc(r->spaces, (r->nspaces + 1) * sizeof(*r->spaces));
 		r->spaces[r->nspaces++] = (struct space){ n, -1 };
 	}
+	pos = 0;
+	while ((d = rec_next_desc(&r->manifest.recs, &pos)))
+		if (d->namespace && (!find(r, d->namespace) || find(r, d->namespace)->rec->kind != CLONE_NEWNET))
+			return err_set(err, E_CORRUPT, 0, "%s: there is no network namespace %u", r->manifest.name, d->namespace);
 	for (size_t i = 0; i < r->ntasks; i++) {
 		pos = 0;
 		while (r->images[i].fd >= 0 && (m = rec_next_member(&r->images[i].recs, &pos)))
@@ -217,6 +224,15 @@ static int set_names(const struct rec_namespace *n)
 	return sethostname(n->hostname, strlen(n->hostname)) || setdomainname(n->domainname, strlen(n->domainname));
 }
 
+static void set_up_net(const struct rec_namespace *n)
+{
+	net_settings_restore(n->settings);
+	if (n->lo)
+		ns_loopback(1);
+	if (n->lo > 1)
+		ns_loopback(0);
+}
+
 /* In a child of init. */
 static int make_one(void *arg)
 {
@@ -228,6 +244,8 @@ static int make_one(void *arg)
 		return -1;
 	if (w->rec->kind == CLONE_NEWUTS && set_names(w->rec))
 		return -1;
+	if (w->rec->kind == CLONE_NEWNET)
+		set_up_net(w->rec);
 	if (w->rec->kind == CLONE_NEWIPC)
 		sysv_restore_limits(&w->r->manifest.recs, w->rec->id);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -263,6 +281,13 @@ int namespaces_make(struct restart *r, struct err *err)
 }
 
 /* ---- entering ---- */
+
+int namespaces_enter_net(struct rset *set, uint32_t ns)
+{
+	const struct space *s = find(set->arg, ns);
+
+	return s ? setns(s->fd, CLONE_NEWNET) : -1;
+}
 
 int namespaces_enter(const struct restart_task *t, struct err *err)
 {

@@ -194,6 +194,8 @@ int namespaces_load(struct restart *r, struct err *err);
 int namespaces_make(struct restart *r, struct err *err);
 /* namespaces_enter() - in a process: those it was in, but for the user's. */
 int namespaces_enter(const struct restart_task *t, struct err *err);
+/* namespaces_enter_net() - rset.enter_net. */
+int namespaces_enter_net(struct rset *set, uint32_t ns);
 /* namespaces_user() - the user namespace of a process, -1: the job's. */
 int namespaces_user(const struct restart *r, const struct image *img);
 /*

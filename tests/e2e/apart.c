@@ -3,11 +3,14 @@
 
 #include "filters.h"
 
+#include <arpa/inet.h>
 #include <linux/keyctl.h>
 #include <mqueue.h>
+#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/sem.h>
@@ -282,10 +285,22 @@ static void shares(int flags)
 	scn_reap(pid, 0);
 }
 
+/* To lo, which has none in a new network. */
+static void give_address(void)
+{
+	struct ifreq r = { .ifr_name = "lo" };
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = inet_addr("10.9.8.7") };
+	int fd = scn_sys(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+
+	memcpy(&r.ifr_addr, &a, sizeof(a));
+	scn_sys(ioctl(fd, SIOCSIFADDR, &r));
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct { const char *kind; int flag; } spaces[] = {
-		{ "mount", CLONE_NEWNS }, { "network", CLONE_NEWNET },
+		{ "mount", CLONE_NEWNS }, { "network-address", CLONE_NEWNET },
 		{ "ipc-objects", CLONE_NEWIPC }, { "ipc-queues", CLONE_NEWIPC }, { "time", 0x80 /* CLONE_NEWTIME */ },
 	};
 	const char *kind = argc > 1 ? argv[1] : "";
@@ -293,6 +308,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(spaces); i++)
 		if (!strcmp(kind, spaces[i].kind) && unshare(spaces[i].flag) < 0)
 			scn_skip("unshare: %s", strerror(errno));
+	if (!strcmp(kind, "network-address"))
+		give_address();
 	if (!strcmp(kind, "ipc-objects"))
 		scn_sys(semget(IPC_PRIVATE, 1, 0600));
 	if (!strcmp(kind, "ipc-queues"))

@@ -45,13 +45,14 @@ try() {
 	fi
 }
 
-for kind in mount network; do
+for kind in mount; do
 	try $kind 1 "an? $kind namespace of its own.*E-UNSUPPORTED-PROCESS"
 done
 try ipc-objects 1 'ipc namespace of its own with System V objects.*E-UNSUPPORTED-PROCESS'
 try ipc-queues 1 'ipc namespace of its own with message queues.*E-UNSUPPORTED-PROCESS'
 try ipc-attached 1 'from before it went into an ipc namespace.*E-UNSUPPORTED-MEMORY'
-try other-user 1 'user namespace of its own as another user.*E-UNSUPPORTED-PROCESS'
+try network-address 1 'network namespace of its own with addresses of its own.*E-UNSUPPORTED-PROCESS'
+try other-user 1 'user or network namespace of its own as another user.*E-UNSUPPORTED-PROCESS'
 try time 1 'time namespace for its children.*E-UNSUPPORTED-PROCESS'
 try new-pids 1 'pid namespace for its children.*E-UNSUPPORTED-PROCESS'
 # A filter that the library can live with is saved (filtered.c), but not by who cannot read it. (Nor may we, if in a container.)

@@ -180,5 +180,14 @@ const struct proc_status *round_keeper(const struct round *r)
 
 int round_shares_memory(const struct round *r, const struct rproc *p)
 {
-	return is_shared(p->look, parent_of(r, p), KCMP_VM);
+	if (is_shared(p->look, parent_of(r, p), KCMP_VM))
+		return 1;
+	for (size_t i = 0; p->host_ppid == r->p->keeper && i < r->nprocs; i++) {
+		const struct rproc *other = r->procs[i];
+
+		if (other != p && !other->zombie && other->host_ppid == p->host_ppid &&
+		    is_shared(p->look, other->look, KCMP_VM))
+			return 2;
+	}
+	return 0;
 }

@@ -220,7 +220,7 @@ int round_apart(const struct round *r, struct rproc *p, const struct proc_status
 int round_is_of_job(const struct round *r, pid_t pid);
 /* round_keeper() - the status of the job's keeper, which is under no filter but what the whole job is under; NULL it ended. */
 const struct proc_status *round_keeper(const struct round *r);
-/* round_shares_memory() - with its parent: a child of vfork(), or of clone(CLONE_VM). */
+/* round_shares_memory() - 1 with its parent: a child of vfork(), or of clone(CLONE_VM); 2 with another who has lost that. */
 int round_shares_memory(const struct round *r, const struct rproc *p);
 
 /* round_namespaces.c: those that the program made. */

@@ -20,6 +20,8 @@
 #define ANSWER_LIMIT_NS		15000000000LL	/* longer than the scout's own limit */
 #define PRELOAD_LIMIT_NS	2000000000LL	/* from exec to the library's constructor */
 #define BLOCKED_LIMIT_NS	5000000000LL	/* the signal, on the way to an exec */
+#define SHARED_LIMIT_NS		500000000LL	/* clone(CLONE_VM), on the way to an exec */
+#define VFORK_LIMIT_NS		2000000000LL	/* the same of vfork(), if it sleeps */
 #define REPEAT_NS		200000000LL
 #define ACCEPT_MS		2		/* then another look at who there is */
 
@@ -36,7 +38,7 @@ static int table_is_full(const struct rproc *p)
 }
 
 /* Why a process did not answer in time: what is wrong with it, and what can be done. */
-static int no_answer(const struct round *r, const struct rproc *p, const struct proc_status *st, struct err *err)
+static int no_answer(const struct rproc *p, const struct proc_status *st, struct err *err)
 {
 	uint64_t bit = 1ULL << (AGENT_SIGNAL - 1);
 
@@ -58,10 +60,6 @@ static int no_answer(const struct round *r, const struct rproc *p, const struct 
 		return err_set(err, E_LIMIT, 0,
 			       "%s has as many descriptors open as it may (ulimit -Hn), and needs one more for "
 			       "a checkpoint", round_who(p));
-	if (round_shares_memory(r, p))
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
-			       "%s shares the memory of its parent: it was made by vfork() and neither ends nor "
-			       "executes a program, or by clone(CLONE_VM)", round_who(p));
 	if (st->sig_blk & bit)
 		return err_set(err, E_NO_ANSWER, 0, "%s blocks signal %d by a direct system call",
 			       round_who(p), AGENT_SIGNAL);
@@ -79,6 +77,28 @@ static int wait_for_end(const struct rproc *p, struct err *err)
 		       round_who(p));
 }
 
+/*
+ * One that has its memory in common with its parent is not signalled: there would be two to be stopped in it. It may
+ * soon have memory of its own, or end, as after vfork(): then its parent waits for that, and does not answer. A
+ * parent that stands still with all of its threads waits for nothing. @with: as round_shares_memory() has it.
+ */
+static int await_own_memory(struct round *r, const struct rproc *p, int with, int64_t waited, struct err *err)
+{
+	const struct rproc *parent = round_proc(r, p->host_ppid);
+
+	if (with > 1 || (parent && parent->sock >= 0))
+		return waited <= SHARED_LIMIT_NS ? 1 :
+			err_set(err, E_UNSUPPORTED_PROCESS, 0,
+				"%s has its memory in common with %s (clone(CLONE_VM)), and would not after a "
+				"restart; let it end first", round_who(p), with > 1 ? "another process" : "its parent");
+	if (waited <= (p->stat.state == 'S' ? VFORK_LIMIT_NS : ANSWER_LIMIT_NS))
+		return 1;
+	r->set.again = 1;	/* the job does not stand still meanwhile */
+	return err_set(err, E_UNSUPPORTED_PROCESS, 0,
+		       "%s has its memory in common with its parent: it was made by vfork(), and neither ends nor "
+		       "executes a program; try again when it does", round_who(p));
+}
+
 /* Look at a process that has not answered; signal it if it is ready. 1 it is waited for, -1 err. */
 static int attend(struct round *r, struct rproc *p, struct err *err)
 {
@@ -93,16 +113,16 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 				round_who(p));
 	if (!p->signalled_ns || now - p->signalled_ns > REPEAT_NS) {
 		if (ready_now(p->host_pid, &st)) {
-			int not_now = 0, filtered;
+			int not_now = 0, with, filtered;
 
 			if (!p->signalled_ns &&
 			    (round_static(p, err) || (not_now = round_apart(r, p, &st, err)) < 0))
 				return -1;
+			with = round_shares_memory(r, p);
+			if (with)
+				return await_own_memory(r, p, with, now - p->seen_ns, err);
 			if (not_now)
 				return now - p->seen_ns > BLOCKED_LIMIT_NS ? -1 : 1;
-			/* It will soon have memory of its own, or end; there is nothing to be stopped in. */
-			if (round_shares_memory(r, p))
-				return now - p->seen_ns > ANSWER_LIMIT_NS ? no_answer(r, p, &st, err) : 1;
 			filtered = round_filters_stop(r, p, err);
 			if (filtered < 0)
 				return -1;
@@ -113,11 +133,11 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 			if (!r->stopped_ns && p->signalled_ns)	/* under filters it was held before */
 				r->stopped_ns = filtered ? now : p->signalled_ns;
 		} else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
-			return no_answer(r, p, &st, err);
+			return no_answer(p, &st, err);
 	}
 	if (now - p->seen_ns > ANSWER_LIMIT_NS ||
 	    (now - p->seen_ns > PRELOAD_LIMIT_NS / 2 && (p->unsignalled || table_is_full(p))))
-		return no_answer(r, p, &st, err);
+		return no_answer(p, &st, err);
 	return 1;
 }
 

@@ -196,6 +196,35 @@ static void in_vfork(void)
 	scn_check(slept >= 2000 * MS, "it slept for %ld ms", (long)(slept / MS));
 }
 
+/* A child that goes on and on in the memory of its parent. */
+static void long_vfork(void)
+{
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		ready();
+		sleep_on(NULL);
+		_exit(0);
+	}
+	scn_reap(pid, 0);
+}
+
+/* Two of them, whose parent has gone. */
+static void orphans(void)
+{
+	static char second[1 << 16] __attribute__((aligned(4096)));
+	pid_t pid = scn_fork();
+
+	if (pid == 0) {
+		scn_sys(clone(sleep_on, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL));
+		scn_sys(clone(sleep_on, second + sizeof(second), CLONE_VM | SIGCHLD, NULL));
+		_exit(0);
+	}
+	scn_reap(pid, 0);
+	ready();
+	sleep_on(NULL);
+}
+
 static void traced(int request)
 {
 	pid_t pid = scn_fork();
@@ -367,6 +396,10 @@ int main(int argc, char **argv)
 		deny_key_return();
 	else if (!strcmp(kind, "vfork"))
 		in_vfork();
+	else if (!strcmp(kind, "long-vfork"))
+		long_vfork();
+	else if (!strcmp(kind, "orphans"))
+		orphans();
 	else if (!strcmp(kind, "traced"))
 		traced(PTRACE_SEIZE);
 	else if (!strcmp(kind, "traced-seccomp"))
@@ -385,6 +418,8 @@ int main(int argc, char **argv)
 		shares(CLONE_FILES);
 	else if (!strcmp(kind, "shared-fs"))
 		shares(CLONE_FS);
+	else if (!strcmp(kind, "shared-memory"))
+		shares(CLONE_VM);
 	else {
 		ready();
 		sleep_on(NULL);

@@ -105,6 +105,9 @@ try trace-stopped 1 'traced by another process of the job.*E-UNSUPPORTED-PROCESS
 try shared-files 1 'shares its descriptors with its parent.*E-UNSUPPORTED-PROCESS'
 try shared-fs 1 'shares its working directory with its parent.*E-UNSUPPORTED-PROCESS'
 try remapped 1 'mapped in another order than it has, and parts of it not at all.*E-UNSUPPORTED-MEMORY'
+try shared-memory 1 'in common with its parent .clone.*E-UNSUPPORTED-PROCESS'
+try orphans 1 'in common with another process .clone.*E-UNSUPPORTED-PROCESS'
+try long-vfork 1 'made by vfork.*E-UNSUPPORTED-PROCESS'
 # Its end is waited for.
 try vfork 0 ''
 exit $bad

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* check_memory.c - what kinds of memory a checkpoint needs that this system may not have. */
+/* check_memory.c - what a checkpoint needs for its memory that may not be here: kinds of it, and files that it shows. */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/proc.h"
+#include "../resource/barred.h"
+#include "../resource/stored.h"
 #include "build.h"
 
 #define SHIFTS 64
@@ -28,7 +34,48 @@ static int64_t to_be_had(unsigned shift)
 	return pool(shift, "free_hugepages") - pool(shift, "resv_hugepages") + MAX(more, 0);
 }
 
-void check_memory(const struct restart *r, void (*why)(void *arg, const struct err *err), void *arg)
+/* As shared_file() of memory.c will open it: what can only be read is in the checkpoint. */
+static int check_mapped(struct restart *r, const struct rec_task *t, const struct rec_area *a, struct err *err)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (!((a->vmflags & AREA_VM_MAYWRITE) || (a->prot & PROT_WRITE)) ||
+	    path_map(&r->rset, a->path, path, sizeof(path)))
+		return 0;
+	if (stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR))
+		return barred_check(path, O_RDWR, err);
+	return stored_has(&r->rset, a->path) ? 0 :
+		err_set(err, E_FILE_MISSING, 0, "%s, which process %u (%s) has mapped, is not there; put it back, or name "
+			"another with --bind", path, t->pid, t->comm);
+}
+
+/* A file is mapped in parts, and by several processes: one complaint is enough. */
+static void check_files(struct restart *r, void (*why)(void *arg, const struct err *err), void *arg)
+{
+	cleanup_free const char **seen = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->ntasks; i++) {
+		const struct rec_area *a;
+		size_t pos = 0;
+
+		while (r->images[i].fd >= 0 && (a = rec_next_area(&r->images[i].recs, &pos))) {
+			struct err err;
+			size_t k = 0;
+
+			while (k < n && strcmp(seen[k], a->path))
+				k++;
+			if (a->kind != AREA_KIND_SHARED || k < n || check_mapped(r, &r->tasks[i], a, &err) == 0)
+				continue;
+			seen = xrealloc(seen, (n + 1) * sizeof(*seen));
+			seen[n++] = a->path;
+			why(arg, &err);
+		}
+	}
+}
+
+void check_memory(struct restart *r, void (*why)(void *arg, const struct err *err), void *arg)
 {
 	int64_t wanted[SHIFTS] = { 0 };
 	const struct rec_object *o;
@@ -57,6 +104,7 @@ void check_memory(const struct restart *r, void (*why)(void *arg, const struct e
 				(long long)MAX(to_be_had(shift), 0));
 			why(arg, &err);
 		}
+	check_files(r, why, arg);
 	if (sealed && syscall(SYS_mseal_, 0, 0, 0) < 0 && errno == ENOSYS) {
 		err_set(&err, E_KERNEL_FEATURE, 0,
 			"the job has sealed memory (mseal), which Linux before 6.10 does not know");

@@ -167,8 +167,8 @@ int load_fd_base(struct restart *r, struct err *err);
 
 /* check.c: every reason why it would not work here. Return: how many; each is given to @report. */
 int check_restart(struct restart *r, void (*report)(void *arg, const struct err *err), void *arg);
-/* check_memory.c: huge pages, sealed memory. */
-void check_memory(const struct restart *r, void (*why)(void *arg, const struct err *err), void *arg);
+/* check_memory.c: huge pages, sealed memory, files that are mapped. */
+void check_memory(struct restart *r, void (*why)(void *arg, const struct err *err), void *arg);
 
 /* container.c */
 /* container_kind() - CLONE_NEW* of "pid" and the like, 0 unknown. */

@@ -64,6 +64,33 @@ restart 143 "" --bind="$dir/moved:$dir/work" --stdout="$dir/other" "$job"
 rmdir "$dir/work"
 mv "$dir/moved" "$dir/work"
 
+# A file that is mapped, and not open.
+if command -v python3 >/dev/null; then
+	echo bytes >"$dir/mapped"
+	cat >"$dir/map.py" <<'END'
+import mmap, os, sys, time
+fd = os.open(sys.argv[1] + "/mapped", os.O_RDWR)
+m = mmap.mmap(fd, 0)
+os.closerange(3, 64)		# and its own duplicate
+open(sys.argv[1] + "/map.ready", "w").close()
+while not os.path.exists(sys.argv[1] + "/map.stop"):
+    time.sleep(0.05)
+m[0:1] = b"B"
+END
+	"$bin/ckpt_launch" -q -n "map$job" python3 "$dir/map.py" "$dir" </dev/null >"$dir/map.out" 2>&1 &
+	there "$dir/map.ready" $! || fail "$(cat "$dir/map.out")"
+	expect 0 any "$bin/ckpt_command" --checkpoint "map$job"
+	wait
+	mv "$dir/mapped" "$dir/was-mapped"
+	restart 1 'mapped, which process .* has mapped, is not there.*E-FILE-MISSING' --check "map$job"
+	restart 125 'mapped.*E-FILE-MISSING' "map$job"
+	cp "$dir/was-mapped" "$dir/mapped"
+	restart 0 "" --check "map$job"
+	: >"$dir/map.stop"
+	restart 0 "" "map$job"
+	says Bytes "$dir/mapped"
+fi
+
 # A running job's name, and two at once.
 : >"$dir/hold"
 timeout 30 "$bin/ckpt_restart" --detach "$job" </dev/null >"$dir/out" 2>"$dir/err" || fail "--detach"

@@ -90,6 +90,8 @@ void pkeys_give_back(struct build *b);
 uint64_t build_hole(struct build *b, uint64_t size);
 /* threads.c: what each thread restores for itself; timers and pending signals of the process. */
 int build_threads(struct build *b, struct err *err);
+/* threads.c: the most of priority that any of the threads has, for which they may lack the right when they are made. */
+void build_priority(struct build *b, struct build_ops *ops);
 /* creds.c: into a user namespace of its own, the last that the process does before it makes its threads. */
 void build_user_namespace(struct build *b, struct build_ops *ops);
 /* creds.c: ids, then capabilities, per thread, the last of its ops but for filters. */

@@ -133,6 +133,7 @@ void build_user_namespace(struct build *b, struct build_ops *ops)
 
 	if (fd < 0)
 		return;
+	build_priority(b, ops);
 	set_ids(b, ops);
 	raise_all(b, ops);
 	build_sys(ops, 0, SYS_setns, fd, CLONE_NEWUSER);

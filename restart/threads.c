@@ -3,6 +3,7 @@
 #include <asm/prctl.h>
 #include <errno.h>
 #include <linux/prctl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -77,6 +78,24 @@ static void restore_scheduling(struct build *b, struct build_ops *ops, const str
 	if (attr->policy)
 		build_ptr(b, build_sys(ops, 0, SYS_sched_setscheduler, 0, attr->policy, 0), 2, &priority,
 			  sizeof(priority));
+}
+
+void build_priority(struct build *b, struct build_ops *ops)
+{
+	const struct rec_thread *t;
+	int64_t nice = INT64_MAX;
+	uint32_t priority = 0;
+	size_t pos = 0;
+
+	while ((t = rec_next_thread(&b->t->image->recs, &pos)) != NULL) {
+		nice = MIN(nice, t->nice);
+		if (t->policy == SCHED_FIFO || t->policy == SCHED_RR)
+			priority = MAX(priority, t->priority);
+	}
+	if (nice < 0)
+		build_sys(ops, 0, SYS_setpriority, 0 /* PRIO_PROCESS */, 0, nice);
+	if (priority)
+		build_ptr(b, build_sys(ops, 0, SYS_sched_setscheduler, 0, SCHED_FIFO, 0), 2, &priority, sizeof(priority));
 }
 
 static void thread_ops(struct build *b, struct build_thread *bt, int main_thread)

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 
 const char *scn_doc = "processes in user, uts, ipc and cgroup namespaces that they made: names, limits, who is in which with whom, ids and "
@@ -169,6 +170,16 @@ static void nested(void)
 	scn_sys(unshare(CLONE_NEWUTS));	/* it has all rights there still */
 }
 
+/* Root's: a priority that nobody may take in a user namespace. */
+static void prior(void)
+{
+	int before = getpriority(PRIO_PROCESS, 0), nice = setpriority(PRIO_PROCESS, 0, -3) ? before : -3;
+
+	scn_sys(unshare(CLONE_NEWUSER));
+	pause_here();
+	scn_check(getpriority(PRIO_PROCESS, 0) == nice, "priority %d", getpriority(PRIO_PROCESS, 0));
+}
+
 /* No id is mapped, all look like nobody; no capabilities are left, and none comes back. */
 static void nobody(void)
 {
@@ -297,7 +308,7 @@ static void only_uts(void)
 
 int main(void)
 {
-	void (*const all[])(void) = { contained, nested, nobody, threads, only_uts, many_ids };
+	void (*const all[])(void) = { contained, nested, nobody, threads, only_uts, many_ids, prior };
 	size_t n = geteuid() ? 4 : ARRAY_SIZE(all);
 	pid_t pids[ARRAY_SIZE(all)], probe = scn_fork();
 	static const char *const kinds[] = { "uts", "ipc", "cgroup", "user" };

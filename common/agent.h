@@ -37,7 +37,7 @@
 #include <signal.h>
 #include "withheld.h"
 
-#define AGENT_VERSION		16
+#define AGENT_VERSION		17
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
@@ -145,7 +145,7 @@ struct agent_process {
 	uint32_t keyrings;		/* 1: it has one for the process, 2: the leader has one */
 	uint32_t landlock;		/* layers of Landlock rules */
 	uint32_t umask;
-	uint32_t hidden_timers;		/* POSIX timers that the kernel's files do not show */
+	uint32_t unknown_timers;	/* POSIX timers that the kernel's files do not show, nor anybody has noted */
 	uint64_t mapped_start, mapped_end; /* of agent_self */
 	uint64_t xcomp_perm;		/* ARCH_GET_XCOMP_PERM; 0 not supported */
 	uint64_t shadow_stack;		/* ARCH_SHSTK_STATUS */
@@ -170,28 +170,60 @@ struct agent_timer {
 	int64_t value_ns, interval_ns;
 };
 
+/* A POSIX timer of which /proc tells nothing: what its process knows, or the library has noted (preload/timers.c). */
+struct agent_hidden_timer {
+	struct agent_timer timer;
+	uint64_t value;			/* sigev_value */
+	int32_t clock;
+	uint32_t signal;
+	uint32_t notify;		/* SIGEV_* as the kernel was told */
+	uint32_t tid;			/* for SIGEV_THREAD_ID; 0: nobody knows */
+};
+
+/* A signalfd of which fdinfo tells nothing (preload/signalfds.c). */
+struct agent_signalfd {
+	int32_t fd;
+	uint32_t busy;			/* 1: signals wait that made it impossible to find out */
+	uint64_t mask;			/* 0: it tells of none of this process */
+};
+#define AGENT_SIGNALFDS_MAX	1024
+
 /*
- * What an epoll watches, or which two sockets are a pair, as the library has noted it where the kernel does not tell
- * (preload/notes.c). The former is true if the kernel says that there is such a watch, the latter as the inode
- * numbers of sockets are given out once.
+ * What the library has noted where the kernel does not tell (preload/notes.c).
+ *
+ *	state	ep		fd	events		again		data		ino
+ *	WATCH	the epoll	number	as asked for	(below)		as asked for	-
+ *	FIRED	the epoll	-	-		-		of the event	-
+ *	WAITS	OF_WAIT		-	-		-		-		-
+ *	PAIR	OF_PAIR		number	-		-		the other end's	its own inode number
+ *	TIMER	OF_TIMER	its id	the signal	SIGEV_*		its value	the thread
+ *	TIMERFD	OF_TIMERFD	number	TFD_TIMER_*	-		first time, ns	period, ns
+ *
+ * A watch is there if the kernel says that there is such a one; a pair, as the inode numbers of sockets are given out once;
+ * a timer, as its id is; a timerfd if it goes off at that time.
  */
 struct agent_note {
-	int32_t ep, fd;			/* numbers in the process; a socket: -1 and the one that it had at first */
+	int32_t ep, fd;			/* numbers in the process; a socket: the one that it had at first */
 	uint32_t events;
-	uint32_t again;			/* it was added a second time: the first may be there still, under the same number */
-	uint64_t data;			/* of a socket: the other end's inode number, 0 it was closed */
-	uint64_t ino;			/* of a socket: its own */
-	int64_t when;			/* CLOCK_MONOTONIC; 0 before the last restart */
+	uint32_t again;			/* of a watch: it was added a second time: the first may be there still, under the same number */
+	uint64_t data;			/* of a pair: 0, the other end was closed */
+	uint64_t ino;
+	int64_t when;			/* CLOCK_MONOTONIC; 0 before the last restart. Of a timer: whose it is */
 	uint32_t state;			/* AGENT_NOTE_* */
-	uint32_t pad;
+	int32_t clock;			/* of a timer */
 };
 enum {
-	AGENT_NOTE_NONE,		/* removed by EPOLL_CTL_DEL */
+	AGENT_NOTE_NONE,		/* removed by EPOLL_CTL_DEL, or of no more interest */
 	AGENT_NOTE_WATCH,
 	AGENT_NOTE_PAIR,
 	AGENT_NOTE_BUSY,		/* a thread was stopped in the midst of the call */
 	AGENT_NOTE_SPOILED,		/* of two calls at the same time, nobody knows which came last */
+	AGENT_NOTE_TIMER,
+	AGENT_NOTE_TIMERFD,
+	AGENT_NOTE_FIRED,		/* an event that was returned: a watch with EPOLLONESHOT is off then */
+	AGENT_NOTE_WAITS,		/* a thread is in epoll_wait() */
 };
+enum { AGENT_NOTE_OF_PAIR = -1, AGENT_NOTE_OF_TIMER = -2, AGENT_NOTE_OF_TIMERFD = -3, AGENT_NOTE_OF_WAIT = -4 };
 
 /* What of the address space is a private mapping of a file (an image) but to be saved as anonymous memory. */
 struct agent_from_image {
@@ -236,7 +268,10 @@ struct agent_msg {
 	X(23,	AREA_STARTS,	TO_AGENT,	"uint64_t[count], at most AGENT_STARTS_MAX: have they a memory policy?") \
 	X(24,	POLICIES,	TO_ROUND,	"struct agent_policy[count]: the answer, one for each AREA_STARTS") \
 	X(25,	CALLS,		TO_AGENT,	"struct agent_call[count]: what threads were blocked in") \
-	X(26,	MAPPED,		TO_ROUND,	"struct agent_from_image[count]: anonymous memory that was mapped from an image")
+	X(26,	MAPPED,		TO_ROUND,	"struct agent_from_image[count]: anonymous memory that was mapped from an image") \
+	X(27,	HIDDEN_TIMER,	TO_ROUND,	"struct agent_hidden_timer[count]") \
+	X(28,	SIGNALFDS,	TO_AGENT,	"int32_t[count], at most AGENT_SIGNALFDS_MAX: signalfds; what do they tell of?") \
+	X(29,	SIGNALFD,	TO_ROUND,	"struct agent_signalfd[count]: the answer")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,

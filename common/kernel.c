@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -123,6 +125,36 @@ static int fdinfo_has(int fd, const char *what)
 	cleanup_free char *text = proc_readf(NULL, "/proc/self/fdinfo/%d", fd);
 
 	return text && strstr(text, what);
+}
+
+/* A child sends itself a signal of which our signalfd tells. Linux says in fdinfo what it is for: no child is needed. */
+static int try_signalfd(void)
+{
+	cleanup_close int fd = -1;
+	struct pollfd p = { .events = POLLIN };
+	int status = 0;
+	sigset_t set;
+	pid_t pid;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGURG);
+	p.fd = fd = signalfd(-1, &set, SFD_CLOEXEC);
+	pid = fd < 0 || fdinfo_has(fd, "sigmask:") ? -1 : fork();
+	if (pid == 0) {
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		raise(SIGURG);
+		_exit(poll(&p, 1, 0) == 1);
+	}
+	if (pid < 0)
+		return 0;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status == 0;
+}
+
+int kernel_binds_signalfds(void)
+{
+	REMEMBER(try_signalfd());
 }
 
 static int try_lock(void)

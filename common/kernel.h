@@ -25,6 +25,8 @@ int kernel_has_subreapers(void);
 int kernel_has_time_namespaces(void);
 /* kernel_tells_namespaces() - links in /proc/PID/ns are the same for two processes of the same ones. */
 int kernel_tells_namespaces(void);
+/* kernel_binds_signalfds() - a signalfd tells of the signals of who made it, not of who reads it. */
+int kernel_binds_signalfds(void);
 /* kernel_tells_locks(), kernel_tells_epoll() - /proc/self/fdinfo lists locks of a file, items of an epoll. */
 int kernel_tells_locks(void);
 int kernel_tells_epoll(void);

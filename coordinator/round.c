@@ -92,7 +92,8 @@ static int refuse(struct round *r, struct err *err)
 			dirs[r->set.ndirs++] = r->procs[i]->cwd;
 	r->set.dirs = dirs;
 	r->set.root = r->root;
-	if (orphans_check(r, err) || round_mqueue(r, err) || res_set_check(&r->set, err))
+	if (orphans_check(r, err) || round_mqueue(r, err) || round_signalfds(r, err) ||
+	    res_set_check(&r->set, err))
 		goto out;
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie && round_memory(r, r->procs[i], err))

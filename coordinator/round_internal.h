@@ -63,7 +63,7 @@ struct rproc {
 	size_t nthreads;
 	struct agent_pending *pending;
 	size_t npending;
-	struct agent_note *notes;	/* what its epolls watch, where the kernel does not tell */
+	struct agent_note *notes;	/* what it has noted where the kernel does not tell */
 	size_t nnotes;
 	struct agent_from_image *from_image; /* anonymous memory that the last restart has mapped from an image */
 	size_t nfrom_image;
@@ -76,7 +76,7 @@ struct rproc {
 	struct round_notified *notified;
 	size_t nnotified;
 	int hides_timers;		/* there is no /proc/PID/timers */
-	struct rec_timer *timer_recs;	/* kinds, from /proc/PID/timers */
+	struct rec_timer *timer_recs;	/* kinds, from /proc/PID/timers; where that hides them, with tids of the job */
 
 	struct proc_maps maps;
 	struct rarea *areas;
@@ -314,6 +314,8 @@ int round_mqueues_here(void);
 /* round_notify.c: mq_notify(3). */
 /* round_notify_check() - what its processes are to get; refuse what cannot be found out. After res_set_check(). */
 int round_notify_check(struct round *r, struct err *err);
+/* round_signalfds.c: ask the processes for what fdinfo does not tell of their signalfds, before the descriptions are checked. */
+int round_signalfds(struct round *r, struct err *err);
 void round_notify_records(struct rproc *p);
 
 /* round_shm.c: files in /dev/shm. */

@@ -261,7 +261,7 @@ static void put_signals(struct rproc *p)
 		t.value_ns = (uint64_t)p->timers[i].value_ns;
 		t.interval_ns = (uint64_t)p->timers[i].interval_ns;
 		t.overrun = (uint32_t)p->timers[i].overrun;
-		t.tid = t.notify & 4 ? inside_tid(p, t.tid) : 0;
+		t.tid = !(t.notify & 4) ? 0 : p->hides_timers ? t.tid : inside_tid(p, t.tid);
 		rec_put_timer(&p->recs, &t);
 	}
 }

@@ -50,6 +50,30 @@ static void read_timers(struct rproc *p)
 	free(text);
 }
 
+/* The same where there is no such file: what the process says. */
+static int take_timers(struct rproc *p, const struct agent_msg *m, const void *body)
+{
+	const struct agent_hidden_timer *t = body;
+
+	if (m->len != m->count * sizeof(*t) || !p->hides_timers)
+		return -1;
+	p->timer_recs = xrealloc(p->timer_recs, (p->ntimers + m->count + 1) * sizeof(*p->timer_recs));
+	p->timers = xrealloc(p->timers, (p->ntimers + m->count + 1) * sizeof(*p->timers));
+	for (size_t i = 0; i < m->count; i++, p->ntimers++) {
+		p->timers[p->ntimers] = t[i].timer;
+		p->timer_recs[p->ntimers] = (struct rec_timer){
+			.id = (uint32_t)t[i].timer.id,
+			.signal = t[i].signal,
+			.sigval = t[i].value,
+			.clock = t[i].clock,
+			.notify = t[i].notify,
+			.tid = t[i].tid,
+		};
+	}
+	p->ntimers_heard = p->ntimers;
+	return 0;
+}
+
 /* As the process sees it. */
 static uint32_t tid_inside(const struct rproc *p, pid_t tid)
 {
@@ -182,6 +206,9 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 		break;
 	case AGENT_MAPPED:
 		ok = !round_collect(&m, body, sizeof(*p->from_image), (void **)&p->from_image, &p->nfrom_image);
+		break;
+	case AGENT_HIDDEN_TIMER:
+		ok = !take_timers(p, &m, body);
 		break;
 	case AGENT_TIMER:
 		ok = !round_collect(&m, body, sizeof(*p->timers), (void **)&p->timers, &p->ntimers_heard);
@@ -334,6 +361,21 @@ static int read_proc(struct rproc *p, struct err *err)
 	return 0;
 }
 
+static int refuse_timers(const struct rproc *p, struct err *err)
+{
+	if (p->process->unknown_timers)
+		return err_set(err, E_KERNEL_FEATURE, 0,
+			       "%s has %u POSIX timers (timer_create), which this kernel does not show (there is no "
+			       "/proc/PID/timers), made by system calls of the program's own", round_who(p),
+			       p->process->unknown_timers);
+	for (size_t i = 0; p->hides_timers && i < p->ntimers; i++)
+		if ((p->timer_recs[i].notify & 4) && !p->timer_recs[i].tid)
+			return err_set(err, E_KERNEL_FEATURE, 0,
+				       "%s has a POSIX timer of processor time with SIGEV_THREAD (timer_create), and this "
+				       "kernel does not tell for which thread", round_who(p));
+	return 0;
+}
+
 static int refuse_process(struct round *r, const struct rproc *p, struct err *err)
 {
 	int has_main = 0;
@@ -355,10 +397,8 @@ static int refuse_process(struct round *r, const struct rproc *p, struct err *er
 	if (p->process->shadow_stack)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s uses a shadow stack",
 			       round_who(p));
-	if (p->process->hidden_timers)
-		return err_set(err, E_KERNEL_FEATURE, 0,
-			       "%s has %u POSIX timers (timer_create), which this kernel does not show (there is no "
-			       "/proc/PID/timers)", round_who(p), p->process->hidden_timers);
+	if (refuse_timers(p, err))
+		return -1;
 	if (p->npending >= AGENT_BODY_MAX / sizeof(struct agent_pending))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
 			       "%s has more pending signals than can be saved", round_who(p));

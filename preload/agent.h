@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <fcntl.h>
+#include <time.h>
 #include <ucontext.h>
 #include "../common/agent.h"
 
@@ -87,6 +88,7 @@ struct park {
 	struct agent_pending *pending;	/* in the arena */
 	char *text;			/* PARK_TEXT + PARK_STACK bytes of the leader's: stacks are small */
 	unsigned long pending_set;
+	int64_t drop;			/* PARK_DEQUEUE: 1 + the timer whose signal is not queued again; 0 none */
 };
 #define PARK_TEXT 4096
 #define PARK_STACK 8192
@@ -200,15 +202,26 @@ HIDDEN int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t nti
 HIDDEN int describe_policies(struct leader *l, const uint64_t *starts, uint32_t n);
 
 /*
- * notes.c: what epolls watch, where the kernel does not tell.
- * notes_begin() - APP, in the constructor.
+ * notes.c: what the kernel does not tell.
+ * notes_kept() - is anything noted? APP, in the constructor at first.
  * notes_forked() - APP or HANDLER, in the child of a fork. notes_tell() - to the round; LEADER; 0 or -errno.
  * notes_take_over() - LEADER, in a restored process: what the restart has brought.
  */
-HIDDEN void notes_begin(void);
+HIDDEN int notes_kept(void);
 HIDDEN void notes_forked(void);
 HIDDEN int notes_tell(struct leader *l);
 HIDDEN void notes_take_over(void);
+/*
+ * notes_fd.c, notes_timer.c: what a timerfd was set to. APP. Return: the result of the call.
+ */
+HIDDEN long noted_timerfd_settime(int fd, int flags, const struct itimerspec *t, struct itimerspec *old);
+/* timers.c: POSIX timers where /proc has none, to the round; how many nobody knows. LEADER. 0 or -errno. */
+HIDDEN int timers_tell(struct leader *l, uint32_t *ret_unknown);
+/*
+ * signalfds.c: answer of which of the process' signals the signalfds @fds tell, where fdinfo does not. LEADER.
+ * 0 or -errno.
+ */
+HIDDEN int signalfds_tell(struct leader *l, const int32_t *fds, uint32_t n);
 
 /*
  * mapped.c: memory that is mapped from the image of the last restart.
@@ -229,6 +242,19 @@ HIDDEN int mapped_tell(struct leader *l);
 HIDDEN int pending_tell(struct leader *l);
 HIDDEN void pending_take(void *park);
 HIDDEN unsigned long pending_set(void);
+/*
+ * pending_aside() - call @look while nothing is pending that this thread could take, where the status file does not tell;
+ * what it takes is to be put behind the *n in @out. 0 or -errno. LEADER.
+ */
+HIDDEN int pending_aside(struct leader *l,
+			 void (*look)(void *arg, struct agent_pending *out, uint32_t *n, uint32_t max), void *arg);
+/* pending_one() - take one of @set, if there is one, into @out; it is @tid's. 1 or 0. */
+HIDDEN int pending_one(unsigned long set, struct agent_pending *out, uint32_t tid);
+/*
+ * pending_thread() - which thread has @sig, which is only ever sent to threads, pending: its id, 0 none. With @drop,
+ * 1 + a timer's id, it does not have that timer's any more.
+ */
+HIDDEN uint32_t pending_thread(struct leader *l, int sig, int64_t drop);
 
 /* save.c: write pages. LEADER, or the copy-on-write child. */
 struct save {

@@ -98,7 +98,7 @@ EXPORT int timerfd_settime(int fd, int flags, const struct itimerspec *t, struct
 		copy.it_interval = t->it_interval;
 		t = &copy;
 	}
-	r = SYS(timerfd_settime, fd, flags, t, old);
+	r = noted_timerfd_settime(fd, flags, t, old);
 	if (r >= 0)
 		return (int)r;
 	errno = (int)-r;

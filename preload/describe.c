@@ -9,7 +9,6 @@
 #include <linux/keyctl.h>
 #include <linux/mempolicy.h>
 #include <linux/prctl.h>
-#include <linux/time_types.h>
 #include "agent.h"
 #include "mem.h"
 #include "sys.h"
@@ -54,38 +53,21 @@ static uint32_t allocated_pkeys(void)
 	return ~given & PKEYS_ALL;
 }
 
-/*
- * Is there a timer that no file lists? Numbers are given out in ascending order, so that of a new one is
- * above all that there are. Return: how many.
- */
-static uint32_t hidden_timers(void)
-{
-	struct { uint64_t value; int32_t signo, notify; uint64_t pad[6]; } none = { .notify = 1 /* SIGEV_NONE */ };
-	struct { int64_t is, ins, vs, vns; } it;
-	int32_t id = 0;
-	uint32_t n = 0;
-
-	if (SYS(timer_create, 1 /* CLOCK_MONOTONIC */, &none, &id) < 0)
-		return 0;
-	SYS(timer_delete, id);
-	for (int32_t i = 0; i < id; i++)
-		n += SYS(timer_gettime, i, &it) == 0;
-	return n;
-}
-
 /* What other kernels tell in /proc, and this one does not. */
-static void tell_hidden(struct agent_process *p)
+static int tell_hidden(struct leader *l, struct agent_process *p)
 {
 	p->umask = (uint32_t)SYS(umask, 0);	/* nobody makes a file now */
 	SYS(umask, p->umask);
-	p->hidden_timers = hidden_timers();
+	return timers_tell(l, &p->unknown_timers);
 }
 
 static int tell_process(struct leader *l, uint32_t nthreads)
 {
-	struct agent_process *p = (struct agent_process *)l->body;
+	struct agent_process *p = arena_get(&l->arena, sizeof(*p));
 	long r;
 
+	if (!p)
+		return -ENOMEM;
 	memset(p, 0, sizeof(*p));
 	p->pid = (uint32_t)SYS0(getpid);
 	p->nthreads = nthreads;
@@ -128,8 +110,8 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 	}
 	for (int i = 1; i <= 64; i++)
 		SYS(rt_sigaction, i, NULL, &p->sigaction[i - 1], 8);
-	if (l->hidden)
-		tell_hidden(p);
+	if (l->hidden && (r = tell_hidden(l, p)) != 0)
+		return (int)r;
 	return leader_tell(l, AGENT_PROCESS, p, sizeof(*p), 1);
 }
 

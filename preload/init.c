@@ -69,7 +69,7 @@ static void __attribute__((constructor(101))) init(int argc, char **argv)
 	agent_self.stack_start = argc > 0 ? (uint64_t)(argv - 1) : 0;
 	withheld_begin(env_value(environ, ENV_ALLOW "="));
 	agent_arm();
-	notes_begin();
+	notes_kept();
 	if (agent_self.notes == NOTES_KEPT && __register_atfork)
 		__register_atfork(NULL, NULL, notes_forked, NULL);
 	forked_begin(argc, argv);

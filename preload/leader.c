@@ -275,6 +275,21 @@ static int save(struct leader *l, const struct agent_save *want, int image)
 	return r;
 }
 
+/* What is asked for stands in l->body, which is needed for other things. */
+static int ask_signalfds(struct leader *l, uint32_t n)
+{
+	size_t mark = l->arena.used;
+	int32_t *fds = arena_get(&l->arena, n * sizeof(*fds) + 1);
+	int r;
+
+	if (!fds)
+		return leader_fail(l, -ENOMEM, "signalfds");
+	memcpy(fds, l->body, n * sizeof(*fds));
+	r = signalfds_tell(l, fds, n);
+	l->arena.used = mark;
+	return r;
+}
+
 static void converse(struct leader *l, uint32_t stuck)
 {
 	struct agent_hello h = {
@@ -313,6 +328,9 @@ static void converse(struct leader *l, uint32_t stuck)
 			r = undo_tell(l, (const struct agent_sem *)l->body, m.count);
 		} else if (m.type == AGENT_AREA_STARTS && m.len == m.count * sizeof(uint64_t)) {
 			r = describe_policies(l, (const uint64_t *)l->body, m.count);
+		} else if (m.type == AGENT_SIGNALFDS && m.count <= AGENT_SIGNALFDS_MAX &&
+			   m.len == m.count * sizeof(int32_t)) {
+			r = ask_signalfds(l, m.count);
 		} else if (m.type == AGENT_NOTIFY && m.len >= sizeof(struct agent_notify)) {
 			r = notify_tell(l, (const struct agent_notify *)l->body, m.len);
 		} else if (m.type == AGENT_SAVE && m.len == sizeof(struct agent_save) && fd >= 0) {

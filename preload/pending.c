@@ -62,8 +62,7 @@ int pending_again(struct agent_pending *out, uint32_t n)
 	return 0;
 }
 
-/* One of @set, if there is one. */
-static int take_one(unsigned long set, struct agent_pending *out, uint32_t tid)
+int pending_one(unsigned long set, struct agent_pending *out, uint32_t tid)
 {
 	struct __kernel_timespec zero = { 0, 0 };
 
@@ -92,13 +91,20 @@ static uint32_t take(char *text, uint32_t me, uint32_t tid, struct agent_pending
 	unsigned long set, quick = 0;
 	uint32_t n = 0, again = 0;
 
-	while (n < room && status_set(text, me, tid != 0, &set) == 0 && take_one(set & ~quick, &out[n], tid))
+	while (n < room && status_set(text, me, tid != 0, &set) == 0 && pending_one(set & ~quick, &out[n], tid))
 		if (!pending_again(out, n))
 			n++, again = 0;
 		else if (++again > PENDING_AGAIN(n))
 			quick |= 1UL << (((siginfo_t *)out[n].siginfo)->si_signo - 1);
 	queue_again(out, n);
 	return n;
+}
+
+static int is_of_timer(const struct agent_pending *p, int64_t timer)
+{
+	const siginfo_t *info = (const siginfo_t *)p->siginfo;
+
+	return info->si_code == SI_TIMER && info->si_timerid == timer;
 }
 
 void pending_take(void *arg)
@@ -113,8 +119,10 @@ void pending_take(void *arg)
 	}
 	/* The leader has those of the process in its hands: what is left is ours. */
 	p->npending = 0;
-	while (p->npending < room && take_one(pending_set(), &p->pending[p->npending], p->pub.tid))
-		p->npending++;
+	while (p->npending < room &&
+	       pending_one(pending_set() & (p->drop ? p->pending_set : ~0UL), &p->pending[p->npending], p->pub.tid))
+		if (!p->drop || !is_of_timer(&p->pending[p->npending], p->drop - 1))
+			p->npending++;
 	queue_again(p->pending, p->npending);
 }
 
@@ -152,11 +160,43 @@ static uint32_t take_all(struct leader *l, struct agent_pending *out)
 	return n;
 }
 
-/* The same where the status file does not tell. */
-static uint32_t take_unknown(struct leader *l, struct agent_pending *out)
+uint32_t pending_thread(struct leader *l, int sig, int64_t drop)
+{
+	size_t mark = l->arena.used;
+	struct agent_pending *out = arena_get(&l->arena, PENDING_MAX * sizeof(*out));
+	unsigned long bit = 1UL << (sig - 1);
+	uint32_t tid = 0, n = 0;
+
+	if (!out)
+		return 0;
+	if (pending_set() & bit) {
+		tid = l->park->pub.tid;
+		while (drop && n < PENDING_MAX && pending_one(bit, &out[n], tid))
+			n += !is_of_timer(&out[n], drop - 1);
+		queue_again(out, n);
+	}
+	for (struct park *p = round_state.list; p && !tid; p = p->next) {
+		have_done(p, PARK_LOOK);
+		if (!(p->pending_set & bit))
+			continue;
+		tid = p->pub.tid;
+		p->drop = drop;
+		p->pending_set = bit;	/* only that: the process's are in nobody's hands */
+		if (drop)
+			have_taken(l, p, out, PENDING_MAX);
+		p->drop = 0;
+	}
+	l->arena.used = mark;
+	return tid;
+}
+
+/* The same where the status file does not tell. The first *ret_mine are not queued again yet. */
+static uint32_t take_unknown(struct leader *l, struct agent_pending *out, uint32_t *ret_mine)
 {
 	unsigned long shared = pending_set(), any = shared;
 	uint32_t me = l->park->pub.tid, n = 0, mine;
+
+	*ret_mine = 0;
 
 	for (struct park *p = round_state.list; p; p = p->next) {
 		have_done(p, PARK_LOOK);
@@ -165,9 +205,9 @@ static uint32_t take_unknown(struct leader *l, struct agent_pending *out)
 	}
 	if (!any)
 		return 0;
-	while (n < PENDING_MAX && take_one(pending_set(), &out[n], me))
+	while (n < PENDING_MAX && pending_one(pending_set(), &out[n], me))
 		n++;
-	mine = n;
+	*ret_mine = mine = n;
 	for (struct park *p = round_state.list; p && n < PENDING_MAX; p = p->next)
 		if (p->pending_set)
 			n += have_taken(l, p, out + n, PENDING_MAX - n);
@@ -179,8 +219,32 @@ static uint32_t take_unknown(struct leader *l, struct agent_pending *out)
 		if ((shared & bit) && info->si_code != SI_TKILL)
 			out[i].tid = 0;
 	}
+	return n;
+}
+
+static uint32_t look_unknown(struct leader *l, struct agent_pending *out)
+{
+	uint32_t mine, n = take_unknown(l, out, &mine);
+
 	queue_again(out, mine);
 	return n;
+}
+
+int pending_aside(struct leader *l, void (*look)(void *arg, struct agent_pending *out, uint32_t *n, uint32_t max),
+		  void *arg)
+{
+	size_t mark = l->arena.used;
+	struct agent_pending *out = arena_get(&l->arena, PENDING_MAX * sizeof(*out));
+	uint32_t mine, known, n;
+
+	if (!out)
+		return -ENOMEM;
+	n = known = take_unknown(l, out, &mine);
+	look(arg, out, &n, PENDING_MAX);
+	queue_again(out, mine);
+	queue_again(out + known, n - known);
+	l->arena.used = mark;
+	return 0;
 }
 
 int pending_tell(struct leader *l)
@@ -192,6 +256,6 @@ int pending_tell(struct leader *l)
 	if (!out)
 		return -ENOMEM;
 	n = status_set((char *)l->body, l->park->pub.tid, 1, &set) == 0 ? take_all(l, out) :
-									   take_unknown(l, out);
+									   look_unknown(l, out);
 	return n ? leader_tell(l, AGENT_PENDING, out, n * sizeof(*out), n) : 0;
 }

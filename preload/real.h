@@ -37,5 +37,6 @@ HIDDEN void real_find_all(void);
 HIDDEN void clocks_find(void);
 HIDDEN void exec_find(void);
 HIDDEN void notify_find(void);
+HIDDEN void notes_timer_find(void);
 
 #endif

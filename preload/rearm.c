@@ -5,8 +5,8 @@
  * it: ours is put in front again, and passes on what is glibc's (handler.c). Why wrappers: nobody
  * would tell us, and the process could not be reached any more.
  *
- * What is listed is, with mq_notify (notify.c), every public function of glibc in which a first thread can be
- * made. The cost is one rt_sigaction per call. Context: APP.
+ * What is listed is, with mq_notify (notify.c) and timer_create (notes_timer.c), every public function of glibc
+ * in which a first thread can be made. The cost is one rt_sigaction per call. Context: APP.
  */
 #include <aio.h>
 #include <grp.h>
@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <sys/types.h>
 #include <threads.h>
-#include <time.h>
 #include <unistd.h>
 #include "agent.h"
 #include "real.h"
@@ -25,7 +24,6 @@
 	X(pthread_create, (pthread_t * a, const pthread_attr_t *b, void *(*c)(void *), void *d),   \
 	  (a, b, c, d))                                                                            \
 	X(thrd_create, (thrd_t * a, thrd_start_t b, void *c), (a, b, c))                           \
-	X(timer_create, (clockid_t a, struct sigevent * b, timer_t * c), (a, b, c))                \
 	X(aio_read, (struct aiocb * a), (a))                                                       \
 	X(aio_write, (struct aiocb * a), (a))                                                      \
 	X(aio_fsync, (int a, struct aiocb *b), (a, b))                                             \
@@ -63,6 +61,7 @@ void real_find_all(void)
 	clocks_find();
 	exec_find();
 	notify_find();
+	notes_timer_find();
 	found = 1;
 }
 

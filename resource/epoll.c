@@ -58,16 +58,21 @@ static int parse(const char *line, struct item *ret)
 	return n == 5;
 }
 
-/* A process that has the epoll, and @target as number @tfd. 0 none. */
+/*
+ * A process that has the epoll, and @target as number @tfd. 0 none. Of several the first one, whose descendants have both by
+ * inheritance: who added it nobody tells, and of a signalfd that is who is woken.
+ */
 static uint32_t holder_pid(const struct res_set *set, const struct desc *d, const struct epoll_item *it)
 {
+	uint32_t first = 0;
+
 	for (size_t i = 0; i < d->nholders; i++) {
 		const struct desc *o = res_desc_of(set, d->holders[i].pid, it->tfd);
 
-		if (o && o->id == it->target)
-			return d->holders[i].pid;
+		if (o && o->id == it->target && (!first || d->holders[i].pid < first))
+			first = d->holders[i].pid;
 	}
-	return 0;
+	return first;
 }
 
 /* Without kcmp: the one that stands at that number in a process that has the epoll. */

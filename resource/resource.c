@@ -367,6 +367,9 @@ void res_set_free(struct res_set *set)
 	free(set->nets);
 	set->nets = NULL;
 	set->nnets = 0;
+	free(set->signalfds);
+	set->signalfds = NULL;
+	set->nsignalfds = 0;
 	free(set->descs);
 	set->descs = NULL;
 	set->ndescs = 0;

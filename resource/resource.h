@@ -48,8 +48,9 @@ struct desc {
 	void *priv;			/* the kind's own, malloc'ed, freed by res_set_free() */
 };
 
-/* What process @pid has noted of its epolls, where the kernel does not tell. */
+/* What process @pid has noted, or found out of a signalfd, where the kernel does not tell. */
 struct res_note { uint32_t pid; struct agent_note n; };
+struct res_signalfd { uint32_t pid; struct agent_signalfd s; };
 
 /* Identity of a standard stream of ckpt_launch. */
 struct std_stream { uint32_t valid, mode; uint64_t dev, ino, rdev; };
@@ -102,6 +103,8 @@ struct res_set {
 	char *warnings;			/* res_warn(): lines, malloc'ed; NULL none */
 	struct res_note *notes;		/* malloc'ed */
 	size_t nnotes;
+	struct res_signalfd *signalfds;	/* malloc'ed */
+	size_t nsignalfds;
 	struct find_index *names;	/* find.c; and how far it has looked */
 	int names_stage;
 	struct merge *merge;		/* merge.c */
@@ -179,7 +182,8 @@ struct res_ops {
 	/* finish() - after every description has been opened (data in queues, fds in flight). May be NULL. */
 	int (*finish)(struct rset *set, struct rdesc *d, struct err *err);
 	/* attach() - in the process @pid, its descriptors in place: @fd is one number of this description.
-	 * All processes of the job exist. May be NULL. */
+	 * All processes of the job exist. Returns 1 if it has put another one there: the driver does so at other
+	 * numbers. May be NULL. */
 	int late;			/* open() puts something in its place; attach() replaces it at @fd, the driver at others */
 	int (*attach)(struct rset *set, const struct rdesc *d, uint32_t pid, int fd, struct err *err);
 };

@@ -315,13 +315,13 @@ int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds,
 	for (size_t k = 0; res_table[k]; k++)
 		for (size_t i = 0; i < set->ndescs; i++) {
 			struct rdesc *d = &set->descs[i];
-			int fd = number[i + 1] - 1;
+			int fd = number[i + 1] - 1, r = 0;
 
 			if (d->ops != res_table[k] || fd < 0)
 				continue;
-			if (d->ops->attach && !d->external && d->ops->attach(set, d, pid, fd, err) < 0)
-				return -1;
-			if (d->ops->late && !d->external && spread(d, fd, fds, n, err) < 0)
+			if (d->ops->attach && !d->external)
+				r = d->ops->attach(set, d, pid, fd, err);
+			if (r < 0 || ((d->ops->late || r == 1) && !d->external && spread(d, fd, fds, n, err) < 0))
 				return -1;
 			set_owner(d->rec, fd);
 		}

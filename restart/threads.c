@@ -174,14 +174,37 @@ static void ended_ops(struct build *b, struct build_ops *ops)
 	build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE, b->t->process->dumpable == 1);
 }
 
+static int by_id(const void *a, const void *b)
+{
+	const struct rec_timer *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* In ascending order, as most kernels give out their numbers. The caller frees it. */
+static struct rec_timer *timers_in_order(const struct rec_list *recs, size_t *ret_n)
+{
+	struct rec_timer *all = NULL;
+	const struct rec_timer *t;
+	size_t pos = 0;
+
+	for (*ret_n = 0; (t = rec_next_timer(recs, &pos)) != NULL; ++*ret_n) {
+		all = xrealloc(all, (*ret_n + 1) * sizeof(*all));
+		all[*ret_n] = *t;
+	}
+	if (*ret_n)
+		qsort(all, *ret_n, sizeof(*all), by_id);
+	return all;
+}
+
 static void process_timers(struct build *b)
 {
 	const struct rec_list *recs = &b->t->image->recs;
 	const struct rec_itimer *it;
-	const struct rec_timer *t;
-	size_t pos = 0;
+	size_t pos = 0, n;
+	cleanup_free struct rec_timer *timers = timers_in_order(recs, &n);
 
-	while ((t = rec_next_timer(recs, &pos)) != NULL) {
+	for (const struct rec_timer *t = timers; t < timers + n; t++) {
 		struct { uint64_t value; int32_t signo, notify, tid; uint32_t pad[11];
 		} ev = {
 			.value = t->sigval,

@@ -125,22 +125,24 @@ server() {
 	ends 42 "$pid" && ok "$tag: ${from:-a sandbox}, a sandbox, Linux, and a sandbox again"
 }
 
-# A scenario of this directory (scn.h), checkpointed in a sandbox and once more in the next.
+# A scenario of this directory (scn.h), checkpointed in each place where it comes to.
 scenario() {
-	local name=$1
+	local name=$1 step steps=0 began
 	cp "$bin/tests/e2e/$name" "$dir/ckpt"
-	mkdir -m 777 "$c/$tag" "$c/$tag/home"
-	place=$tag-1
-	box "$place" 0 /bin/sh -c "cd /mnt/$tag/home && exec ckpt_launch --name=job --checkpoint-dir=/mnt/$tag $name"
-	for _ in $(seq 200); do [ -e "$c/$tag/home/ready.1" ] && break; sleep 0.1; done
-	move "$tag-2" || return
-	move "$tag-3" || return
-	echo "2 1" >"$c/$tag/home/go.1.new" && mv "$c/$tag/home/go.1.new" "$c/$tag/home/go.1"
+	mkdir -m 777 "$c/$tag.home"
+	launch /bin/sh -c "cd /mnt/$tag.home && exec $name"
+	for _ in $(seq 200); do [ -e "$c/$tag.home/ready.1" ] && break; sleep 0.1; done
+	began=$(date +%s%N)
+	for step in "$tag-2" linux "$tag-3"; do
+		move "$step" || return
+		steps=$((steps + 1))
+	done
+	echo "$steps $((($(date +%s%N) - began) / 1000000))" >"$c/$tag.home/go.1.new" && mv "$c/$tag.home/go.1.new" "$c/$tag.home/go.1"
 	over "$place"
 	if [ $status = 0 ] && grep -qx PASS "$dir/$place"; then
-		ok "$tag: three sandboxes, one after the other"
+		ok "$tag: ${from:-a sandbox}, a sandbox, Linux, and a sandbox again"
 	else
-		fail "$tag: ended with $status: $(tail -n 3 "$dir/$place")"
+		fail "$tag: ended with $status: $(tail -n 8 "$dir/$place")"
 	fi
 }
 
@@ -152,10 +154,11 @@ run() {
 cp "$here"/gvisor_asyncio.py "$here"/gvisor_node.js "$c"
 python=$(command -v /usr/bin/python3)
 from=
-for tag in ${*:-watches counters redis asyncio node}; do
+for tag in ${*:-watches counters timerfds timerfds-linux signalfds signalfds-linux alarms alarms-linux redis asyncio node}; do
 	case $tag in
 	asyncio) from=linux lines="timer inside thread child pair" && run server "$python" /mnt/gvisor_asyncio.py 7001 ;;
-	watches | counters) scenario "$tag" ;;
+	watches | counters | timerfds | signalfds | alarms) scenario "$tag" ;;
+	*-linux) from=linux && scenario "${tag%-linux}" ;;
 	node) lines="timer inside thread child" && run server node /mnt/gvisor_node.js 7001 ;;
 	redis) from=linux && run redis redis-server ;;
 	*) skip "there is no case $tag" ;;

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
+#include "resource/timerfd.h"
 
 static uint64_t read_u64(int fd)
 {
@@ -96,6 +97,55 @@ static void test_timerfd(void **state UNUSED)
 	assert_int_equal(fix_poll(fix_fd(f, periodic)), POLLIN);
 	close(once), close(periodic), close(fired), close(date), close(off);
 	fix_free(f);
+}
+
+static struct rec_timerfd asked(int fd)
+{
+	struct rec_timerfd r = { 0 };
+
+	assert_int_equal(timerfd_ask(fd, &r), 0);
+	return r;
+}
+
+/* Without fdinfo, and as it was afterwards. */
+static void test_timerfd_ask(void **state UNUSED)
+{
+	int wall = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK), once = timerfd_create(CLOCK_MONOTONIC, 0);
+	int fired = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK), off = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK);
+	struct itimerspec its = { .it_interval = { 100, 0 } };
+	struct rec_timerfd r;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	its.it_value.tv_sec = now.tv_sec - 250;
+	timerfd_settime(wall, TFD_TIMER_ABSTIME, &its, NULL);
+	its = (struct itimerspec){ .it_value = { 100, 0 } };
+	timerfd_settime(once, 0, &its, NULL);
+	its = (struct itimerspec){ .it_value = { 0, 1 } };
+	timerfd_settime(fired, 0, &its, NULL);
+	for (int i = 0; i < 2; i++) {
+		r = asked(wall);
+		assert_int_equal(r.clock, CLOCK_REALTIME);
+		assert_int_equal(r.ticks, 3);
+		assert_int_equal(r.interval_ns, 100 * NSEC);
+		assert_in_range(r.value_ns, 30 * NSEC, 50 * NSEC);
+		r = asked(once);
+		assert_int_equal(r.clock, CLOCK_MONOTONIC);
+		assert_int_equal(r.ticks, 0);
+		assert_in_range(r.value_ns, 80 * NSEC, 100 * NSEC);
+		r = asked(fired);
+		assert_int_equal(r.ticks, 1);
+		assert_int_equal(r.value_ns, 0);
+		r = asked(off);
+		assert_int_equal(r.ticks + r.value_ns + r.interval_ns, 0);
+	}
+	assert_int_equal(read_u64(wall), 3);
+	assert_in_range(left_ns(wall, NULL), 30 * NSEC, 50 * NSEC);
+	assert_int_equal(read_u64(fired), 1);
+	assert_int_equal(fix_poll(once), 0);
+	assert_in_range(left_ns(once, NULL), 80 * NSEC, 100 * NSEC);
+	assert_int_equal(fix_poll(off), 0);
+	close(wall), close(once), close(fired), close(off);
 }
 
 static void test_signalfd(void **state UNUSED)
@@ -298,6 +348,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_eventfd),
 		cmocka_unit_test(test_timerfd),
+		cmocka_unit_test(test_timerfd_ask),
 		cmocka_unit_test(test_signalfd),
 		cmocka_unit_test(test_epoll),
 		cmocka_unit_test(test_epoll_closed_target),

@@ -139,12 +139,11 @@ void notes_forked(void)
 	struct note *s;
 	uint64_t i = 0;
 
-	while ((s = notes_next(&t, &i))) {
+	while ((s = notes_next(&t, &i)))
 		if (s->held_by) {	/* by a thread that is not in here */
 			s->held_by = 0;
 			s->spoiled = 1;
 		}
-	}
 }
 
 /* What the round is told: not of what is over, nor of timers, which are told otherwise (timers.c). */

@@ -67,33 +67,19 @@ static void put(const char *text, uint32_t desc, int posix, struct rec_buf *recs
 	}
 }
 
-/* Does anybody hold a lock of it? A new description of the same file finds out. */
-static int is_locked(const struct desc *d)
+int lock_check(struct res_set *set, const struct desc *d, struct err *err)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	char path[40];
-	cleanup_close int fd = -1;
-
-	if (fcntl(d->fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK)
-		return 1;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", d->fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
-	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-}
-
-int lock_check(const struct res_set *set, const struct desc *d, struct err *err)
-{
-	if (kernel_tells_locks() || !S_ISREG(d->st.st_mode) || (d->flags & O_PATH) || !is_locked(d))
+	if (kernel_tells_locks() || !S_ISREG(d->st.st_mode) || (d->flags & O_PATH))
 		return 0;
-	return res_refuse(set, d, E_KERNEL_FEATURE, err,
-			  "it is locked, and this kernel does not tell by whom; let the lock go first");
+	return lock_ask(set, d, err);
 }
 
 void lock_save_desc(struct res_set *set, const struct desc *d)
 {
 	put(d->fdinfo, d->id, 0, set->recs);
+	for (size_t i = 0; i < set->nlocks; i++)
+		if (!set->locks[i].pid && set->locks[i].lock.desc == d->id)
+			rec_put_lock(set->recs, &set->locks[i].lock);
 }
 
 int lock_save(const struct res_set *set, pid_t host, uint32_t pid, struct rec_buf *recs, struct err *err)
@@ -116,6 +102,9 @@ int lock_save(const struct res_set *set, pid_t host, uint32_t pid, struct rec_bu
 		put(text, d->id, 1, recs);
 		free(text);
 	}
+	for (size_t i = 0; i < set->nlocks; i++)
+		if (set->locks[i].pid == pid)
+			rec_put_lock(recs, &set->locks[i].lock);
 	return 0;
 }
 

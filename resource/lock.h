@@ -13,9 +13,11 @@
 /* rec_lock.kind */
 enum { LOCK_POSIX = 0, LOCK_FLOCK = 1, LOCK_OFD = 2, LOCK_LEASE = 3 };
 
-/* lock_check() - refuse a lock that the kernel does not show (no "lock:" in fdinfo). */
-int lock_check(const struct res_set *set, const struct desc *d, struct err *err);
-/* lock_save_desc() - into set->recs: what the fdinfo of our duplicate tells. */
+/* lock_check() - where fdinfo does not list locks: find them out, refuse what cannot be. */
+int lock_check(struct res_set *set, const struct desc *d, struct err *err);
+/* lock_ask.c: what locks there are of @d's file, into set->locks. */
+int lock_ask(struct res_set *set, const struct desc *d, struct err *err);
+/* lock_save_desc() - into set->recs: what the fdinfo of our duplicate tells, or was found out. */
 void lock_save_desc(struct res_set *set, const struct desc *d);
 /* lock_restore_all() - those of all descriptions of the manifest. E_BUSY: somebody else has one. */
 int lock_restore_all(struct rset *set, struct err *err);

@@ -370,6 +370,9 @@ void res_set_free(struct res_set *set)
 	free(set->signalfds);
 	set->signalfds = NULL;
 	set->nsignalfds = 0;
+	free(set->locks);
+	set->locks = NULL;
+	set->nlocks = 0;
 	free(set->descs);
 	set->descs = NULL;
 	set->ndescs = 0;

@@ -52,6 +52,9 @@ struct desc {
 struct res_note { uint32_t pid; struct agent_note n; };
 struct res_signalfd { uint32_t pid; struct agent_signalfd s; };
 
+/* A lock that was found out, where the kernel does not tell: of process @pid, or with 0 of lock.desc. */
+struct res_lock { uint32_t pid; struct rec_lock lock; };
+
 /* Identity of a standard stream of ckpt_launch. */
 struct std_stream { uint32_t valid, mode; uint64_t dev, ino, rdev; };
 
@@ -105,6 +108,8 @@ struct res_set {
 	size_t nnotes;
 	struct res_signalfd *signalfds;	/* malloc'ed */
 	size_t nsignalfds;
+	struct res_lock *locks;		/* malloc'ed */
+	size_t nlocks;
 	struct find_index *names;	/* find.c; and how far it has looked */
 	int names_stage;
 	struct merge *merge;		/* merge.c */

@@ -154,10 +154,10 @@ run() {
 cp "$here"/gvisor_asyncio.py "$here"/gvisor_node.js "$c"
 python=$(command -v /usr/bin/python3)
 from=
-for tag in ${*:-watches counters timerfds timerfds-linux signalfds signalfds-linux alarms alarms-linux redis asyncio node}; do
+for tag in ${*:-watches counters timerfds timerfds-linux signalfds signalfds-linux alarms alarms-linux locks locks-linux redis asyncio node}; do
 	case $tag in
 	asyncio) from=linux lines="timer inside thread child pair" && run server "$python" /mnt/gvisor_asyncio.py 7001 ;;
-	watches | counters | timerfds | signalfds | alarms) scenario "$tag" ;;
+	watches | counters | timerfds | signalfds | alarms | locks) scenario "$tag" ;;
 	*-linux) from=linux && scenario "${tag%-linux}" ;;
 	node) lines="timer inside thread child" && run server node /mnt/gvisor_node.js 7001 ;;
 	redis) from=linux && run redis redis-server ;;

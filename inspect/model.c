@@ -5,6 +5,7 @@
 #include "inspect.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -91,6 +92,29 @@ static void put_command(json_t *o, const struct proc *p)
 	put_str(o, "command", buf);
 }
 
+/* Those that the program made, by their kind; the numbers are those of their records. */
+static void put_namespaces(json_t *o, const struct ckpt *c, const struct proc *p)
+{
+	static const struct { int flag; const char *name; } kinds[] = {
+		{ CLONE_NEWUSER, "user" }, { CLONE_NEWUTS, "uts" }, { CLONE_NEWIPC, "ipc" },
+		{ CLONE_NEWCGROUP, "cgroup" }, { CLONE_NEWNET, "net" },
+	};
+	json_t *all = json_object();
+	const struct rec_member *m;
+	size_t pos = 0;
+
+	while ((m = rec_next_member(&p->img.recs, &pos))) {
+		const struct rec_namespace *n;
+		size_t at = 0;
+
+		while ((n = rec_next_namespace(&c->manifest.recs, &at)))
+			for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+				if (n->id == m->namespace && n->kind == (uint32_t)kinds[i].flag)
+					put_int(all, kinds[i].name, n->id);
+	}
+	json_object_set_new(o, "namespaces", all);
+}
+
 json_t *model_process(struct ckpt *c, struct proc *p)
 {
 	json_t *o = json_object();
@@ -112,6 +136,7 @@ json_t *model_process(struct ckpt *c, struct proc *p)
 	put_str(o, "cwd", p->process->cwd);
 	put_int(o, "uid", p->process->ruid);
 	put_int(o, "gid", p->process->rgid);
+	put_namespaces(o, c, p);
 	put_int(o, "threads", count_threads(p));
 	put_int(o, "fds", count_fds(p));
 	for (size_t i = 0; i < p->nareas; i++)

@@ -282,6 +282,16 @@ int namespaces_make(struct restart *r, struct err *err)
 
 /* ---- entering ---- */
 
+static int has_threads(const struct image *img)
+{
+	const struct rec_thread *t;
+	size_t pos = 0, n = 0;
+
+	while ((t = rec_next_thread(&img->recs, &pos)))
+		n++;
+	return n > 1;
+}
+
 int namespaces_enter_net(struct rset *set, uint32_t ns)
 {
 	const struct space *s = find(set->arg, ns);
@@ -291,6 +301,11 @@ int namespaces_enter_net(struct rset *set, uint32_t ns)
 
 int namespaces_enter(const struct restart_task *t, struct err *err)
 {
+	/* They exist already, and then nobody may enter. */
+	if (t->r->ascend && has_threads(t->image) && namespaces_user(t->r, t->image) >= 0)
+		return err_set(err, E_KERNEL_FEATURE, 0, "it has threads in a user namespace of its own, and this container lets "
+			       "nobody choose ids; restore in one with CAP_SYS_ADMIN or a seccomp profile that allows clone3 "
+			       "and unshare");
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const struct space *s = space_of(t->r, t->image, (uint32_t)kinds[i].flag);
 
@@ -313,16 +328,6 @@ int namespaces_user(const struct restart *r, const struct image *img)
  * Only who has rights over the pid namespace may choose a thread's id, and whoever is in a user namespace below has
  * none. So the stub asks for the number before, and takes the next; meanwhile nobody else is made.
  */
-static int has_threads(const struct image *img)
-{
-	const struct rec_thread *t;
-	size_t pos = 0, n = 0;
-
-	while ((t = rec_next_thread(&img->recs, &pos)))
-		n++;
-	return n > 1;
-}
-
 int namespaces_numbers(const struct restart *r, int *ret_fd, struct err *err)
 {
 	*ret_fd = -1;

@@ -329,7 +329,7 @@ static void give_address(void)
 int main(int argc, char **argv)
 {
 	static const struct { const char *kind; int flag; } spaces[] = {
-		{ "mount", CLONE_NEWNS }, { "network-address", CLONE_NEWNET },
+		{ "mount", CLONE_NEWNS }, { "network-address", CLONE_NEWNET }, { "network", CLONE_NEWNET },
 		{ "ipc-objects", CLONE_NEWIPC }, { "ipc-queues", CLONE_NEWIPC }, { "time", 0x80 /* CLONE_NEWTIME */ },
 	};
 	const char *kind = argc > 1 ? argv[1] : "";

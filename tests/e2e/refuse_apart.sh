@@ -51,6 +51,10 @@ done
 try ipc-objects 1 'ipc namespace of its own with System V objects.*E-UNSUPPORTED-PROCESS'
 try ipc-queues 1 'ipc namespace of its own with message queues.*E-UNSUPPORTED-PROCESS'
 try ipc-attached 1 'from before it went into an ipc namespace.*E-UNSUPPORTED-MEMORY'
+try network 0 ''
+set -- "$dir"/store/apart.network.*/*/
+"$bin/ckpt_inspect" show --json "$1" >"$dir/shown"
+tr -d ' \n' <"$dir/shown" | grep -q '"namespaces":{"net":1}' || { echo "FAIL network: $(cat "$dir/shown")"; bad=1; }
 try network-address 1 'network namespace of its own with addresses of its own.*E-UNSUPPORTED-PROCESS'
 try other-user 1 'user or network namespace of its own as another user.*E-UNSUPPORTED-PROCESS'
 try time 1 'time namespace for its children.*E-UNSUPPORTED-PROCESS'

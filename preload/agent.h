@@ -115,6 +115,7 @@ HIDDEN const char *env_value(char *const envp[], const char *name);
 
 /* handler.c */
 HIDDEN void agent_arm(void);		/* APP: take (back) the signal; chain what was there */
+extern HIDDEN uint32_t agent_stacks_shared; /* 1: threads share an alternate stack, which is not to be used; altstack.c */
 HIDDEN void agent_handler(int sig, siginfo_t *info, void *uc);
 
 /*

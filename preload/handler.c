@@ -263,16 +263,18 @@ void agent_handler(int sig, siginfo_t *info, void *uc)
 
 void agent_arm(void)
 {
+	unsigned long on_stack = __atomic_load_n(&agent_stacks_shared, __ATOMIC_RELAXED) ? 0 : SA_ONSTACK;
 	struct ksigaction ours = {
 		.handler = agent_handler,
-		.flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_,
+		.flags = SA_SIGINFO | SA_RESTART | SA_RESTORER_ | on_stack,
 		.restorer = agent_restorer,
 		.mask = ~0UL,
 	}, old;
 
 	if (SYS(rt_sigaction, AGENT_SIGNAL, NULL, &old, sizeof(old.mask)) < 0 ||
-	    old.handler == agent_handler)
+	    (old.handler == agent_handler && (old.flags & SA_ONSTACK) == on_stack))
 		return;
-	chained = old;
+	if (old.handler != agent_handler)
+		chained = old;
 	SYS(rt_sigaction, AGENT_SIGNAL, &ours, NULL, sizeof(ours.mask));
 }

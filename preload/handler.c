@@ -127,10 +127,37 @@ static void describe(struct park *p)
 	p->stopped_delta = agent_self.clock_delta;
 }
 
+/*
+ * Let all followers go. Their records are on their stacks: gone as soon as the word is written. Who comes late, for a leader
+ * that has given up, may have found it leading still, and be on the list only now: either sees what the other wrote.
+ */
+static void release_followers(void)
+{
+	struct park *p, *next;
+	uint32_t none, me = __atomic_load_n(&round_state.leader, __ATOMIC_RELAXED);
+
+	do {
+		p = __atomic_exchange_n(&round_state.list, NULL, __ATOMIC_ACQ_REL);
+		round_state.parked = 0;
+		round_state.reentered = 0;
+		round_state.dequeued = 0;
+		round_state.all = 0;
+		__atomic_store_n(&round_state.leader, 0, __ATOMIC_SEQ_CST);
+		for (; p; p = next) {
+			next = p->next;
+			__atomic_store_n(&p->word, PARK_GO, __ATOMIC_RELEASE);
+			futex_wake(&p->word);
+		}
+		none = 0;
+	} while (__atomic_load_n(&round_state.list, __ATOMIC_SEQ_CST) &&
+		 __atomic_compare_exchange_n(&round_state.leader, &none, me, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+}
+
 /* Wait to be told to go on. Returns in the restored process as well. Context: HANDLER. */
 static void follow(struct park *p)
 {
 	struct park *head;
+	uint32_t none = 0;
 
 	p->word = PARK_WAIT;
 	if (park_save(p) == 0) {
@@ -138,10 +165,14 @@ static void follow(struct park *p)
 		do
 			p->next = head;
 		while (!__atomic_compare_exchange_n(&round_state.list, &head, p, 0,
-						    __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+						    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
 		__atomic_add_fetch(&round_state.parked, 1, __ATOMIC_RELEASE);
 		/* not FUTEX_PRIVATE-agnostic by accident: the scout shares our memory, so the key is equal */
 		futex_wake(&round_state.parked);
+		if (!__atomic_load_n(&round_state.leader, __ATOMIC_SEQ_CST) &&
+		    __atomic_compare_exchange_n(&round_state.leader, &none, p->pub.tid, 0, __ATOMIC_SEQ_CST,
+						__ATOMIC_RELAXED))
+			release_followers();
 	} else {
 		__atomic_add_fetch(&round_state.reentered, 1, __ATOMIC_RELEASE);
 		futex_wake(&round_state.reentered);
@@ -162,24 +193,6 @@ static void follow(struct park *p)
 			continue;
 		}
 		futex_wait(&p->word, PARK_WAIT, 0);
-	}
-}
-
-/* Let all followers go. Their records are on their stacks: gone as soon as the word is written. */
-static void release_followers(void)
-{
-	struct park *p = round_state.list, *next;
-
-	round_state.list = NULL;
-	round_state.parked = 0;
-	round_state.reentered = 0;
-	round_state.dequeued = 0;
-	round_state.all = 0;
-	__atomic_store_n(&round_state.leader, 0, __ATOMIC_RELEASE);
-	for (; p; p = next) {
-		next = p->next;
-		__atomic_store_n(&p->word, PARK_GO, __ATOMIC_RELEASE);
-		futex_wake(&p->word);
 	}
 }
 

@@ -193,8 +193,6 @@ struct agent_signalfd {
  *
  *	state	ep		fd	events		again		data		ino
  *	WATCH	the epoll	number	as asked for	(below)		as asked for	-
- *	FIRED	the epoll	-	-		-		of the event	-
- *	WAITS	OF_WAIT		-	-		-		-		-
  *	PAIR	OF_PAIR		number	-		-		the other end's	its own inode number
  *	TIMER	OF_TIMER	its id	the signal	SIGEV_*		its value	the thread
  *	TIMERFD	OF_TIMERFD	number	TFD_TIMER_*	-		first time, ns	period, ns
@@ -220,10 +218,8 @@ enum {
 	AGENT_NOTE_SPOILED,		/* of two calls at the same time, nobody knows which came last */
 	AGENT_NOTE_TIMER,
 	AGENT_NOTE_TIMERFD,
-	AGENT_NOTE_FIRED,		/* an event that was returned: a watch with EPOLLONESHOT is off then */
-	AGENT_NOTE_WAITS,		/* a thread is in epoll_wait() */
 };
-enum { AGENT_NOTE_OF_PAIR = -1, AGENT_NOTE_OF_TIMER = -2, AGENT_NOTE_OF_TIMERFD = -3, AGENT_NOTE_OF_WAIT = -4 };
+enum { AGENT_NOTE_OF_PAIR = -1, AGENT_NOTE_OF_TIMER = -2, AGENT_NOTE_OF_TIMERFD = -3 };
 
 /* What of the address space is a private mapping of a file (an image) but to be saved as anonymous memory. */
 struct agent_from_image {

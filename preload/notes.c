@@ -14,7 +14,7 @@
  *
  * The table is in mappings of its own, not in the program's heap. Keys are never removed, so a slot once
  * found stays what it is; each is held while its call is made, where the order of the notes must be that of the
- * calls. Context: APP, but for notes_tell(), notes_take_over() (LEADER) and notes_forked() (APP, in the child).
+ * calls. Context: APP, but for notes_tell(), notes_take_over() (LEADER) and notes_forked() (APP or HANDLER, in the child).
  */
 #include <linux/mman.h>
 #include "mem.h"
@@ -193,8 +193,7 @@ void notes_take_over(void)
 	if (!agent_self.notes_start)
 		return;
 	while ((s = notes_next(&t, &k)))
-		if (s->n.state != AGENT_NOTE_WAITS)
-			s->n.state = s->n.again = 0;
+		s->n.state = s->n.again = 0;
 	for (size_t i = 0; i < n; i++) {
 		s = notes_find(notes_key(in[i].ep, in[i].fd), 1);
 		if (!s)

@@ -34,15 +34,31 @@ static const struct { const char *name; uint32_t nr; } functions[] = {
 #define JUMP_SIZE 12
 #define NSEC	 1000000000
 
+/* The address that an ELF image of @len bytes was linked for: Linux' is 0, gVisor's is at the end of the address space. */
+static uint64_t linked_at(const unsigned char *elf, size_t len)
+{
+	const Elf64_Ehdr *eh = (const void *)elf;
+	const Elf64_Phdr *ph = (const void *)(elf + eh->e_phoff);
+
+	if (eh->e_phoff > len || eh->e_phnum > (len - eh->e_phoff) / sizeof(*ph))
+		return 0;
+	for (unsigned i = 0; i < eh->e_phnum; i++)
+		if (ph[i].p_type == PT_LOAD)
+			return ph[i].p_vaddr - ph[i].p_offset;
+	return 0;
+}
+
 /* Offset of a dynamic symbol in an ELF image of @len bytes, every access checked; 0 none. */
 static uint64_t symbol(const unsigned char *elf, size_t len, const char *name)
 {
 	const Elf64_Ehdr *eh = (const void *)elf;
 	const Elf64_Shdr *sh;
+	uint64_t base;
 
 	if (len < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_shoff > len ||
 	    eh->e_shnum > (len - eh->e_shoff) / sizeof(*sh))
 		return 0;
+	base = linked_at(elf, len);
 	sh = (const void *)(elf + eh->e_shoff);
 	for (unsigned i = 0; i < eh->e_shnum; i++) {
 		const Elf64_Sym *sym;
@@ -59,10 +75,10 @@ static uint64_t symbol(const unsigned char *elf, size_t len, const char *name)
 		str = (const char *)elf + sh[sh[i].sh_link].sh_offset;
 		str_len = sh[sh[i].sh_link].sh_size;
 		for (uint64_t k = 0; k < n; k++)
-			if (sym[k].st_name < str_len && sym[k].st_value &&
-			    sym[k].st_value + JUMP_SIZE <= len &&
+			if (sym[k].st_name < str_len && sym[k].st_value > base &&
+			    sym[k].st_value - base < len && JUMP_SIZE <= len - (sym[k].st_value - base) &&
 			    !strncmp(str + sym[k].st_name, name, str_len - sym[k].st_name))
-				return sym[k].st_value;
+				return sym[k].st_value - base;
 	}
 	return 0;
 }

@@ -139,10 +139,10 @@ class Job:
         all_gaps = [[int(n) for n in line.split()[1:]] for line in self.lines() if line.startswith("gap")]
         return [g for g in all_gaps if g[2] > since]
 
-    def restart(self, eager=False):
+    def restart(self, *options):
         """Seconds from the start of the restart to the program's first own instruction."""
         begun = time.time_ns()
-        self.front = self.respawn(eager)
+        self.front = self.respawn(options)
         end = time.monotonic() + LIMIT
         while time.monotonic() < end and self.front.poll() in (None, 0):
             back = [g for g in self.gaps(begun) if g[1] < begun]
@@ -185,9 +185,8 @@ class CkptJob(Job):
             self.front.wait()
         return ret
 
-    def respawn(self, eager):
-        return background(program("ckpt_restart"), "--image-path=" + self.image, "--name=" + self.name,
-                          *(["--eager"] if eager else []))
+    def respawn(self, options):
+        return background(program("ckpt_restart"), "--image-path=" + self.image, "--name=" + self.name, *options)
 
     def end(self):
         if self.front.poll() is None:
@@ -298,15 +297,16 @@ def bench_restart(name):
     for kind in kinds():
         job = kind(mib, 1)
         job.checkpoint(False)
-        read, lazy, eager = [], [], []
+        read, lazy, mapped, eager = [], [], [], []
         for _ in rounds():
             read.append(plain("read", mib, max(job.image_files(), key=os.path.getsize)))
-            for times, at_once in ((lazy, False), (eager, True)):
-                times.append(job.restart(at_once))
+            for times, options in ((lazy, []), (mapped, ["--map-memory"]), (eager, ["--eager"])):
+                times.append(job.restart(*(options if kind is CkptJob else [])))
                 job.end()
         job.drop()
         show(name, "ms", ms(read), ms(lazy), quotients(read, lazy), job.who)
         if kind is CkptJob:
+            show("%s, --map-memory" % name, "ms", ms(read), ms(mapped), quotients(read, mapped), job.who)
             show("%s, --eager" % name, "ms", ms(read), ms(eager), quotients(read, eager), job.who)
 
 

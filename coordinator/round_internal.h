@@ -284,8 +284,8 @@ int round_landlock(const struct rproc *p, struct err *err);
 
 /* round_memory.c: classify the mappings; refuse what cannot be saved. */
 int round_memory(struct round *r, struct rproc *p, struct err *err);
-/* round_memory_ask() - the list of areas that the leader is to write. malloc'ed; count in *n. */
-struct agent_area *round_memory_ask(struct round *r, struct rproc *p, size_t *n);
+/* round_ask.c: the list of areas that the leader is to write. malloc'ed; count in *n. */
+struct agent_area *round_ask(struct rproc *p, size_t *n);
 
 /* round_sysv.c: System V objects. */
 /* round_sysv_check() - find them, when all mappings are known; refuse what cannot be saved. */

@@ -39,7 +39,7 @@ static int ask_to_save(struct round *r, struct rproc *p, struct err *err)
 	p->image_fd = open_image(r, p->image_name, err);
 	if (p->image_fd < 0)
 		return -1;
-	areas = round_memory_ask(r, p, &n);
+	areas = round_ask(p, &n);
 	ret = round_send(p, AGENT_SAVE, &s, sizeof(s), 1, p->image_fd, err);
 	for (size_t at = 0; !ret && at < n; at += AREAS_PER_MESSAGE) {
 		size_t some = MIN(n - at, AREAS_PER_MESSAGE);

@@ -9,8 +9,7 @@
  * these (restart/mapped.c). Where nothing was mapped so, nothing jumps: a program that was never restarted pays nothing.
  *
  * The pages are listed, but a list is not believed: the program may have unmapped some, and mapped something else in
- * their place. So the kernel is asked what is there, before it is replaced. That takes a descriptor, which must not
- * appear in the program's table: a thread of ours with a table of its own looks, for whom we wait. It is asked once for
+ * their place. So the kernel is asked what is there, before it is replaced (look.h). It is asked once for
  * a page: after that it is marked as one that is from the image no more.
  *
  * A checkpoint while we are at it would leave us with a list of the past: signals are blocked from where it is looked at.
@@ -18,11 +17,10 @@
  * time, or to change it meanwhile, is something that programs cannot do either.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/mman.h>
-#include <linux/sched.h>
 #include <sys/mman.h>
 #include "agent.h"
+#include "look.h"
 #include "mem.h"
 #include "sys.h"
 
@@ -31,128 +29,6 @@
 #endif
 #define MADV_GUARD_INSTALL_ 102
 #define MREMAP_DONTUNMAP_ 4
-#define STACK_SIZE	(32UL << 10)
-
-/* <linux/fs.h> of Linux 6.11 has it */
-struct procmap_query_ {
-	uint64_t size, query_flags, query_addr, start, end, flags, page_size, offset, ino;
-	uint32_t dev_major, dev_minor, name_size, build_id_size;
-	uint64_t name_addr, build_id_addr;
-};
-#define PROCMAP_QUERY_	0xc0686611UL
-#define COVERING_OR_NEXT 0x10
-#define VMA_SHARED	0x8
-_Static_assert(offsetof(struct agent_self, aside) == 2592, "syscall_x86_64.S");
-_Static_assert(sizeof(struct procmap_query_) == 0x68, "PROCMAP_QUERY_ has it");
-
-/* ---- what is at an address ---- */
-
-/* The first mapping that ends behind @at. */
-struct look {
-	uint64_t at;
-	uint64_t start, end, dev, ino;
-	int prot, shared;
-	int error;			/* 0 or -errno; -ENOENT: nothing is mapped from @at on */
-	char text[4096];
-};
-
-static uint64_t device(uint64_t major, uint64_t minor)
-{
-	return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffUL) << 12 | (major & ~0xfffUL) << 32;
-}
-
-static uint64_t hex(const char **at)
-{
-	uint64_t n = 0;
-
-	for (;; ++*at) {
-		if (**at >= '0' && **at <= '9')
-			n = n * 16 + (uint64_t)(**at - '0');
-		else if (**at >= 'a' && **at <= 'f')
-			n = n * 16 + (uint64_t)(**at - 'a' + 10);
-		else
-			return n;
-	}
-}
-
-/* "55a0-55b0 rw-p 00001000 fd:00 1234   path" */
-static void take_line(struct look *k, const char *s)
-{
-	uint64_t major;
-
-	k->start = hex(&s), s++;
-	k->end = hex(&s), s++;
-	k->prot = (s[0] == 'r' ? PROT_READ : 0) | (s[1] == 'w' ? PROT_WRITE : 0) | (s[2] == 'x' ? PROT_EXEC : 0);
-	k->shared = s[3] == 's';
-	s += 5;
-	hex(&s), s++;
-	major = hex(&s), s++;
-	k->dev = device(major, hex(&s)), s++;
-	k->ino = str_u64(s, NULL);
-}
-
-/* Where the kernel is too old to be asked for one address: its list, line by line. */
-static int read_list(struct look *k, int fd)
-{
-	size_t have = 0, from, i;
-	long n;
-
-	while ((n = SYS(read, fd, k->text + have, sizeof(k->text) - have)) > 0) {
-		have += (size_t)n;
-		for (from = i = 0; i < have; i++) {
-			if (k->text[i] != '\n')
-				continue;
-			k->text[i] = '\0';
-			take_line(k, k->text + from);
-			if (k->end > k->at)
-				return 0;
-			from = i + 1;
-		}
-		if (!from && have == sizeof(k->text))	/* a long path: nothing behind here is needed */
-			have = 256;
-		memmove(k->text, k->text + from, have - MIN(from, have));
-		have -= MIN(from, have);
-	}
-	return n < 0 ? (int)n : -ENOENT;
-}
-
-static int ask(void *arg)
-{
-	struct look *k = arg;
-	struct procmap_query_ q = { .size = sizeof(q), .query_flags = COVERING_OR_NEXT, .query_addr = k->at };
-	int fd = (int)SYS(open, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	long r;
-
-	if (fd < 0) {
-		k->error = fd;
-		return 0;
-	}
-	r = SYS(ioctl, fd, PROCMAP_QUERY_, &q);
-	if (r == 0) {
-		k->start = q.start;
-		k->end = q.end;
-		k->dev = device(q.dev_major, q.dev_minor);
-		k->ino = q.ino;
-		k->prot = (int)(q.flags & (PROT_READ | PROT_WRITE | PROT_EXEC));	/* the same bits */
-		k->shared = (q.flags & VMA_SHARED) != 0;
-		k->error = 0;
-	} else {
-		k->error = r == -ENOENT ? -ENOENT : read_list(k, fd);
-	}
-	SYS(close, fd);
-	return 0;
-}
-
-/* On the pages of @scratch, the end of which is the stack of who asks. */
-static int look_at(struct look *k, uint64_t at, void *scratch)
-{
-	long r;
-
-	k->at = at;
-	k->error = -EAGAIN;
-	r = clone_on(CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_VFORK, (char *)scratch + STACK_SIZE, ask, k);
-	return r < 0 ? (int)r : k->error;
-}
 
 /* ---- the list ---- */
 
@@ -224,14 +100,14 @@ static int is_image(const struct agent_mapped *m, const struct look *k)
 /* ---- madvise ---- */
 
 /* What of [from, to) is from the image becomes empty. 0 or -errno. */
-static int empty(struct look *k, void *scratch, uint64_t from, uint64_t to)
+static int empty(struct look *k, uint64_t from, uint64_t to)
 {
 	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
 	const struct agent_range *r;
 	uint64_t at = from, end = to;
 
 	for (; m && (r = listed(m, &at, &end)) != NULL; at = end, end = to) {
-		int error = look_at(k, at, scratch);
+		int error = look_at(k, at);
 		long got = 0;
 
 		if (error && error != -ENOENT)
@@ -256,26 +132,26 @@ static int empty(struct look *k, void *scratch, uint64_t from, uint64_t to)
 }
 
 /* In @what, which is one of the two below, with room to look about and nobody to interrupt. */
-static long undisturbed(long (*what)(struct look *k, void *scratch, const uint64_t arg[5]), const uint64_t arg[5])
+static long undisturbed(long (*what)(struct look *k, const uint64_t arg[5]), const uint64_t arg[5])
 {
 	unsigned long all = ~0UL, mask;
-	void *scratch;
 	long r;
 
 	SYS(rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof(all));
-	r = SYS(mmap, NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	r = SYS(mmap, NULL, LOOK_SCRATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (r >= 0 || r < -4095) {
-		scratch = (void *)r;
-		r = what(scratch, scratch, arg);
-		SYS(munmap, scratch, STACK_SIZE);
+		struct look *k = (struct look *)r;
+
+		r = what(k, arg);
+		SYS(munmap, k, LOOK_SCRATCH);
 	}
 	SYS(rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 	return r;
 }
 
-static long throw_away(struct look *k, void *scratch, const uint64_t arg[5])
+static long throw_away(struct look *k, const uint64_t arg[5])
 {
-	int r = empty(k, scratch, arg[0], PAGE_UP(arg[0] + arg[1]));
+	int r = empty(k, arg[0], PAGE_UP(arg[0] + arg[1]));
 
 	return r == -ENOMEM ? r : r ? -EAGAIN : SYS(madvise, arg[0], arg[1], arg[2]);
 }
@@ -306,7 +182,7 @@ int mapped_madvise(void *addr, size_t len, int advice)
  * Is something of [from, to) from the image? All of it must be one kind of memory then: @k has its rights. 0 no, 1, or
  * -errno.
  */
-static int from_image(struct look *k, void *scratch, uint64_t from, uint64_t to)
+static int from_image(struct look *k, uint64_t from, uint64_t to)
 {
 	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
 	uint64_t at = from, end = to;
@@ -315,7 +191,7 @@ static int from_image(struct look *k, void *scratch, uint64_t from, uint64_t to)
 	if (!m || !listed(m, &at, &end))
 		return 0;
 	for (at = from; at < to; at = k->end) {
-		error = look_at(k, at, scratch);
+		error = look_at(k, at);
 		if (error == -ENOENT || (!error && k->start > at))
 			return -EFAULT;
 		if (error)
@@ -329,10 +205,10 @@ static int from_image(struct look *k, void *scratch, uint64_t from, uint64_t to)
 }
 
 /* As the kernel moves pages; they are copied, into memory that is anonymous. */
-static long move(struct look *k, void *scratch, const uint64_t arg[5])
+static long move(struct look *k, const uint64_t arg[5])
 {
 	uint64_t old = arg[0], old_len = PAGE_UP(arg[1]), len = PAGE_UP(arg[2]), flags = arg[3];
-	int r = from_image(k, scratch, old, old + old_len), prot = k->prot;
+	int r = from_image(k, old, old + old_len), prot = k->prot;
 	long to;
 
 	if (r < 0)

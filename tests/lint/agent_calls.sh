@@ -15,10 +15,10 @@ has() {
 	grep -Eq "^X\($1, [A-Z]+, ($2|ANY)[,)]" $def
 }
 
-# altstack.c, api.c, clocks.c, exec.c, init.c, mapped.c, rearm.c and notes_*.c run when the program calls them, as what it does itself. So do parts of others:
+# altstack.c, api.c, clocks.c, exec.c, init.c, look.c, mapped.c, rearm.c and notes_*.c run when the program calls them, as what it does itself. So do parts of others:
 wrappers=' notes.c:access notify.c:rt_sigprocmask forked.c:rt_sigprocmask '
 for file in preload/*.c; do
-	case $file in preload/altstack.c | preload/api.c | preload/clocks.c | preload/exec.c | preload/init.c | preload/mapped.c | preload/rearm.c | preload/notes_*.c) continue ;; esac
+	case $file in preload/altstack.c | preload/api.c | preload/clocks.c | preload/exec.c | preload/init.c | preload/look.c | preload/mapped.c | preload/rearm.c | preload/notes_*.c) continue ;; esac
 	grep -oE 'SYS0?\([a-z][a-z0-9_]*(, [A-Z][A-Z0-9_]+[,)])?' "$file" | sed 's/SYS0*(//; s/[,)]$//; s/,//' | sort -u |
 	while read -r name arg; do
 		case $wrappers in *" ${file#preload/}:$name "*) continue ;; esac

@@ -172,6 +172,10 @@ static int replace(struct build *b, const unsigned char *old, size_t len, struct
 	uint64_t total = MAX(b->vdso_now.end, b->vvar_now.end) - base, hole = 0;
 	uint64_t at = b->mm->vdso;
 
+	/* Before any hole is looked for: it may be one that an earlier restart has found. */
+	build_use(b, at, at + len);
+	if (b->mm->vvar)
+		build_use(b, b->mm->vvar, b->mm->vvar + b->mm->vvar_len);
 	if (now_len) {
 		hole = build_hole(b, total);
 		if (!hole)
@@ -179,7 +183,6 @@ static int replace(struct build *b, const unsigned char *old, size_t len, struct
 		b->vdso_shift = hole - base;
 		build_use(b, hole, hole + total);
 	}
-	build_use(b, at, at + len);
 	build_sys(&b->ops, 0, SYS_mmap, at, len, PROT_READ | PROT_WRITE,
 		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	build_ptr(b, build_op(&b->ops, 0, PLAN_COPY, 0, at, 0, len, 0, 0, 0), 1, old, len);
@@ -206,11 +209,9 @@ static int replace(struct build *b, const unsigned char *old, size_t len, struct
 			  1, code, sizeof(code));
 	}
 	build_sys(&b->ops, 0, SYS_mprotect, at, len, PROT_READ | PROT_EXEC);
-	if (b->mm->vvar) {
-		build_use(b, b->mm->vvar, b->mm->vvar + b->mm->vvar_len);
+	if (b->mm->vvar)
 		build_sys(&b->ops, 0, SYS_mmap, b->mm->vvar, b->mm->vvar_len, PROT_READ,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	}
 	return 0;
 }
 

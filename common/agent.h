@@ -37,7 +37,7 @@
 #include <signal.h>
 #include "withheld.h"
 
-#define AGENT_VERSION		17
+#define AGENT_VERSION		18
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
@@ -78,6 +78,7 @@ struct agent_self {
 	uint64_t mapped_low, mapped_high;
 	uint64_t mapped_start, mapped_end; /* struct agent_mapped; not to be saved */
 	uint64_t mapped_madvise, mapped_mremap;	/* code that takes the place of libc's then; never changes */
+	uint64_t mapped_code, mapped_code_end;	/* the part of that in which nobody may be when it begins to matter */
 	uint64_t aside;			/* 1: syscall(2) has to look which call it is, for one of these two reasons */
 };
 
@@ -91,6 +92,7 @@ struct agent_mapped {
 	uint64_t dev, ino;		/* the image, as /proc/PID/maps has it */
 	uint64_t n;
 	uint64_t bits;			/* address of uint64_t[] */
+	uint64_t pieces;		/* how many of it were thrown away by themselves */
 	struct agent_range ranges[];
 };
 
@@ -328,6 +330,7 @@ struct agent_area {
 				 * it before the copy-on-write child is made */
 
 #define AREA_FILE	0x8	/* tell which pages cannot be touched (AGENT_NO_DATA) */
+#define AREA_ALL	0x10	/* there must be none that cannot be read: it stands in an older image */
 
 /* Pages [addr, addr+len) of the process stand at @offset of its image. */
 #define AGENT_NO_DATA	(~0UL)	/* @offset: nowhere, they are behind the end of their file */

@@ -138,7 +138,7 @@ static void from_image(struct rarea *a)
 	a->rec.offset = 0;
 	a->rec.path = "";
 	a->rec.dev = a->rec.ino = 0;
-	a->flags |= AREA_CAREFUL;
+	a->flags |= AREA_CAREFUL | AREA_ALL;
 	a->write = 1;
 }
 

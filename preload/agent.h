@@ -229,6 +229,7 @@ HIDDEN int signalfds_tell(struct leader *l, const int32_t *fds, uint32_t n);
  * mapped_madvise(), mapped_mremap() - APP, in the place of libc's, where there is such memory.
  * mapped_tell() - where it is, to the round; LEADER; 0 or -errno.
  */
+extern HIDDEN const char __start_mapped_code[], __stop_mapped_code[];	/* the linker has them */
 HIDDEN int mapped_madvise(void *addr, size_t len, int advice);
 HIDDEN void *mapped_mremap(void *old, size_t old_len, size_t len, int flags, void *to);
 HIDDEN int mapped_tell(struct leader *l);

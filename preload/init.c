@@ -12,6 +12,7 @@
 struct agent_self agent_self = {
 	.magic = AGENT_MAGIC, .version = AGENT_VERSION,
 	.mapped_madvise = (uint64_t)mapped_madvise, .mapped_mremap = (uint64_t)mapped_mremap,
+	.mapped_code = (uint64_t)__start_mapped_code, .mapped_code_end = (uint64_t)__stop_mapped_code,
 };
 
 /*

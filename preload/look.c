@@ -20,7 +20,7 @@ struct procmap_query_ {
 #define PROCMAP_QUERY_	0xc0686611UL
 #define COVERING_OR_NEXT 0x10
 #define VMA_SHARED	0x8
-_Static_assert(offsetof(struct agent_self, aside) == 2592, "syscall_x86_64.S");
+_Static_assert(offsetof(struct agent_self, aside) == 2608, "syscall_x86_64.S");
 _Static_assert(sizeof(struct procmap_query_) == 0x68, "PROCMAP_QUERY_ has it");
 
 static uint64_t device(uint64_t major, uint64_t minor)
@@ -61,7 +61,7 @@ static void take_line(struct look *k, const char *s)
 /* Where the kernel is too old to be asked for one address: its list, line by line. */
 static int read_list(struct look *k, int fd)
 {
-	size_t have = 0, from, i;
+	size_t have = 0, from, i, lines = 0;
 	long n;
 
 	while ((n = SYS(read, fd, k->text + have, sizeof(k->text) - have)) > 0) {
@@ -71,6 +71,7 @@ static int read_list(struct look *k, int fd)
 				continue;
 			k->text[i] = '\0';
 			take_line(k, k->text + from);
+			lines++;
 			if (k->end > k->at)
 				return 0;
 			from = i + 1;
@@ -80,18 +81,18 @@ static int read_list(struct look *k, int fd)
 		memmove(k->text, k->text + from, have - MIN(from, have));
 		have -= MIN(from, have);
 	}
-	return n < 0 ? (int)n : -ENOENT;
+	return n < 0 ? (int)n : lines ? -ENOENT : -ESRCH;
 }
 
 static int ask(void *arg)
 {
 	struct look *k = arg;
 	struct procmap_query_ q = { .size = sizeof(q), .query_flags = COVERING_OR_NEXT, .query_addr = k->at };
-	int fd = (int)SYS(open, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	int fd = (int)SYS(open, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
 	long r;
 
 	if (fd < 0) {
-		k->error = fd;
+		k->error = fd == -ENOENT ? -EACCES : fd;	/* no /proc: that says nothing of what is mapped */
 		return 0;
 	}
 	r = SYS(ioctl, fd, PROCMAP_QUERY_, &q);

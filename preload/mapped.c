@@ -29,6 +29,10 @@
 #endif
 #define MADV_GUARD_INSTALL_ 102
 #define MREMAP_DONTUNMAP_ 4
+#define PIECES_MOST	16384		/* pieces between pages that are still from the image: each makes two mappings more */
+
+/* Who is in here has perhaps decided already, by what was so before a restart: that looks for it. */
+#define MAPPED_CODE	__attribute__((section("mapped_code")))
 
 /* ---- the list ---- */
 
@@ -97,41 +101,7 @@ static int is_image(const struct agent_mapped *m, const struct look *k)
 	return !k->shared && k->ino == m->ino && k->dev == m->dev;
 }
 
-/* ---- madvise ---- */
-
-/* What of [from, to) is from the image becomes empty. 0 or -errno. */
-static int empty(struct look *k, uint64_t from, uint64_t to)
-{
-	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
-	const struct agent_range *r;
-	uint64_t at = from, end = to;
-
-	for (; m && (r = listed(m, &at, &end)) != NULL; at = end, end = to) {
-		int error = look_at(k, at);
-		long got = 0;
-
-		if (error && error != -ENOENT)
-			return error;
-		if (error || k->start >= end || !is_image(m, k)) {	/* something else is there, or nothing */
-			end = error || k->start >= end ? end : k->start > at ? k->start : MIN(end, k->end);
-			mark_gone(m, r, at, end);
-			continue;
-		}
-		if (k->start > at) {
-			mark_gone(m, r, at, k->start);
-			at = k->start;
-		}
-		end = MIN(end, k->end);
-		got = SYS(mmap, at, end - at, k->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
-			  (r->noreserve ? MAP_NORESERVE : 0), -1, 0);
-		if (got < 0 && got > -4096)
-			return (int)got;
-		mark_gone(m, r, at, end);
-	}
-	return 0;
-}
-
-/* In @what, which is one of the two below, with room to look about and nobody to interrupt. */
+/* In @what, which is one of the two below, with room to look about and nobody to interrupt. @what gives the room back. */
 static long undisturbed(long (*what)(struct look *k, const uint64_t arg[5]), const uint64_t arg[5])
 {
 	unsigned long all = ~0UL, mask;
@@ -139,21 +109,94 @@ static long undisturbed(long (*what)(struct look *k, const uint64_t arg[5]), con
 
 	SYS(rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof(all));
 	r = SYS(mmap, NULL, LOOK_SCRATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (r >= 0 || r < -4095) {
-		struct look *k = (struct look *)r;
-
-		r = what(k, arg);
-		SYS(munmap, k, LOOK_SCRATCH);
-	}
+	if (r >= 0 || r < -4095)
+		r = what((struct look *)r, arg);
 	SYS(rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 	return r;
 }
 
+/* Before anything is put where it might be. */
+static void give_back(struct look *k)
+{
+	SYS(munmap, k, LOOK_SCRATCH);
+}
+
+/* ---- madvise ---- */
+
+/* A mapping can have so many neighbours; the next ones are filled with zeros where they are. */
+static int are_crowded(struct agent_mapped *m, const struct agent_range *r, uint64_t from, uint64_t to)
+{
+	if ((from > r->start && is_gone(m, r, from - PAGE_SIZE)) || (to < r->end && is_gone(m, r, to)))
+		return 0;
+	return __atomic_add_fetch(&m->pieces, 1, __ATOMIC_RELAXED) > PIECES_MOST;
+}
+
+/* [at, end) is from the image: it becomes empty. The kernel is asked first, whether it would (not if it is locked). */
+static long empty(struct agent_mapped *m, const struct look *k, const struct agent_range *r, uint64_t at, uint64_t end,
+		  int advice)
+{
+	long got = advice == MADV_DONTNEED_LOCKED ? 0 : SYS(madvise, at, end - at, MADV_DONTNEED);
+
+	if (got < 0)
+		return got;
+	if (advice != MADV_GUARD_INSTALL_ && k->prot & PROT_WRITE && are_crowded(m, r, at, end)) {
+		memset((void *)at, 0, end - at);
+		return 0;
+	}
+	got = SYS(mmap, at, end - at, k->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (r->noreserve ? MAP_NORESERVE : 0),
+		  -1, 0);
+	if (got < 0 && got > -4096)
+		return got;
+	mark_gone(m, r, at, end);
+	return SYS(madvise, at, end - at, advice);
+}
+
+/* The kernel goes on behind a hole, and tells it in the end. */
+static long kernels(uint64_t from, uint64_t to, int advice, long *told)
+{
+	long r = from < to ? SYS(madvise, from, to - from, advice) : 0;
+
+	if (r != -ENOMEM)
+		return r;
+	*told = r;
+	return 0;
+}
+
+/* What is from the image in our way, all else in the kernel's. */
 static long throw_away(struct look *k, const uint64_t arg[5])
 {
-	int r = empty(k, arg[0], PAGE_UP(arg[0] + arg[1]));
+	struct agent_mapped *m = (struct agent_mapped *)agent_self.mapped_start;
+	uint64_t done = arg[0], to = PAGE_UP(arg[0] + arg[1]), at = done, end = to;
+	int advice = (int)arg[2];
+	long r = SYS(madvise, arg[0], 0, advice), told = 0;	/* does it know such a thing? */
+	const struct agent_range *range;
 
-	return r == -ENOMEM ? r : r ? -EAGAIN : SYS(madvise, arg[0], arg[1], arg[2]);
+	for (; m && !r && (range = listed(m, &at, &end)) != NULL; at = end, end = to) {
+		r = look_at(k, at);
+		if (r == -ENOENT || (!r && (k->start >= end || !is_image(m, k)))) {	/* something else, or nothing */
+			end = r || k->start >= end ? end : k->start > at ? k->start : MIN(end, k->end);
+			mark_gone(m, range, at, end);
+			r = 0;
+			continue;
+		}
+		if (r) {
+			r = r == -ENOMEM ? r : -EAGAIN;
+			break;
+		}
+		if (k->start > at) {
+			mark_gone(m, range, at, k->start);
+			at = k->start;
+		}
+		end = MIN(end, k->end);
+		r = kernels(done, at, advice, &told);
+		if (!r)
+			r = empty(m, k, range, at, end, advice);
+		done = end;
+	}
+	give_back(k);
+	if (!r)
+		r = kernels(done, to, advice, &told);
+	return r ? r : told;
 }
 
 static int throws_away(int advice)
@@ -162,7 +205,7 @@ static int throws_away(int advice)
 	       advice == MADV_GUARD_INSTALL_;
 }
 
-int mapped_madvise(void *addr, size_t len, int advice)
+MAPPED_CODE int mapped_madvise(void *addr, size_t len, int advice)
 {
 	long r;
 
@@ -179,45 +222,37 @@ int mapped_madvise(void *addr, size_t len, int advice)
 /* ---- mremap ---- */
 
 /*
- * Is something of [from, to) from the image? All of it must be one kind of memory then: @k has its rights. 0 no, 1, or
- * -errno.
+ * Is all of [from, to) private memory with the same rights, which become k->prot, from the image or anonymous? It was one
+ * mapping then before the restart made several of it. 0, or -errno.
  */
-static int from_image(struct look *k, uint64_t from, uint64_t to)
+static int one_kind(struct look *k, uint64_t from, uint64_t to, int *ret_image)
 {
 	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
-	uint64_t at = from, end = to;
-	int found = 0, prot = -1, error;
+	int prot = -1, error;
 
-	if (!m || !listed(m, &at, &end))
-		return 0;
-	for (at = from; at < to; at = k->end) {
+	*ret_image = 0;
+	for (uint64_t at = from; at < to; at = k->end) {
 		error = look_at(k, at);
 		if (error == -ENOENT || (!error && k->start > at))
 			return -EFAULT;
 		if (error)
 			return error;
-		found |= is_image(m, k);
 		if (k->shared || (k->ino && !is_image(m, k)) || (prot >= 0 && prot != k->prot))
-			return found ? -EFAULT : 0;	/* the kernel will say what it says */
+			return -EFAULT;
+		*ret_image |= k->ino != 0;
 		prot = k->prot;
 	}
-	return found;
+	return 0;
 }
 
 /* As the kernel moves pages; they are copied, into memory that is anonymous. */
-static long move(struct look *k, const uint64_t arg[5])
+static long copy(uint64_t old, uint64_t old_len, uint64_t len, uint64_t flags, uint64_t at, int prot)
 {
-	uint64_t old = arg[0], old_len = PAGE_UP(arg[1]), len = PAGE_UP(arg[2]), flags = arg[3];
-	int r = from_image(k, old, old + old_len), prot = k->prot;
 	long to;
 
-	if (r < 0)
-		return r == -EFAULT ? r : -ENOMEM;
-	if (!r)
-		return SYS(mremap, arg[0], arg[1], arg[2], arg[3], arg[4]);
 	if (!(flags & MREMAP_MAYMOVE) || !(prot & PROT_READ))
 		return -ENOMEM;
-	to = SYS(mmap, flags & MREMAP_FIXED ? arg[4] : 0, len, PROT_READ | PROT_WRITE,
+	to = SYS(mmap, flags & MREMAP_FIXED ? at : 0, len, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | (flags & MREMAP_FIXED ? MAP_FIXED : 0), -1, 0);
 	if (to < 0 && to > -4096)
 		return to;
@@ -229,6 +264,25 @@ static long move(struct look *k, const uint64_t arg[5])
 	else
 		SYS(munmap, old, old_len);
 	return to;
+}
+
+static long move(struct look *k, const uint64_t arg[5])
+{
+	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
+	uint64_t old = arg[0], old_len = PAGE_UP(arg[1]), at = old, end = old + old_len;
+	int is_listed = m && listed(m, &at, &end), image = 0, prot, r = m ? one_kind(k, old, old + old_len, &image) : 0;
+	long got;
+
+	prot = k->prot;
+	give_back(k);
+	if (!is_listed || (!r && !image)) {
+		got = SYS(mremap, arg[0], arg[1], arg[2], arg[3], arg[4]);
+		if (got != -EFAULT || !m)
+			return got;
+	}
+	if (r)
+		return r == -EFAULT ? r : -ENOMEM;
+	return copy(old, old_len, PAGE_UP(arg[2]), arg[3], arg[4], prot);
 }
 
 /* What stays where it is and does not grow is the kernel's business alone; and what it will refuse. */
@@ -244,7 +298,7 @@ static int moves(uint64_t old, size_t old_len, size_t len, int flags, uint64_t t
 	return b > a;
 }
 
-void *mapped_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
+MAPPED_CODE void *mapped_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
 {
 	long r;
 

@@ -128,6 +128,10 @@ static int write_careful(struct save *s, uint64_t addr, size_t len, uint32_t fla
 			}
 			continue;
 		}
+		if (flags & AREA_ALL) {
+			s->error_addr = addr + done;
+			return r < 0 ? (int)r : -EIO;
+		}
 		if (flags & AREA_FILE)
 			ret = note_no_data(s, addr + done);
 		memset(s->buffer + done, 0, PAGE_SIZE);

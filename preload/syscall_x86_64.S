@@ -14,7 +14,7 @@
 #define SHIFT_SEC	(agent_self + 2488)	/* clocks.c checks the offset */
 #define SHIFT_NSEC	(SHIFT_SEC + 8)
 #define WITHHELD_	(agent_self + 2504)	/* withheld.c */
-#define ASIDE		(agent_self + 2592)	/* mapped.c */
+#define ASIDE		(agent_self + 2608)	/* mapped.c */
 #define NSEC		1000000000
 #define MREMAP		25
 #define MADVISE		28

@@ -107,7 +107,7 @@ static uint32_t gnu_hash(const char *name)
 	return h;
 }
 
-uint64_t elf_symbol(const struct restart_task *t, const struct elf_object *o, const char *name)
+uint64_t elf_symbol(const struct restart_task *t, const struct elf_object *o, const char *name, uint64_t *size)
 {
 	struct { uint32_t nbuckets, first, bloom, shift; } head;
 	uint32_t hash = gnu_hash(name), index, value;
@@ -127,8 +127,10 @@ uint64_t elf_symbol(const struct restart_task *t, const struct elf_object *o, co
 		if ((value | 1) == (hash | 1) &&
 		    memory_peek(t, o->symbols + sizeof(sym) * (uint64_t)index, &sym, sizeof(sym)) == 0 && sym.st_value &&
 		    ELF64_ST_TYPE(sym.st_info) == STT_FUNC && !peek_string(t, o->strings + sym.st_name, found, sizeof(found)) &&
-		    !strcmp(found, name))
+		    !strcmp(found, name)) {
+			*size = sym.st_size;
 			return o->base + sym.st_value;
+		}
 		if (value & 1)
 			return 0;
 	}

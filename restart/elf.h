@@ -18,7 +18,7 @@ struct elf_object {
 /* elf_next() - the next one. *@pos: 0 at first. Return: 1, or 0: there are no more. */
 int elf_next(const struct restart_task *t, size_t *pos, struct elf_object *ret);
 
-/* elf_symbol() - address of a function that it defines; 0 none. */
-uint64_t elf_symbol(const struct restart_task *t, const struct elf_object *o, const char *name);
+/* elf_symbol() - address of a function that it defines; 0 none. *@size: its bytes. */
+uint64_t elf_symbol(const struct restart_task *t, const struct elf_object *o, const char *name, uint64_t *size);
 
 #endif

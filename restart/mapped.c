@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 #include "../common/agent.h"
 #include "../common/io.h"
@@ -56,15 +57,37 @@ static int within_reach(uint64_t from, uint64_t to)
 	return distance >= INT32_MIN && distance <= INT32_MAX;
 }
 
-/* Nobody may be in the midst of what the jump replaces. */
-static int is_executed(const struct restart_task *t, uint64_t at)
+/* Nobody may be where he has decided already to ask the kernel: behind the jump, or where it is looked whether that matters. */
+static int is_executed(const struct restart_task *t, uint64_t from, uint64_t to)
 {
 	const struct rec_thread *rec;
 	size_t pos = 0;
 
 	while ((rec = rec_next_thread(&t->image->recs, &pos)))
-		if (rec->rip > at && rec->rip < at + JUMP_SIZE)
+		if (rec->rip >= from && rec->rip < to)
 			return 1;
+	return 0;
+}
+
+/* The same of syscall(2), where threads may stand that wait in other calls. */
+static int is_called(const struct restart_task *t, uint64_t from, uint64_t to)
+{
+	const struct rec_thread *rec;
+	greg_t regs[NGREG];
+	size_t pos = 0;
+
+	while ((rec = rec_next_thread(&t->image->recs, &pos))) {
+		if (rec->rip < from || rec->rip >= to)
+			continue;
+		if (memory_peek(t, rec->uc + offsetof(ucontext_t, uc_mcontext.gregs), regs, sizeof(regs)))
+			return 1;
+		for (int i = 0; i < 2; i++) {
+			greg_t nr = regs[i ? REG_RAX : REG_RDI];
+
+			if (nr == SYS_madvise || nr == SYS_mremap)
+				return 1;
+		}
+	}
 	return 0;
 }
 
@@ -72,13 +95,13 @@ static const char *libc_why_not(const struct restart_task *t, const struct elf_o
 				const struct agent_self *self)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
-		uint64_t at = entry(t, elf_symbol(t, libc, functions[i].name));
-
+		uint64_t size = 0, start = elf_symbol(t, libc, functions[i].name, &size), at = entry(t, start);
 		const struct rec_area *a = area_of(t, at);
 
-		if (!at || !a || a->vmflags & AREA_VM_SEALED || !within_reach(at, *(const uint64_t *)((const char *)self + functions[i].by)))
+		if (!at || !a || a->vmflags & AREA_VM_SEALED ||
+		    !within_reach(at, *(const uint64_t *)((const char *)self + functions[i].by)))
 			return "its C library is not one that can be told of it";
-		if (is_executed(t, at))
+		if (is_executed(t, at + 1, start + MAX(size, (uint64_t)JUMP_SIZE)))
 			return "a thread is just in a call that has to be replaced";
 	}
 	return NULL;
@@ -92,14 +115,20 @@ static const char *objects_why_not(const struct restart_task *t, const struct ag
 	size_t pos = 0;
 
 	while (elf_next(t, &pos, &o)) {
+		uint64_t size = 0, at;
+
 		if (o.go)
 			return "it contains Go, which manages memory without the C library";
+		if (!strcmp(o.soname, "libckpt.so") && (at = elf_symbol(t, &o, "syscall", &size)) && is_called(t, at, at + size))
+			return "a thread is just in a call that has to be replaced";
 		if (strcmp(o.soname, "libc.so.6") || !o.hash)
 			continue;
 		why = libc_why_not(t, &o, self);
 		if (why)
 			return why;
 	}
+	if (!why && is_executed(t, self->mapped_code, self->mapped_code_end))
+		return "a thread is just in a call that has to be replaced";
 	return why;
 }
 
@@ -144,7 +173,12 @@ int mapped_area(const struct rec_area *a)
 	return a->kind == AREA_KIND_ANON && (a->prot & (PROT_READ | PROT_EXEC)) == PROT_READ && !a->hugetlb && !*a->name &&
 	       !a->guards.len && !a->pkey &&
 	       !(a->vmflags & (AREA_VM_LOCKED | AREA_VM_WIPEONFORK | AREA_VM_DONTFORK | AREA_VM_GROWSDOWN | AREA_VM_STACK |
-			       AREA_VM_SEALED));
+			       AREA_VM_SEALED | AREA_VM_DONTDUMP | AREA_VM_HUGEPAGE | AREA_VM_NOHUGEPAGE | AREA_VM_MERGEABLE));
+}
+
+int mapped_large(uint64_t len)
+{
+	return len >= RUN_LEAST;
 }
 
 /* ---- doing it ---- */
@@ -154,7 +188,7 @@ void mapped_run(struct build *b, const struct rec_area *a, uint64_t addr, uint64
 	int noreserve = (a->vmflags & AREA_VM_NORESERVE) != 0;
 	struct agent_range *r;
 
-	if (len < RUN_LEAST || b->nmapped == RUNS_MOST)
+	if (!mapped_large(len) || b->nmapped == RUNS_MOST)
 		return;
 	build_sys(&b->ops, 0, SYS_mmap, addr, len, a->prot, MAP_PRIVATE | MAP_FIXED | (noreserve ? MAP_NORESERVE : 0),
 		  b->t->image->fd, offset);
@@ -202,11 +236,12 @@ static void patch(struct build *b, uint64_t at, uint64_t to)
 static void replace_functions(struct build *b, const struct agent_self *self)
 {
 	struct elf_object o;
+	uint64_t size;
 	size_t pos = 0;
 
 	while (elf_next(b->t, &pos, &o))
 		for (size_t i = 0; !strcmp(o.soname, "libc.so.6") && o.hash && i < ARRAY_SIZE(functions); i++)
-			patch(b, entry(b->t, elf_symbol(b->t, &o, functions[i].name)),
+			patch(b, entry(b->t, elf_symbol(b->t, &o, functions[i].name, &size)),
 			      *(const uint64_t *)((const char *)self + functions[i].by));
 }
 

@@ -13,8 +13,9 @@
 /* mapped_possible() - 1: for this process; else @why says why it is not, a phrase. */
 int mapped_possible(const struct restart_task *t, const char **why);
 
-/* mapped_area() - 1: what is stored of @a in one piece, and is not small, is mapped. */
+/* mapped_area() - 1: what is stored of @a in one piece, and is large, is mapped. mapped_large() - so many bytes are. */
 int mapped_area(const struct rec_area *a);
+int mapped_large(uint64_t len);
 
 /*
  * mapped_run() - map what stands in the image at @offset to [@addr, @addr + @len) of @a, and append that to b->mapped; or

@@ -90,6 +90,19 @@ static void want_area(struct pager *g, struct pimage *image, const struct rec_ar
 		want(g, image, i);
 }
 
+struct wanting { struct pager *g; struct pimage *image; };
+
+/* Too small to be mapped: the stub reads it. */
+static void want_small(void *arg, uint64_t addr, uint64_t len, uint64_t offset)
+{
+	struct wanting *w = arg;
+	const struct extents *x = w->image->x;
+
+	(void)offset;
+	for (size_t i = extents_first(x, addr); !mapped_large(len) && i < x->n && x->e[i].addr < addr + len; i++)
+		want(w->g, w->image, i);
+}
+
 static struct restart_task task_of(const struct pager *g, const struct pimage *image)
 {
 	return (struct restart_task){
@@ -110,7 +123,9 @@ static void plan_process(struct pager *g, struct pimage *image, struct pproc *p,
 	while ((a = rec_next_area(&image->img->recs, &pos))) {
 		if (p && lazy_area(&t, p->mode, a))
 			plan_area(p, a, &first);
-		else if (a->kind == AREA_KIND_ANON && !(mode == MEMORY_MAPPED && mapped_area(a)))
+		else if (a->kind == AREA_KIND_ANON && mode == MEMORY_MAPPED && mapped_area(a))
+			extents_runs(image->img, a, want_small, &(struct wanting){ g, image });
+		else if (a->kind == AREA_KIND_ANON)
 			want_area(g, image, a);
 	}
 	lazy_spans_free(&first);
@@ -160,7 +175,7 @@ static void hello(struct pager *g, const struct lazy_msg *m, const int *fds, siz
 	if (!image)
 		return;
 	t = task_of(g, image);
-	if (m->mode == MEMORY_LAZY)
+	if (m->mode == MEMORY_LAZY || m->mode == MEMORY_MAPPED)
 		begin_loading(g);
 	if (nfds > 0)
 		p = pager_add(g, image, m->pid, (enum memory_mode)m->mode, fds[0]);

@@ -5,6 +5,7 @@
  * syscall(2).
  */
 #include <malloc.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include "scn.h"
 
@@ -114,6 +115,51 @@ static void move_at_once(unsigned char *p)
 	scn_sys(munmap(to, SIZE));
 }
 
+/* To where nothing is mapped; and what was discarded in part, which makes several mappings of it. */
+static void move_into_hole(unsigned char *p)
+{
+	unsigned char *to = map(8 * SIZE, 0), *q;
+
+	scn_sys(madvise(p + 100 * PAGE, 100 * PAGE, MADV_DONTNEED));
+	scn_sys(munmap(to, 8 * SIZE));
+	q = mremap(p, SIZE, 4 * SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	scn_check(q == to, "moved: %s", strerror(errno));
+	is_still(q, 0, 100 * PAGE, 1, "moved into a hole");
+	all_zero(q + 100 * PAGE, 100 * PAGE, "discarded, and moved");
+	is_still(q, 200 * PAGE, SIZE, 1, "moved into a hole");
+	all_zero(q + SIZE, 3 * SIZE, "what it grew by");
+	scn_sys(madvise(q, SIZE, MADV_DONTNEED));
+	all_zero(q, 4 * SIZE, "discarded where it is now");
+	scn_sys(munmap(q, 4 * SIZE));
+}
+
+/* In a child: without /proc it cannot be found out what is there; then it is not discarded. */
+static void discard_in_jail(unsigned char *p)
+{
+	if (unshare(CLONE_NEWUSER) || chroot("."))
+		return;
+	if (madvise(p, SIZE, MADV_DONTNEED) == 0)
+		all_zero(p, SIZE, "discarded in a jail");
+	else
+		scn_check(errno == EAGAIN, "%s", strerror(errno));
+	if (madvise(p, PAGE, MADV_DONTNEED) == 0)
+		all_zero(p, PAGE, "discarded again in a jail");
+}
+
+/* In a child whose main thread has ended. */
+static void *discard_alone(void *p)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", getpid(), getpid());
+	for (int64_t limit = scn_now() + 10000 * MS; !strstr(scn_read_file(path), ") Z ");) {
+		scn_check(scn_now() < limit, "the main thread does not end");
+		scn_sleep_ms(1);
+	}
+	discard(p);
+	_exit(7);
+}
+
 struct heap { unsigned char *chunks[CHUNKS], *large; };
 
 /* In a thread: an arena of its own. */
@@ -158,7 +204,7 @@ int main(void)
 {
 	for (int round = 0; round < ROUNDS; round++) {
 		struct heap own = { 0 }, threads = { 0 };
-		unsigned char *a[5], *read_only = map(SIZE, 0), *sparse = map(1UL << 30, MAP_NORESERVE);
+		unsigned char *a[7], *read_only = map(SIZE, 0), *sparse = map(1UL << 30, MAP_NORESERVE);
 		pthread_t thread;
 		pid_t child;
 
@@ -183,10 +229,23 @@ int main(void)
 			_exit(7);
 		}
 		scn_reap(child, 7);
+		child = scn_fork();
+		if (!child) {
+			discard_in_jail(a[0]);
+			_exit(7);
+		}
+		scn_reap(child, 7);
+		child = scn_fork();
+		if (!child) {
+			scn_thread(discard_alone, a[0]);
+			pthread_exit(NULL);
+		}
+		scn_reap(child, 7);
 		discard(a[0]);
 		discard_otherwise(a[1]);
 		move(a[2]);
 		move_at_once(a[3]);
+		move_into_hole(a[5]);
 		is_still(a[4], 0, SIZE, 1, "left alone");
 		is_still(read_only, 0, SIZE, 1, "read only");
 		scn_sys(madvise(read_only, SIZE, MADV_DONTNEED));

@@ -99,8 +99,9 @@ try_rewind() {
 	sed -i 's/=10m/=1s/' block-interval
 	. ./block-interval
 	within 60 three || fail "interval: $(ckpt_command --ls "sim$tag")"
-	(it rewind) >rewind.out 2>&1 &
 	block rewind
+	# shellcheck source=/dev/null
+	(. ./block-rewind) >rewind.out 2>&1 &
 	within 60 grep -q 'before' rewind.out || fail "rewind: no checkpoint"
 	within 60 grep -q 'COMPLETE' rewind.out
 	within 60 is_running "sim$tag"

@@ -154,6 +154,7 @@ static void round_free(struct round *r)
 	round_namespaces_free(r);
 	rec_buf_free(&r->manifest);
 	free(r->tasks);
+	free(r->cgroups);
 	free(r->shared);
 	cleanup_closep(&r->listener);
 	cleanup_closep(&r->nameless);

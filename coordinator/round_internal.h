@@ -144,6 +144,7 @@ struct round {
 	size_t nfilters;
 	struct rspace *spaces;		/* round_namespaces.c */
 	size_t nspaces;
+	char *cgroups;			/* the keeper's, round_cgroups.c; NULL not yet read */
 	struct shared_file *shared; /* file mappings that an image of this checkpoint holds */
 	size_t nshared;
 };
@@ -303,6 +304,9 @@ int round_remapped_check(struct round *r, struct err *err);
 /* round_numa.c: memory policies of areas (mbind). After round_memory(). */
 int round_numa(struct round *r, struct err *err);
 void round_numa_records(struct rproc *p);
+
+/* round_cgroups_records() - the control groups that @p is in and the keeper is not. */
+void round_cgroups_records(struct round *r, struct rproc *p);
 
 /* round_mqueue_look() - as round_shm_look(), for message queues. */
 void round_mqueue_look(struct round *r);

@@ -330,6 +330,7 @@ int round_records(struct round *r, struct rproc *p, struct err *err)
 {
 	put_process(p);
 	round_namespaces_members(p);
+	round_cgroups_records(r, p);
 	put_threads(p);
 	put_signals(p);
 	put_limits(p);

@@ -31,6 +31,7 @@
 #include "../resource/object.h"
 #include "../resource/stored.h"
 #include "../resource/sysv.h"
+#include "cgroups.h"
 #include "sync.h"
 
 #define WATCH_MS	100 /* how often init looks for processes that died while being restored */
@@ -54,6 +55,7 @@ static int open_all(struct restart *r, struct err *err)
 {
 	r->rset.own_ipc = (r->namespaces & CLONE_NEWIPC) != 0;
 	compare_clocks(r);
+	cgroups_make(r);
 	return namespaces_make(r, err) || rset_open(&r->rset, err) || sysv_restore(&r->rset, err) ? -1 : 0;
 }
 

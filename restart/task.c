@@ -31,6 +31,7 @@
 #include "../resource/lock.h"
 #include "../resource/object.h"
 #include "../resource/sysv.h"
+#include "cgroups.h"
 #include "sync.h"
 
 /* As the kernel has it for rt_sigaction(2); glibc's struct is another. */
@@ -304,6 +305,7 @@ static int restore(struct restart_task *t, struct err *err)
 {
 	struct restart *r = t->r;
 
+	cgroups_enter(t);
 	if (fault(FAULT_process, err) || namespaces_enter(t, err) || tty_foreground(r, t->task, err) ||
 	    place_fds(t, err) || take_locks(t, err) || find_dirs(t, err))
 		return -1;

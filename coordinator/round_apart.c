@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * round_apart.c - what a process, or one of its threads, has for itself and a restart could not give it
- * again: tables shared with another process, ids of a single thread, a tracer; and namespaces (round_namespaces.c).
+ * again: tables shared with another process, tables of a single thread, a tracer; and namespaces (round_namespaces.c).
  *
  * Looked at before the process is signalled, as the signal alone would do harm: a tracer is told of every
  * signal.
@@ -81,16 +81,6 @@ static pid_t parent_of(const struct round *r, const struct rproc *p)
 	return parent ? parent->look : p->host_ppid;
 }
 
-static int same_rights(const struct proc_status *a, const struct proc_status *b)
-{
-	return a->ruid == b->ruid && a->euid == b->euid && a->suid == b->suid && a->fsuid == b->fsuid &&
-	       a->rgid == b->rgid && a->egid == b->egid && a->sgid == b->sgid && a->fsgid == b->fsgid &&
-	       a->ngroups == b->ngroups &&
-	       !memcmp(a->groups, b->groups, (size_t)a->ngroups * sizeof(*a->groups)) &&
-	       a->cap_inh == b->cap_inh && a->cap_prm == b->cap_prm && a->cap_eff == b->cap_eff &&
-	       a->cap_bnd == b->cap_bnd && a->cap_amb == b->cap_amb;
-}
-
 /*
  * Before exec our wrappers block it, for a moment; others have gone past libc to do so, and it would not come.
  * One that is stopped may be so at the end of our own handler, which it leaves when it is let continue.
@@ -108,24 +98,10 @@ static int check_thread(struct rproc *p, const struct proc_status *all,
 			pid_t tid, struct err *err)
 {
 	struct proc_status own;
-	int filters;
 
 	if (proc_status(p->host_pid, tid, &own))	/* it has ended */
 		return 0;
-	filters = own.seccomp != all->seccomp || own.seccomp_filters != all->seccomp_filters;
-	p->filtered |= filters;
-	if (!filters && own.no_new_privs != all->no_new_privs)
-		return refuse(p, "has a thread with no_new_privs of its own,", " which cannot be given to it again", err);
-	/* In the middle of setuid() glibc changes one thread after the other: asked once more, they agree. */
-	if (!same_rights(all, &own)) {
-		struct proc_status again;
-
-		usleep(1000);
-		if (!proc_status(p->look, 0, &again) && !proc_status(p->host_pid, tid, &own) &&
-		    !same_rights(&again, &own))
-			return refuse(p, "has a thread with ids or capabilities of its own,",
-				      " which cannot be given to it again", err);
-	}
+	p->filtered |= own.seccomp != all->seccomp || own.seccomp_filters != all->seccomp_filters;
 	if (is_own(p->look, tid, KCMP_FILES))
 		return refuse(p, "has a thread with descriptors of its own", " (unshare(CLONE_FILES))", err);
 	if (is_own(p->look, tid, KCMP_FS))

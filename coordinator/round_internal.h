@@ -34,6 +34,12 @@ struct rcall {
 	int64_t age_ns;			/* for how long then, -1 not known */
 };
 
+/* What a thread has for itself: NULL what it has in common with its process. */
+struct rthread {
+	pid_t tid;			/* in our pid namespace */
+	struct proc_status *ids;	/* with capabilities; its securebits are in agent_thread */
+};
+
 struct rproc {
 	pid_t host_pid, host_ppid;	/* in our pid namespace */
 	uint32_t pid;			/* as the process sees itself */
@@ -60,6 +66,7 @@ struct rproc {
 
 	struct agent_process *process;
 	struct agent_thread *threads;
+	struct rthread *own;		/* [n] of threads[n]; NULL: not looked at yet */
 	size_t nthreads;
 	struct agent_pending *pending;
 	size_t npending;
@@ -329,6 +336,17 @@ void round_shm_look(struct round *r);
 void round_shm_check(struct round *r);
 /* round_shm_end() - the job has been ended: what it made there is of no use here any more. */
 void round_shm_end(struct round *r);
+
+/*
+ * round_threads.c: what threads have for themselves, when all stand still and the namespaces are known.
+ * round_threads() - sets p->own; refuses what cannot be given to a thread again. 0, -1.
+ * round_threads_main() - of the thread whose ids and the like are recorded as the process's. NULL: not told.
+ */
+int round_threads(const struct round *r, struct rproc *p, struct err *err);
+const struct agent_thread *round_threads_main(const struct rproc *p);
+void round_threads_forget(struct rproc *p);
+/* round_threads_records.c */
+void round_threads_records(struct rproc *p);
 
 /* round_records.c: what is known of a process, as records. */
 int round_records(struct round *r, struct rproc *p, struct err *err);

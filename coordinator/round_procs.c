@@ -45,6 +45,7 @@ static void proc_free(struct rproc *p)
 	cleanup_closep(&p->image_fd);
 	hold_free(&p->hold);
 	round_filters_forget(p);
+	round_threads_forget(p);
 	proc_maps_free(&p->maps);
 	rec_buf_free(&p->recs);
 	for (size_t i = 0; i < p->nareas; i++) {

@@ -2,12 +2,10 @@
 /* round_records.c - what is known of a process, put down as records. */
 #include <cpuid.h>
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 #include "../common/check_here.h"
@@ -15,15 +13,6 @@
 #include "../common/kernel.h"
 #include "../resource/lock.h"
 #include "round_internal.h"
-
-/* sched_getattr(2) has no declaration in older libcs. */
-struct sched_attr_ {
-	uint32_t size, policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t priority;
-	uint64_t runtime, deadline, period;
-};
 
 static long read_number(pid_t pid, const char *name, int base, long otherwise)
 {
@@ -49,6 +38,7 @@ static void put_process(struct rproc *p)
 {
 	const struct proc_status *st = &p->status;
 	const struct agent_process *a = p->process;
+	const struct agent_thread *main = round_threads_main(p);
 	char *autogroup = proc_read(p->host_pid, "autogroup", NULL);
 	struct cpu_features cpu;
 	size_t len = strlen(p->cwd);
@@ -75,10 +65,10 @@ static void put_process(struct rproc *p)
 		.cap_eff = st->cap_eff,
 		.cap_bnd = st->cap_bnd,
 		.cap_amb = st->cap_amb,
-		.securebits = a->securebits,
+		.securebits = main ? main->securebits : 0,
 		.personality = (uint32_t)read_number(p->look, "personality", 16, 0),
 		.dumpable = a->dumpable,
-		.no_new_privs = a->no_new_privs,
+		.no_new_privs = main ? main->no_new_privs : 0,
 		.child_subreaper = a->child_subreaper,
 		.thp_disable = a->thp_disable,
 		.tsc_mode = a->tsc_mode,
@@ -116,111 +106,6 @@ static uint32_t inside_tid(const struct rproc *p, uint32_t host)
 	if (p->status.ns_depth > 1 && !proc_status(p->host_pid, (pid_t)host, &st))
 		return st.nspid[st.ns_depth - 1];
 	return host;
-}
-
-/* The threads by our numbers, and as they see themselves. */
-struct tids { pid_t *ours; uint32_t *inside; ssize_t n; };
-
-static struct tids tids_read(const struct rproc *p)
-{
-	struct tids t = { NULL, NULL, 0 };
-
-	if (p->nthreads == 1 && !p->main_ended) {
-		t = (struct tids){ xcalloc(1, sizeof(*t.ours)), xcalloc(1, sizeof(*t.inside)), 1 };
-		t.ours[0] = p->host_pid;
-		t.inside[0] = p->pid;
-		return t;
-	}
-	t.n = proc_list(p->host_pid, "task", &t.ours);
-	t.inside = xcalloc(t.n > 0 ? (size_t)t.n : 1, sizeof(*t.inside));
-	for (ssize_t i = 0; i < t.n; i++)
-		t.inside[i] = inside_tid(p, (uint32_t)t.ours[i]);
-	return t;
-}
-
-/* Our number of the thread that sees itself as @tid. 0: it has none. */
-static pid_t tids_ours(const struct tids *t, uint32_t tid)
-{
-	for (ssize_t i = 0; i < t->n; i++)
-		if (t->inside[i] == tid)
-			return t->ours[i];
-	return 0;
-}
-
-/* gVisor has only the older calls. */
-static int get_scheduling(pid_t tid, struct sched_attr_ *ret)
-{
-	struct sched_param param = { 0 };
-
-	if (syscall(SYS_sched_getattr, tid, ret, sizeof(*ret), 0) == 0)
-		return 0;
-	if (errno != ENOSYS)
-		return -1;
-	ret->policy = (uint32_t)MAX(0, sched_getscheduler(tid));
-	ret->nice = getpriority(PRIO_PROCESS, (id_t)tid);
-	if (sched_getparam(tid, &param) == 0)
-		ret->priority = (uint32_t)param.sched_priority;
-	return 0;
-}
-
-static void put_threads(struct rproc *p)
-{
-	struct tids tids = tids_read(p);
-
-	for (size_t i = 0; i < p->nthreads; i++) {
-		const struct agent_thread *t = &p->threads[i];
-		pid_t tid = tids_ours(&tids, t->tid);
-		struct sched_attr_ attr = { .size = sizeof(attr) };
-		unsigned char cpus[1024];
-		struct proc_stat st;
-		long cpu_len;
-		struct rec_thread rec = {
-			.tid = t->tid,
-			.leader = t->leader,
-			.rec = t->rec,
-			.enter = t->enter,
-			.stack = t->stack,
-			.uc = t->uc,
-			.rip = t->rip,
-			.rsp = t->rsp,
-			.fs_base = t->fs_base,
-			.gs_base = t->gs_base,
-			.tid_address = t->tid_address,
-			.robust_list = t->robust_list,
-			.robust_len = t->robust_len,
-			.rseq = t->rseq,
-			.rseq_len = t->rseq_len,
-			.rseq_sig = t->rseq_sig,
-			.sigmask = t->sigmask,
-			.pdeathsig = t->pdeathsig,
-			.timerslack = t->timerslack,
-			.ioprio = t->ioprio,
-			.syscall = t->syscall_nr,
-			.cpuid_faults = t->cpuid_faults,
-			.io_flusher = t->io_flusher,
-			.speculation = {t->speculation, sizeof(t->speculation)},
-			.mempolicy = t->mempolicy,
-			.nodes = {t->nodes, t->mempolicy ? sizeof(t->nodes) : 0},
-		};
-
-		rec.comm = tid == p->host_pid || proc_stat(p->host_pid, tid, &st) ? p->comm : st.comm;
-		round_filters_thread(p, tid, &rec);
-		if (tid && get_scheduling(tid, &attr) == 0) {
-			rec.policy = attr.policy;
-			rec.sched_flags = (uint32_t)attr.flags;
-			rec.nice = attr.nice;
-			rec.priority = attr.priority;
-			rec.runtime_ns = attr.runtime;
-			rec.deadline_ns = attr.deadline;
-			rec.period_ns = attr.period;
-		}
-		cpu_len = tid ? syscall(SYS_sched_getaffinity, tid, sizeof(cpus), cpus) : 0;
-		if (cpu_len > 0)
-			rec.affinity = (struct bytes){ cpus, (size_t)cpu_len };
-		rec_put_thread(&p->recs, &rec);
-	}
-	free(tids.ours);
-	free(tids.inside);
 }
 
 static void put_signals(struct rproc *p)
@@ -331,7 +216,7 @@ int round_records(struct round *r, struct rproc *p, struct err *err)
 	put_process(p);
 	round_namespaces_members(p);
 	round_cgroups_records(r, p);
-	put_threads(p);
+	round_threads_records(p);
 	put_signals(p);
 	put_limits(p);
 	put_fds(r, p);

@@ -431,6 +431,9 @@ int round_snapshot(struct round *r, struct err *err)
 			return -1;
 	if (round_namespaces(r, err))
 		return -1;
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (!r->procs[i]->zombie && round_threads(r, r->procs[i], err))
+			return -1;
 	describe_tasks(r);
 	return round_refuse_ended(r, err);
 }

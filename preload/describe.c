@@ -73,14 +73,10 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 	p->nthreads = nthreads;
 	p->brk = (uint64_t)SYS(brk, 0);
 	p->dumpable = (uint32_t)SYS(prctl, PR_GET_DUMPABLE);
-	p->no_new_privs = (uint32_t)SYS(prctl, PR_GET_NO_NEW_PRIVS);
-	p->keepcaps = (uint32_t)SYS(prctl, PR_GET_KEEPCAPS);
 	p->child_subreaper = (uint32_t)get_prctl(PR_GET_CHILD_SUBREAPER);
 	r = SYS(prctl, PR_GET_THP_DISABLE);
 	p->thp_disable = r > 0 ? (uint32_t)r : 0;
 	p->tsc_mode = (uint32_t)get_prctl(PR_GET_TSC);
-	r = SYS(prctl, PR_GET_SECUREBITS);
-	p->securebits = r > 0 ? (uint32_t)r : 0;
 	r = SYS(prctl, PR_MCE_KILL_GET);
 	p->mce_kill = r > 0 ? (uint32_t)r : 0;
 	r = SYS(prctl, PR_GET_MDWE_);

@@ -111,6 +111,9 @@ static void describe(struct park *p)
 	t->ioprio = r > 0 ? (uint64_t)r : 0;
 	t->io_flusher = SYS(prctl, PR_GET_IO_FLUSHER_) > 0;
 	t->cpuid_faults = SYS(arch_prctl, ARCH_GET_CPUID) == 0;
+	t->no_new_privs = SYS(prctl, PR_GET_NO_NEW_PRIVS) > 0;
+	r = SYS(prctl, PR_GET_SECUREBITS);
+	t->securebits = r > 0 ? (uint32_t)r : 0;
 	for (long i = 0; i < AGENT_SPECULATION; i++) {
 		r = SYS(prctl, PR_GET_SPECULATION_CTRL, i);
 		t->speculation[i] = r > 0 ? (uint32_t)r : 0;

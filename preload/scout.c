@@ -34,6 +34,7 @@ struct dirent64 {
 struct seen {
 	uint32_t tid;
 	uint32_t signals;		/* how often we sent */
+	uint32_t denied;		/* 1: the leader has to send */
 	struct call call;
 };
 
@@ -50,6 +51,8 @@ struct scout {
 	struct seen *seen;
 	size_t nseen, max;
 	uint32_t stuck;
+	uint32_t denied;		/* 1: to some */
+	int64_t begun, sent;
 	struct cpu_clock clocks[CPU_CLOCKS];
 	long affinity_len;		/* bytes of it; 0 not asked for, -1 not known */
 	unsigned long affinity[128];	/* as it was before clock_of() */
@@ -201,27 +204,29 @@ static struct seen *see(struct scout *s, uint32_t tid)
 }
 
 /* With what the limit of pending signals (all of the user's count) leaves no place for, it is raised for a moment. */
-static void queue_signal(struct scout *s, uint32_t tid)
+static long queue_signal(struct scout *s, uint32_t tid)
 {
 	struct rlimit was, more;
 	siginfo_t info;
+	long r;
 
 	memset(&info, 0, sizeof(info));
 	info.si_signo = AGENT_SIGNAL;
 	info.si_code = SI_QUEUE;
 	info.si_pid = (int)s->pid;
 	info.si_value.sival_ptr = (void *)AGENT_COOKIE;
-	if (SYS(rt_tgsigqueueinfo, s->pid, tid, AGENT_SIGNAL, &info) != -EAGAIN ||
-	    SYS(prlimit64, s->pid, RLIMIT_SIGPENDING, NULL, &was) < 0)
-		return;
+	r = SYS(rt_tgsigqueueinfo, s->pid, tid, AGENT_SIGNAL, &info);
+	if (r != -EAGAIN || SYS(prlimit64, s->pid, RLIMIT_SIGPENDING, NULL, &was) < 0)
+		return r;
 	more = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
 	if (SYS(prlimit64, s->pid, RLIMIT_SIGPENDING, &more, NULL) < 0) {
 		more.rlim_cur = more.rlim_max = was.rlim_max;
 		if (SYS(prlimit64, s->pid, RLIMIT_SIGPENDING, &more, NULL) < 0)
-			return;
+			return r;
 	}
-	SYS(rt_tgsigqueueinfo, s->pid, tid, AGENT_SIGNAL, &info);
+	r = SYS(rt_tgsigqueueinfo, s->pid, tid, AGENT_SIGNAL, &info);
 	SYS(prlimit64, s->pid, RLIMIT_SIGPENDING, &was, NULL);
+	return r;
 }
 
 /* Signal every thread that is not parked. Returns how many there were; -errno when it cannot be told. */
@@ -251,8 +256,8 @@ static long pass(struct scout *s, int repeat)
 				continue;
 			if (seen && !seen->signals++ && !round_state.all)
 				read_call(s, tid, &seen->call);
-			if (repeat || !round_state.all)
-				queue_signal(s, tid);
+			if ((repeat || !round_state.all) && queue_signal(s, tid) == -EPERM && seen)
+				seen->denied = s->denied = 1;
 		}
 	SYS(close, fd);
 	return n < 0 ? n : waiting;
@@ -278,10 +283,13 @@ static int scout_main(void *arg)
 	struct scout *s = arg;
 	struct rlimit was;
 	int raised = more_fds(&was);
-	int64_t begun = clock_ns(1), sent = begun, now;
 	long waiting;
 	int repeat = 0;
+	int64_t now;
 
+	if (!s->begun)
+		s->begun = s->sent = clock_ns(1);
+	s->denied = 0;
 	proc_begin();
 	for (;;) {
 		uint32_t before = __atomic_load_n(&round_state.parked, __ATOMIC_ACQUIRE);
@@ -290,11 +298,11 @@ static int scout_main(void *arg)
 		if (waiting <= 0)
 			break;
 		now = clock_ns(1);
-		if (now - begun > STOP_LIMIT_NS)
+		if (now - s->begun > STOP_LIMIT_NS || s->denied)
 			break;
-		repeat = now - sent > (round_state.all ? REPEAT_ALL_NS : REPEAT_NS);
+		repeat = now - s->sent > (round_state.all ? REPEAT_ALL_NS : REPEAT_NS);
 		if (repeat)
-			sent = now;
+			s->sent = now;
 		futex_wait(&round_state.parked, before, 1000000);
 	}
 	proc_end();
@@ -307,11 +315,32 @@ static int scout_main(void *arg)
 	return 0;
 }
 
+/* A thread of other ids may be signalled by those of its own process only, which the scout is not. */
+static void signal_denied(struct scout *s)
+{
+	for (size_t i = 0; i < s->nseen; i++)
+		if (s->seen[i].denied) {
+			s->seen[i].denied = 0;
+			queue_signal(s, s->seen[i].tid);
+		}
+}
+
+static void send_scout(struct scout *s, unsigned char *stack)
+{
+	long pid = clone_on(CLONE_VM | CLONE_VFORK, stack + SCOUT_STACK, scout_main, s);
+
+	if (pid < 0)
+		scout_main(
+			s); /* no process to be had (RLIMIT_NPROC): do it here, the descriptor is short-lived */
+	else
+		while (SYS(wait4, pid, NULL, 0x40000000 /* __WALL */, NULL) == -4 /* EINTR */)
+			;
+}
+
 uint32_t scout_stop_threads(struct park *leader, struct arena *arena)
 {
 	unsigned char *stack = arena_get(arena, SCOUT_STACK);
 	struct scout *s = arena_get(arena, sizeof(*s));
-	long pid;
 
 	/* All it does is to fail where there is a second thread; then a process less is made. */
 	if (SYS(unshare, CLONE_THREAD) == 0)
@@ -324,13 +353,10 @@ uint32_t scout_stop_threads(struct park *leader, struct arena *arena)
 	s->arena = arena;
 	s->seen = (struct seen *)(arena->base + arena->used);
 	s->max = (arena->size - arena->used) / sizeof(struct seen) / 2;
-	pid = clone_on(CLONE_VM | CLONE_VFORK, stack + SCOUT_STACK, scout_main, s);
-	if (pid < 0)
-		scout_main(
-			s); /* no process to be had (RLIMIT_NPROC): do it here, the descriptor is short-lived */
-	else
-		while (SYS(wait4, pid, NULL, 0x40000000 /* __WALL */, NULL) == -4 /* EINTR */)
-			;
+	do {
+		send_scout(s, stack);
+		signal_denied(s);
+	} while (s->denied && clock_ns(1) - s->begun <= STOP_LIMIT_NS);
 	for (struct park *p = round_state.list; p; p = p->next)
 		for (size_t i = 0; i < s->nseen; i++)
 			if (s->seen[i].tid == p->pub.tid) {

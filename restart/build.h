@@ -95,12 +95,12 @@ void build_priority(struct build *b, struct build_ops *ops);
 /* creds.c: into a user namespace of its own, the last that the process does before it makes its threads. */
 void build_user_namespace(struct build *b, struct build_ops *ops);
 /* creds.c: ids, then capabilities, per thread, the last of its ops but for filters. */
-void build_ids(struct build *b, struct build_ops *ops);
-void build_caps(struct build *b, struct build_ops *ops, int no_new_privs);
+void build_ids(struct build *b, struct build_ops *ops, const struct creds *c);
+void build_caps(struct build *b, struct build_ops *ops, const struct creds *c, int no_new_privs);
 /* filters.c: seccomp filters, the last of all ops, or nearly so (filters_come_first()). */
 void build_filters(struct build *b, struct build_ops *ops, const struct rec_thread *t);
 /* filters_come_first() - they can be put in place only before the thread gives up its rights. */
-int filters_come_first(const struct rec_process *p, const struct rec_thread *t);
+int filters_come_first(const struct rec_list *recs, const struct rec_thread *t);
 /* filters_no_new_privs() - of that thread, 1 or 0. */
 int filters_no_new_privs(const struct rec_process *p, const struct rec_thread *t);
 

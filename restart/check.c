@@ -106,6 +106,24 @@ static int check_mounts(struct restart *r, struct reasons *w)
 	return w->n - before;
 }
 
+/* All of it, but for other groups that are the same in the whole process: those are the container's. */
+static int has_ids(const struct rec_list *recs, uint32_t u, uint32_t g)
+{
+	const struct rec_process *p = rec_first(process, recs);
+	const struct rec_thread_ids *t;
+	size_t pos = 0;
+
+	if (p->ruid != u || p->euid != u || p->suid != u || p->fsuid != u || p->rgid != g || p->egid != g || p->sgid != g ||
+	    p->fsgid != g)
+		return 0;
+	while ((t = rec_next_thread_ids(recs, &pos)))
+		if (t->ruid != u || t->euid != u || t->suid != u || t->fsuid != u || t->rgid != g || t->egid != g ||
+		    t->sgid != g || t->fsgid != g || t->groups.len != p->groups.len ||
+		    memcmp(t->groups.data, p->groups.data, p->groups.len))
+			return 0;
+	return 1;
+}
+
 /* An ordinary user has one user id and one group to give. */
 static void check_ids(const struct restart *r, struct reasons *w)
 {
@@ -118,8 +136,7 @@ static void check_ids(const struct restart *r, struct reasons *w)
 			r->images[i].fd < 0 ? NULL : rec_first(process, &r->images[i].recs);
 		uint32_t u = r->job->uid, g = r->job->gid;
 
-		if (!p || (p->ruid == u && p->euid == u && p->suid == u && p->fsuid == u &&
-			   p->rgid == g && p->egid == g && p->sgid == g && p->fsgid == g))
+		if (!p || has_ids(&r->images[i].recs, u, g))
 			continue;
 		err_set(&err, E_ACCESS, 0,
 			"process %u (%s) has user and group ids besides %u and %u, which only root "

@@ -31,46 +31,59 @@ int creds_settable(void)
 	       (now[0].effective & need) == need;
 }
 
-static int same_groups(const struct rec_process *p)
+struct creds creds_of(const struct rec_list *recs, uint32_t tid)
+{
+	const struct rec_process *p = rec_first(process, recs);
+	const struct rec_thread_ids *t;
+	size_t pos = 0;
+
+	while ((t = rec_next_thread_ids(recs, &pos)))
+		if (t->tid == tid)
+			return (struct creds){ {t->ruid, t->euid, t->suid, t->fsuid}, {t->rgid, t->egid, t->sgid, t->fsgid},
+					       t->groups, t->cap_inh, t->cap_prm, t->cap_eff, t->cap_bnd, t->cap_amb,
+					       t->securebits };
+	return (struct creds){ {p->ruid, p->euid, p->suid, p->fsuid}, {p->rgid, p->egid, p->sgid, p->fsgid}, p->groups,
+			       p->cap_inh, p->cap_prm, p->cap_eff, p->cap_bnd, p->cap_amb, p->securebits };
+}
+
+static int same_groups(const struct creds *c)
 {
 	gid_t now[NGROUPS_HERE];
 	int n = getgroups(NGROUPS_HERE, now);
 
-	return n >= 0 && (size_t)n * sizeof(*now) == p->groups.len &&
-	       !memcmp(now, p->groups.data, p->groups.len);
+	return n >= 0 && (size_t)n * sizeof(*now) == c->groups.len &&
+	       !memcmp(now, c->groups.data, c->groups.len);
 }
 
-static int same_ids(const struct rec_process *p)
+static int same_ids(const struct creds *c)
 {
 	uid_t r, e, s;
 	gid_t rg, eg, sg;
 
-	return getresuid(&r, &e, &s) == 0 && getresgid(&rg, &eg, &sg) == 0 && p->ruid == r &&
-	       p->euid == e && p->suid == s && p->fsuid == e && p->rgid == rg && p->egid == eg &&
-	       p->sgid == sg && p->fsgid == eg && same_groups(p);
+	return getresuid(&r, &e, &s) == 0 && getresgid(&rg, &eg, &sg) == 0 && c->uid.r == r &&
+	       c->uid.e == e && c->uid.s == s && c->uid.fs == e && c->gid.r == rg && c->gid.e == eg &&
+	       c->gid.s == sg && c->gid.fs == eg && same_groups(c);
 }
 
-static void set_ids(struct build *b, struct build_ops *ops)
+static void set_ids(struct build *b, struct build_ops *ops, const struct creds *c)
 {
-	const struct rec_process *p = b->t->process;
-
 	if (b->t->r->namespaces & CLONE_NEWUSER)
 		return;
 	/*
 	 * Restored by the user it ran as, without rights: container.c has made sure. Which other groups
 	 * he is in, is for the container to say, as with capabilities.
 	 */
-	if (!creds_settable() || same_ids(p))
+	if (!creds_settable() || same_ids(c))
 		return;
 	build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, 1);
-	build_ptr(b, build_sys(ops, 0, SYS_setgroups, p->groups.len / 4, 0), 1, p->groups.data,
-		  p->groups.len);
-	build_sys(ops, 0, SYS_setresgid, p->rgid, p->egid, p->sgid);
-	if (p->fsgid != p->egid)
-		build_sys(ops, 0, SYS_setfsgid, p->fsgid);
-	build_sys(ops, 0, SYS_setresuid, p->ruid, p->euid, p->suid);
-	if (p->fsuid != p->euid)
-		build_sys(ops, 0, SYS_setfsuid, p->fsuid);
+	build_ptr(b, build_sys(ops, 0, SYS_setgroups, c->groups.len / 4, 0), 1, c->groups.data,
+		  c->groups.len);
+	build_sys(ops, 0, SYS_setresgid, c->gid.r, c->gid.e, c->gid.s);
+	if (c->gid.fs != c->gid.e)
+		build_sys(ops, 0, SYS_setfsgid, c->gid.fs);
+	build_sys(ops, 0, SYS_setresuid, c->uid.r, c->uid.e, c->uid.s);
+	if (c->uid.fs != c->uid.e)
+		build_sys(ops, 0, SYS_setfsuid, c->uid.fs);
 	build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, 0);
 }
 
@@ -130,46 +143,45 @@ static uint64_t limit_caps(const struct build *b, struct __user_cap_data_struct 
 void build_user_namespace(struct build *b, struct build_ops *ops)
 {
 	int fd = namespaces_user(b->t->r, b->t->image);
+	struct creds c = creds_of(&b->t->image->recs, b->t->task->pid);
 
 	if (fd < 0)
 		return;
 	build_priority(b, ops);
-	set_ids(b, ops);
+	set_ids(b, ops, &c);
 	raise_all(b, ops);
 	build_sys(ops, 0, SYS_setns, fd, CLONE_NEWUSER);
 }
 
-void build_ids(struct build *b, struct build_ops *ops)
+void build_ids(struct build *b, struct build_ops *ops, const struct creds *c)
 {
-	const struct rec_process *p = b->t->process;
 	uint32_t differs;
 
 	for (int cap = 0; cap <= LAST_CAP; cap++)
-		if (!(p->cap_bnd &
+		if (!(c->cap_bnd &
 		      (1ULL << cap))) /* EINVAL beyond the last that this kernel knows */
 			build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_CAPBSET_DROP, cap);
 	if (!in_user_namespace(b)) {
-		set_ids(b, ops);
+		set_ids(b, ops, c);
 		raise_all(b, ops);
 	}
 	/* One of them anybody may set, by itself. */
-	differs = p->securebits ^ (in_user_namespace(b) ? 0 : (uint32_t)MAX(0, prctl(PR_GET_SECUREBITS)));
+	differs = c->securebits ^ (in_user_namespace(b) ? 0 : (uint32_t)MAX(0, prctl(PR_GET_SECUREBITS)));
 	if (differs == SECBIT_KEEP_CAPS)
-		build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, !!(p->securebits & SECBIT_KEEP_CAPS));
+		build_sys(ops, 0, SYS_prctl, PR_SET_KEEPCAPS, !!(c->securebits & SECBIT_KEEP_CAPS));
 	else if (differs)
-		build_sys(ops, 0, SYS_prctl, PR_SET_SECUREBITS, p->securebits);
+		build_sys(ops, 0, SYS_prctl, PR_SET_SECUREBITS, c->securebits);
 }
 
-void build_caps(struct build *b, struct build_ops *ops, int no_new_privs)
+void build_caps(struct build *b, struct build_ops *ops, const struct creds *c, int no_new_privs)
 {
-	const struct rec_process *p = b->t->process;
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct data[2] = {
-		{(uint32_t)p->cap_eff, (uint32_t)p->cap_prm, (uint32_t)p->cap_inh},
-		{(uint32_t)(p->cap_eff >> 32), (uint32_t)(p->cap_prm >> 32),
-		 (uint32_t)(p->cap_inh >> 32)},
+		{(uint32_t)c->cap_eff, (uint32_t)c->cap_prm, (uint32_t)c->cap_inh},
+		{(uint32_t)(c->cap_eff >> 32), (uint32_t)(c->cap_prm >> 32),
+		 (uint32_t)(c->cap_inh >> 32)},
 	};
-	uint64_t ambient = p->cap_amb & limit_caps(b, data);
+	uint64_t ambient = c->cap_amb & limit_caps(b, data);
 	struct build_op *op;
 
 	op = build_sys(ops, 0, SYS_capset, 0, 0);

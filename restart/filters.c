@@ -43,9 +43,10 @@ int filters_no_new_privs(const struct rec_process *p, const struct rec_thread *t
 	return t->new_privs ? t->new_privs == 2 : p->no_new_privs != 0;
 }
 
-int filters_come_first(const struct rec_process *p, const struct rec_thread *t)
+int filters_come_first(const struct rec_list *recs, const struct rec_thread *t)
 {
-	return !filters_no_new_privs(p, t) && !(p->cap_eff & 1ULL << CAP_SYS_ADMIN);
+	return !filters_no_new_privs(rec_first(process, recs), t) &&
+	       !(creds_of(recs, t->tid).cap_eff & 1ULL << CAP_SYS_ADMIN);
 }
 
 void build_filters(struct build *b, struct build_ops *ops, const struct rec_thread *t)

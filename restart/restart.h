@@ -182,6 +182,14 @@ int container_enter(struct restart *r, struct err *err);
 void container_names(int flags, char *ret, size_t len);
 /* creds_settable() - 1: we may take other user and group ids: root, unless a container denies it that. */
 int creds_settable(void);
+/* What a thread may: its own (thread_ids), or as its process. @recs: of an image that has the record of that. */
+struct creds {
+	struct { uint32_t r, e, s, fs; } uid, gid;
+	struct bytes groups;
+	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
+	uint32_t securebits;
+};
+struct creds creds_of(const struct rec_list *recs, uint32_t tid);
 /* container_wants_shm() - shall /dev/shm be the container's own? Then rset.own_shm, if it can be. */
 int container_wants_shm(const struct restart *r);
 /* container_setup() - in init: mounts, host name. */

@@ -101,6 +101,8 @@ void build_priority(struct build *b, struct build_ops *ops)
 static void thread_ops(struct build *b, struct build_thread *bt, int main_thread)
 {
 	const struct rec_thread *t = bt->rec;
+	const struct rec_list *recs = &b->t->image->recs;
+	const struct creds creds = creds_of(recs, t->tid);
 	struct build_ops *ops = &bt->ops;
 	struct sched_attr_ attr = {
 		.size = sizeof(attr),
@@ -147,17 +149,17 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	if (t->policy || t->nice || t->sched_flags)
 		restore_scheduling(b, ops, &attr);
 	pending_of(b, ops, t->tid);
-	build_ids(b, ops);
+	build_ids(b, ops, &creds);
 	/* A change of ids clears it. */
 	build_sys(ops, 0, SYS_prctl, PR_SET_PDEATHSIG, t->pdeathsig);
 	if (main_thread)
 		build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE, b->t->process->dumpable == 1);
 	if (t->cpuid_faults)
 		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_CPUID, 0);
-	if (filters_come_first(b->t->process, t))
+	if (filters_come_first(recs, t))
 		build_filters(b, ops, t);
-	build_caps(b, ops, filters_no_new_privs(b->t->process, t));
-	if (!filters_come_first(b->t->process, t))
+	build_caps(b, ops, &creds, filters_no_new_privs(b->t->process, t));
+	if (!filters_come_first(recs, t))
 		build_filters(b, ops, t);
 }
 
@@ -165,12 +167,13 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 static void ended_ops(struct build *b, struct build_ops *ops)
 {
 	const char *comm = b->t->process->comm;
+	const struct creds creds = creds_of(&b->t->image->recs, b->t->task->pid);
 	char name[16] = "";
 
 	memcpy(name, comm, MIN(strlen(comm), sizeof(name) - 1));
 	build_ptr(b, build_sys(ops, 0, SYS_prctl, PR_SET_NAME, 0), 1, name, sizeof(name));
-	build_ids(b, ops);
-	build_caps(b, ops, b->t->process->no_new_privs != 0);
+	build_ids(b, ops, &creds);
+	build_caps(b, ops, &creds, b->t->process->no_new_privs != 0);
 	build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE, b->t->process->dumpable == 1);
 }
 

@@ -163,8 +163,6 @@ static void *thread(void *arg)
 		scn_sys(unshare(CLONE_FILES));
 	if (!strcmp(kind, "thread-net"))
 		scn_sys(unshare(CLONE_NEWNET));
-	if (!strcmp(kind, "thread-ids"))
-		scn_sys(syscall(SYS_setresgid, 12345, -1, -1));
 	if (!strcmp(kind, "thread-blocks"))
 		block_all();
 	if (!strcmp(kind, "thread-seccomp"))

@@ -146,7 +146,8 @@ struct round {
 	int64_t stopped_ns, resumed_ns;	/* since the first process was stopped; until all were told to go on */
 	int64_t began_s;		/* CLOCK_REALTIME when the job began; what was made in that second may be its */
 	struct outside_seen *shm, *mqueues; /* round_outside.h; NULL not looked */
-	struct round_sysv *sysv;	/* System V objects that were found; NULL not yet looked */
+	struct round_sysv *sysv;	/* System V objects that were found, of each ipc namespace; the job's first */
+	size_t nsysv;
 	struct rfilter *filters;
 	size_t nfilters;
 	struct rspace *spaces;		/* round_namespaces.c */
@@ -239,6 +240,16 @@ int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err);
 int round_namespaces(struct round *r, struct err *err);
 /* round_namespace_of() - the number of the namespace of that kind (CLONE_NEW*) that @p is in; 0: the job's. */
 uint32_t round_namespace_of(const struct round *r, const struct rproc *p, int kind);
+/* round_namespace_next() - the number of the next one of that kind behind @after; 0: no more. */
+uint32_t round_namespace_next(const struct round *r, int kind, uint32_t after);
+/* round_namespace_member() - a process that is in namespace @ns. round_namespace_open() - @ns itself, -1 + errno. */
+const struct rproc *round_namespace_member(const struct round *r, uint32_t ns);
+int round_namespace_open(const struct round *r, uint32_t ns);
+/*
+ * round_namespace_outer() - as the job sees the user (@group 1: group) that is @id in the user namespace which @ns
+ * belongs to. Who is nobody there is taken for us.
+ */
+uint32_t round_namespace_outer(const struct round *r, uint32_t ns, int group, uint32_t id);
 void round_namespaces_records(const struct round *r, struct rec_buf *manifest);
 void round_namespaces_members(struct rproc *p);
 void round_namespaces_free(struct round *r);
@@ -319,8 +330,6 @@ void round_cgroups_records(struct round *r, struct rproc *p);
 void round_mqueue_look(struct round *r);
 /* round_mqueue() - add the queues that are the job's though nobody has them open. Before res_set_check(). */
 int round_mqueue(struct round *r, struct err *err);
-/* round_mqueues_here() - their directory, mounted nowhere, of the ipc namespace that we are in. -1: not allowed. */
-int round_mqueues_here(void);
 
 /* round_notify.c: mq_notify(3). */
 /* round_notify_check() - what its processes are to get; refuse what cannot be found out. After res_set_check(). */

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,7 +224,7 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 	if (starts(m->path, "anon_inode:") || starts(m->path, "/[aio]"))
 		return refuse(p, m, m->path[0] == '/' ? "kernel AIO; see ckpt_launch --allow" : "the kernel's own object", err);
 	if (starts(m->path, "/SYSV") && m->deleted) {
-		a->rec.dev = SYSV_DEV;
+		a->rec.dev = SYSV_DEV(round_namespace_of(r, p, CLONE_NEWIPC));
 		return shared_object(r, p, a, m, OBJECT_SYSV, m->path + 1, err);
 	}
 	if (starts(m->path, "/dev/zero") || starts(m->path, "[anon_shmem") || !*m->path ||

@@ -4,7 +4,7 @@
  * name. No descriptor leads to them, and the kernel does not tell who made them. As with System V objects and
  * /dev/shm, these are the job's:
  *
- *   - Where it has an ipc namespace of its own: all of them.
+ *   - Where it has an ipc namespace of its own, and in those that the program made: all of them.
  *   - Else those of its users that were made or used since the job began, unless a process outside has them
  *     open.
  *
@@ -17,69 +17,17 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../resource/mqueue.h"
-#include "round_internal.h"
+#include "round_ipc.h"
 #include "round_outside.h"
 
 #define MQUEUES		"/dev/mqueue"
 
-/* Of linux/mount.h, which older headers lack. */
-#define FSOPEN_CLOEXEC_		1
-#define FSCONFIG_CMD_CREATE_	6
-#define FSMOUNT_CLOEXEC_	1
-
 /* ---- the directory ---- */
-
-int round_mqueues_here(void)
-{
-	cleanup_close int fs = (int)syscall(SYS_fsopen, "mqueue", FSOPEN_CLOEXEC_);
-	cleanup_close int mnt = -1;
-
-	if (fs < 0 || syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE_, NULL, NULL, 0))
-		return -1;
-	mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC_, 0);
-	return mnt < 0 ? -1 : openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-/* The user's namespace gives the right to the others, where it is not ours. */
-static int enter(pid_t keeper)
-{
-	cleanup_close int fd = (int)syscall(SYS_pidfd_open, keeper, 0);
-	const int others = CLONE_NEWIPC | CLONE_NEWNS;
-
-	return fd < 0 || (setns(fd, CLONE_NEWUSER | others) && setns(fd, others)) ? -1 : 0;
-}
-
-/* The same, by a child that goes there. */
-static int mount_inside(pid_t keeper)
-{
-	int pair[2], fd = -1;
-	size_t n = 0;
-	char byte;
-	pid_t pid;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-		return -1;
-	pid = fork();
-	if (pid == 0) {
-		fd = enter(keeper) ? -1 : round_mqueues_here();
-		_exit(fd < 0 || io_send_fds(pair[1], "", 1, &fd, 1) ? 1 : 0);
-	}
-	close(pair[1]);
-	if (pid < 0 || io_recv_fds(pair[0], &byte, 1, &fd, 1, &n) != 1 || !n)
-		fd = -1;
-	close(pair[0]);
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	return fd;
-}
 
 /* 1 the job has a namespace of its own, 0 it has not, -1 it has ended. */
 static int has_own(const struct round *r)
@@ -107,7 +55,7 @@ static DIR *directory(const struct round *r, int own)
 		return fdopendir(fd);
 	if (fd >= 0)
 		close(fd);
-	fd = own ? mount_inside(r->p->keeper) : round_mqueues_here();
+	fd = own ? round_ipc_mqueues(r, 0) : round_ipc_mqueues_here();
 	ret = fd < 0 ? NULL : fdopendir(fd);
 	if (fd >= 0 && !ret)
 		close(fd);
@@ -194,14 +142,12 @@ void round_mqueue_look(struct round *r)
 	r->mqueues = outside_seen_new(l, look_at);
 }
 
-int round_mqueue(struct round *r, struct err *err)
+/* Closes @dp. */
+static int add_all(struct round *r, DIR *dp, int own, struct err *err)
 {
-	int own = has_own(r), ret = 0;
-	DIR *dp = own < 0 ? NULL : directory(r, own);
 	struct outside_files l = { 0 };
+	int ret = 0;
 
-	if (!dp)
-		return 0;
 	collect(r, dp, own, &l);
 	if (!own)
 		outside_mark(r, r->mqueues, &l, look_at);
@@ -211,4 +157,32 @@ int round_mqueue(struct round *r, struct err *err)
 	outside_free(&l);
 	closedir(dp);
 	return ret;
+}
+
+/* The queues of the namespace @ns, which the program made, are known by the device of their file system. */
+static int made_by_program(struct round *r, uint32_t ns, struct err *err)
+{
+	int fd = round_ipc_mqueues(r, ns);
+	DIR *dp = fd < 0 ? NULL : fdopendir(fd);
+	struct stat st;
+
+	if (!dp || fstat(fd, &st))
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in an ipc namespace of its own whose message queues cannot be "
+			       "looked at; start ckpt_launch inside of it", round_who(round_namespace_member(r, ns)));
+	r->set.ipcs = xrealloc(r->set.ipcs, (r->set.nipcs + 1) * sizeof(*r->set.ipcs));
+	r->set.ipcs[r->set.nipcs++] = (struct res_ipc){ st.st_dev, ns };
+	return add_all(r, dp, 1, err);
+}
+
+int round_mqueue(struct round *r, struct err *err)
+{
+	int own = has_own(r);
+	DIR *dp = own < 0 ? NULL : directory(r, own);
+
+	if (dp && add_all(r, dp, own, err))
+		return -1;
+	for (uint32_t ns = 0; (ns = round_namespace_next(r, CLONE_NEWIPC, ns));)
+		if (made_by_program(r, ns, err))
+			return -1;
+	return 0;
 }

@@ -214,30 +214,49 @@ uint32_t round_namespace_of(const struct round *r, const struct rproc *p, int ki
 	return 0;
 }
 
-/* Nothing may be in an ipc namespace but its limits. */
-static int check_ipc(const struct round *r, const struct rspace *s, struct err *err)
+uint32_t round_namespace_next(const struct round *r, int kind, uint32_t after)
 {
-	struct rec_list list;
-	size_t nothing = 1;
-
-	if (s->seen->nobjects <= sizeof(s->seen->objects) && rec_parse(s->seen->objects, s->seen->nobjects, &list, NULL) == 0) {
-		for (size_t i = 0; i < list.count; i++)
-			nothing &= list.recs[i].tag == REC_TAG_ipc_limit;
-		rec_list_free(&list);
-	} else {
-		nothing = 0;
-	}
-	if (!nothing)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in an ipc namespace of its own with System V objects in it, "
-			       "which cannot be made again; remove them (ipcrm), or start ckpt_launch inside of it",
-			       round_who(s->member));
-	for (size_t i = 0; i < r->set.ndescs; i++)
-		nothing &= r->set.descs[i].st.st_dev != s->seen->mqueues;
-	if (!nothing || s->seen->nqueues || !s->seen->mqueues)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in an ipc namespace of its own %s, which cannot be made "
-			       "again; start ckpt_launch inside of it", round_who(s->member),
-			       s->seen->mqueues ? "with message queues in it" : "whose message queues cannot be looked at");
+	while (after < r->nspaces)
+		if (r->spaces[after++].rec.kind == (uint32_t)kind)
+			return after;
 	return 0;
+}
+
+const struct rproc *round_namespace_member(const struct round *r, uint32_t ns)
+{
+	return r->spaces[ns - 1].member;
+}
+
+int round_namespace_open(const struct round *r, uint32_t ns)
+{
+	return ns_open(r->spaces[ns - 1].member->look, r->spaces[ns - 1].kind->file);
+}
+
+/* One level up, by a map as /proc/PID/uid_map has it. -1: it is in none of its lines. */
+static int map_up(const char *map, uint32_t *id)
+{
+	uint32_t inner, outer, count;
+	int n;
+
+	for (; sscanf(map, "%u %u %u%n", &inner, &outer, &count, &n) == 3; map += n)
+		if (*id >= inner && *id - inner < count) {
+			*id = outer + (*id - inner);
+			return 0;
+		}
+	return -1;
+}
+
+uint32_t round_namespace_outer(const struct round *r, uint32_t ns, int group, uint32_t id)
+{
+	const struct rec_namespace *n = &r->spaces[ns - 1].rec;
+
+	for (; n->owner; n = &r->spaces[n->owner - 1].rec) {
+		const struct rec_namespace *owner = &r->spaces[n->owner - 1].rec;
+
+		if (map_up(group ? owner->gid_map : owner->uid_map, &id))
+			return group ? getegid() : geteuid();
+	}
+	return id;
 }
 
 /* Sockets are of one of these. */
@@ -303,37 +322,15 @@ int round_namespaces(struct round *r, struct err *err)
 				return -1;
 	}
 	for (size_t i = 0; i < r->nspaces; i++)
-		if (r->spaces[i].rec.kind == CLONE_NEWIPC && check_ipc(r, &r->spaces[i], err))
-			return -1;
-	for (size_t i = 0; i < r->nspaces; i++)
 		if (r->spaces[i].rec.kind == CLONE_NEWNET && check_net(r, &r->spaces[i], err))
 			return -1;
 	return check_outside(r, err);
 }
 
-static void put_limits(const struct rspace *s, struct rec_buf *manifest)
-{
-	const struct rec_ipc_limit *l;
-	struct rec_list list;
-	size_t pos = 0;
-
-	if (!s->seen->nobjects || rec_parse(s->seen->objects, s->seen->nobjects, &list, NULL))
-		return;
-	while ((l = rec_next_ipc_limit(&list, &pos))) {
-		struct rec_ipc_limit here = *l;
-
-		here.namespace = s->rec.id;
-		rec_put_ipc_limit(manifest, &here);
-	}
-	rec_list_free(&list);
-}
-
 void round_namespaces_records(const struct round *r, struct rec_buf *manifest)
 {
-	for (size_t i = 0; i < r->nspaces; i++) {
+	for (size_t i = 0; i < r->nspaces; i++)
 		rec_put_namespace(manifest, &r->spaces[i].rec);
-		put_limits(&r->spaces[i], manifest);
-	}
 }
 
 void round_namespaces_members(struct rproc *p)

@@ -10,17 +10,10 @@
 #define NS_SETTINGS_ROOM 65536		/* of a network: some hundred lines */
 enum { NS_LO_DOWN, NS_LO_UP, NS_LO_WAS_UP };
 
-#define NS_OBJECTS_ROOM	16384		/* for limits; who has objects as well is refused */
-
 /* What a child finds out by being there: numbers in it and in its parent, whoever we are. */
 struct ns_seen {
 	char uid_map[NS_MAP_ROOM], gid_map[NS_MAP_ROOM], setgroups[16];
 	struct utsname uts;
-	/* Of an ipc namespace: what sysv_collect() says; the device of its message queues, 0 not known. */
-	char objects[NS_OBJECTS_ROOM];
-	size_t nobjects;
-	dev_t mqueues;
-	int nqueues;
 	/* Of a network namespace: what it is known by to its sockets; why it cannot be made again. */
 	uint64_t cookie;
 	int lo;

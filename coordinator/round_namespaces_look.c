@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* round_namespaces_look.c - what a namespace is like, found out by a child that enters it. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,7 +9,6 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/namespaces.h"
-#include "../resource/sysv.h"
 #include "round_namespaces.h"
 
 static void read_map(const char *name, char *ret, size_t room)
@@ -19,36 +17,6 @@ static void read_map(const char *name, char *ret, size_t room)
 
 	if (text && strlen(text) < room)
 		strcpy(ret, text);
-}
-
-static int look_at_objects(struct ns_seen *seen)
-{
-	const struct sysv_job all = { .all = 1 };
-	struct rec_buf text = { 0 };
-	size_t n;
-	int *fds;
-
-	if (sysv_collect(&all, &text, &fds, &n, NULL))
-		return -1;
-	seen->nobjects = text.len;
-	memcpy(seen->objects, text.data, MIN(text.len, sizeof(seen->objects)));
-	return 0;
-}
-
-/* Mounted for a moment, which takes a mount namespace of the same user namespace as the ipc namespace. */
-static void look_at_queues(struct ns_seen *seen)
-{
-	int fd = unshare(CLONE_NEWNS) ? -1 : round_mqueues_here();
-	DIR *dp = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	struct stat st;
-
-	if (!dp || fstat(fd, &st))
-		return;
-	seen->mqueues = st.st_dev;
-	while ((e = readdir(dp)))
-		seen->nqueues += e->d_name[0] != '.' || (e->d_name[1] && strcmp(e->d_name, ".."));
-	closedir(dp);
 }
 
 static void NORETURN look(int fd, int flag, struct ns_seen *seen)
@@ -61,10 +29,8 @@ static void NORETURN look(int fd, int flag, struct ns_seen *seen)
 		read_map("setgroups", seen->setgroups, sizeof(seen->setgroups));
 		seen->setgroups[strcspn(seen->setgroups, "\n")] = 0;
 	}
-	if ((flag == CLONE_NEWUTS && uname(&seen->uts)) || (flag == CLONE_NEWIPC && look_at_objects(seen)))
+	if (flag == CLONE_NEWUTS && uname(&seen->uts))
 		_exit(1);
-	if (flag == CLONE_NEWIPC)
-		look_at_queues(seen);
 	if (flag == CLONE_NEWNET && ns_look_net(seen))
 		_exit(1);
 	_exit(0);

@@ -3,16 +3,13 @@
  * round_sysv_look.c - look at the job's System V objects.
  *
  * A restored job has an ipc namespace of its own, and user ids and process numbers of its own as
- * well. Objects can be looked at only from inside: a child goes there and sends back what it finds.
+ * well, and the program may have made others. Objects can be looked at only from inside: a child goes there and sends
+ * back what it finds.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../common/io.h"
@@ -22,59 +19,17 @@
 
 #define FDS_AT_ONCE	250
 
-/* ---- namespaces ---- */
-
-/* 1 if @pid is in the same namespace of that kind as we are, or if that cannot be told. */
-static int is_ours(pid_t pid, const char *kind)
-{
-	char path[64];
-	struct stat theirs, ours;
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
-	if (stat(path, &theirs))
-		return 1;
-	snprintf(path, sizeof(path), "/proc/self/ns/%s", kind);
-	return stat(path, &ours) || (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino);
-}
-
-/* Into the namespaces of the job: the user's first, as it gives the right to the others. */
-static int enter(pid_t keeper, struct err *err)
-{
-	static const struct {
-		const char *name;
-		int flag;
-	} kinds[] = {
-		{ "user", CLONE_NEWUSER },
-		{ "ipc", CLONE_NEWIPC },
-		{ "pid", CLONE_NEWPID },
-	};
-	int fds[ARRAY_SIZE(kinds)];
-
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		char path[64];
-
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)keeper, kinds[i].name);
-		fds[i] = is_ours(keeper, kinds[i].name) ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (fds[i] >= 0 && setns(fds[i], kinds[i].flag))
-			return err_set(err, err_code_of_errno(errno), errno,
-				       "entering the job's %s namespace", kinds[i].name);
-	return 0;
-}
-
 /* ---- the child that looks ---- */
 
 struct answer {
-	int32_t failed;
-	uint32_t pad;
+	int32_t failed, within;
 	struct err err;
 	uint64_t len, nfds;
 };
 
-static void NORETURN look(int sock, const struct sysv_job *job)
+static void NORETURN look(int sock, int within, const struct sysv_job *job)
 {
-	struct answer a = { 0 };
+	struct answer a = { .within = within };
 	struct rec_buf text = { 0 };
 	int *fds = NULL;
 	size_t nfds = 0;
@@ -91,16 +46,17 @@ static void NORETURN look(int sock, const struct sysv_job *job)
 	_exit(0);
 }
 
-static void NORETURN go_and_look(int sock, pid_t keeper, const struct sysv_job *job)
+static void NORETURN go_and_look(int sock, const struct round *r, uint32_t ns, const struct sysv_job *job)
 {
 	struct answer a = { .failed = 1 };
+	int within;
 	pid_t pid;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (enter(keeper, &a.err) == 0) {
+	if (round_ipc_enter(r, ns, &within, &a.err) == 0) {
 		pid = fork(); /* a process namespace is entered by being born in it */
 		if (pid == 0)
-			look(sock, job);
+			look(sock, within, job);
 		if (pid > 0) {
 			waitpid(pid, NULL, 0);
 			_exit(0);
@@ -125,6 +81,7 @@ static int hear(int sock, struct round_sysv *s, struct err *err)
 			*err = a.err;
 		return -1;
 	}
+	s->within = a.within;
 	s->text = (struct rec_buf){ xmalloc(a.len + 1), a.len, a.len };
 	s->fds = xcalloc(a.nfds + FDS_AT_ONCE, sizeof(int));
 	if (io_read_full(sock, s->text.data, a.len) != (ssize_t)a.len)
@@ -137,8 +94,7 @@ static int hear(int sock, struct round_sysv *s, struct err *err)
 	return 0;
 }
 
-static int collect_inside(pid_t keeper, const struct sysv_job *job, struct round_sysv *s,
-			  struct err *err)
+static int collect_inside(const struct round *r, const struct sysv_job *job, struct round_sysv *s, struct err *err)
 {
 	int pair[2], ret;
 	pid_t pid;
@@ -148,7 +104,7 @@ static int collect_inside(pid_t keeper, const struct sysv_job *job, struct round
 	pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
-		go_and_look(pair[1], keeper, job);
+		go_and_look(pair[1], r, s->ns, job);
 	}
 	close(pair[1]);
 	ret = pid < 0 ? err_set(err, E_FAILED, errno, "making a process") : hear(pair[0], s, err);
@@ -161,11 +117,16 @@ static int collect_inside(pid_t keeper, const struct sysv_job *job, struct round
 
 /* ---- what the job is ---- */
 
-struct object *round_sysv_object(const struct round *r, uint64_t object)
+static int is_of(const struct object *o, const struct round_sysv *s)
+{
+	return o->kind == OBJECT_SYSV && o->dev == SYSV_DEV(s->ns);
+}
+
+struct object *round_sysv_object(const struct round *r, const struct round_sysv *s, uint64_t object)
 {
 	for (struct object *o = r->set.objects; o && object; o = o->next)
 		if (o->id == object)
-			return o->kind == OBJECT_SYSV ? o : NULL;
+			return is_of(o, s) ? o : NULL;
 	return NULL;
 }
 
@@ -175,8 +136,7 @@ int round_sysv_collect(struct round *r, struct round_sysv *s, struct err *err)
 	cleanup_free uint32_t *pids = xcalloc(n + 1, sizeof(*pids)),
 			      *uids = xcalloc(2 * n + 1, sizeof(*uids));
 	cleanup_free uint32_t *attached = NULL;
-	struct sysv_job job = { .all = !is_ours(r->p->keeper, "ipc"),
-				.since = r->began_s };
+	struct sysv_job job = { .all = s->ns || !round_ipc_is_ours(r), .since = r->began_s };
 	int ret = sysv_unlisted();
 
 	if (ret)
@@ -190,7 +150,7 @@ int round_sysv_collect(struct round *r, struct round_sysv *s, struct err *err)
 	}
 	pids[n] = (uint32_t)r->p->keeper;
 	for (const struct object *o = r->set.objects; o; o = o->next)
-		if (o->kind == OBJECT_SYSV) {
+		if (is_of(o, s)) {
 			attached = xrealloc(attached, (nattached + 1) * sizeof(*attached));
 			attached[nattached++] = (uint32_t)o->ino;
 		}
@@ -204,7 +164,7 @@ int round_sysv_collect(struct round *r, struct round_sysv *s, struct err *err)
 	job.nattached = nattached;
 	s->outside = !job.all;
 	if (job.all)
-		ret = collect_inside(r->p->keeper, &job, s, err);
+		ret = collect_inside(r, &job, s, err);
 	else
 		ret = sysv_collect(&job, &s->text, &s->fds, &s->nfds, err);
 	return ret ? -1 : rec_parse(s->text.data, s->text.len, &s->list, err);
@@ -217,5 +177,5 @@ void round_sysv_drop(struct round_sysv *s)
 	free(s->fds);
 	rec_list_free(&s->list);
 	rec_buf_free(&s->text);
-	*s = (struct round_sysv){ 0 };
+	*s = (struct round_sysv){ .ns = s->ns };
 }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -73,6 +74,15 @@ static int mqueue_check(struct res_set *set, struct desc *d, struct err *err)
 	return check_notified(set, d, q, &a, err);
 }
 
+/* 0: the job's. */
+static uint32_t namespace_of(const struct res_set *set, const struct desc *d)
+{
+	for (size_t i = 0; i < set->nipcs; i++)
+		if (set->ipcs[i].dev == d->st.st_dev)
+			return set->ipcs[i].id;
+	return 0;
+}
+
 static int save_queue(struct res_set *set, const struct desc *d, int quiet, struct err *err)
 {
 	cleanup_free char *name =
@@ -100,6 +110,7 @@ static int save_queue(struct res_set *set, const struct desc *d, int quiet, stru
 					       .maxmsg = (uint64_t)a.maxmsg,
 					       .msgsize = (uint64_t)a.msgsize,
 					       .messages = { all.data, all.len },
+					       .namespace = namespace_of(set, d),
 				       });
 	free(all.data);
 	return 0;
@@ -174,7 +185,7 @@ static int make_empty(const struct rset *set, const struct rec_mqueue_data *q, i
 	if (fd < 0 && errno == EEXIST && q->unlinked) {
 		name = other;
 		fd = make_named(name, q);
-	} else if (fd < 0 && errno == EEXIST && !set->own_ipc) {
+	} else if (fd < 0 && errno == EEXIST && !rset_owns_ipc(set, q->namespace)) {
 		fd = take_old(q);
 		*ret_old = 1;
 	}
@@ -207,21 +218,17 @@ static int fill(int fd, const struct rec_mqueue_data *q)
 	return 0;
 }
 
-/* The queue with that number, made at the first call. -1 + err. */
-static int queue_fd(struct rset *set, uint64_t queue, struct err *err)
+/* In its namespace. */
+static int make_here(struct rset *set, void *rec, struct err *err)
 {
-	const struct rec_mqueue_data *q;
-	struct made *m;
-	size_t pos = 0;
+	const struct rec_mqueue_data *q = rec;
 	int fd, old = 0;
+	struct made *m;
 
-	for (m = all_made; m; m = m->next)
-		if (m->rec->queue == queue)
-			return m->fd;
-	while ((q = rec_next_mqueue_data(&set->manifest->recs, &pos)) && q->queue != queue)
-		;
-	if (!q)
-		return err_set(err, E_CORRUPT, 0, "the manifest lacks a message queue");
+	if (q->namespace) {	/* to those in a user namespace no others can belong there */
+		setfsgid(q->gid);
+		setfsuid(q->uid);
+	}
 	raise_limit();
 	fd = make_empty(set, q, &old, err);
 	if (fd < 0)
@@ -232,6 +239,22 @@ static int queue_fd(struct rset *set, uint64_t queue, struct err *err)
 	if (fill(fd, q))
 		return err_set(err, E_FAILED, errno, "filling message queue /%s", q->name);
 	return fd;
+}
+
+/* The queue with that number, made at the first call. -1 + err. */
+static int queue_fd(struct rset *set, uint64_t queue, struct err *err)
+{
+	const struct rec_mqueue_data *q;
+	size_t pos = 0;
+
+	for (const struct made *m = all_made; m; m = m->next)
+		if (m->rec->queue == queue)
+			return m->fd;
+	while ((q = rec_next_mqueue_data(&set->manifest->recs, &pos)) && q->queue != queue)
+		;
+	if (!q)
+		return err_set(err, E_CORRUPT, 0, "the manifest lacks a message queue");
+	return rset_in_ipc(set, q->namespace, make_here, (void *)q, err);
 }
 
 static int mqueue_open(struct rset *set, struct rdesc *d, struct err *err)
@@ -265,8 +288,8 @@ static int mqueue_finish(struct rset *set UNUSED, struct rdesc *d UNUSED, struct
 
 void mqueue_forget(struct rset *set)
 {
-	for (struct made *m = all_made; m && !set->own_ipc; m = m->next)
-		if (!m->old && !m->rec->unlinked)
+	for (struct made *m = all_made; m; m = m->next)
+		if (!m->old && !m->rec->unlinked && !rset_owns_ipc(set, m->rec->namespace))
 			syscall(SYS_mq_unlink, m->rec->name);
 	all_made = NULL;
 }

@@ -366,6 +366,8 @@ void res_set_free(struct res_set *set)
 	set->nnotes = 0;
 	free(set->nets);
 	set->nets = NULL;
+	free(set->ipcs);
+	set->ipcs = NULL;
 	set->nnets = 0;
 	free(set->signalfds);
 	set->signalfds = NULL;

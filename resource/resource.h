@@ -102,6 +102,9 @@ struct res_set {
 	/* Network namespaces that sockets may be of, the job's first; none: all are taken for the job's. malloc'ed. */
 	struct res_net { uint64_t cookie; uint32_t id; } *nets;
 	size_t nnets;
+	/* The ipc namespaces that the program made, by the device of their message queues. malloc'ed. */
+	struct res_ipc { uint64_t dev; uint32_t id; } *ipcs;
+	size_t nipcs;
 	int again;			/* res_refuse_for_now(): what was refused may be gone in a moment */
 	char *warnings;			/* res_warn(): lines, malloc'ed; NULL none */
 	struct res_note *notes;		/* malloc'ed */
@@ -148,9 +151,9 @@ struct rset {
 	 * descriptors must stay open in the process that opened them.
 	 */
 	int (*late)(struct rset *, struct err *);
-	/* enter_net() - for good: into that network namespace which the program had made. */
-	int (*enter_net)(struct rset *, uint32_t ns);
-	uint32_t net;			/* where we are for the moment; 0: the job's */
+	/* enter() - for good: into that namespace of kind @kind (CLONE_NEW*) which the program had made. */
+	int (*enter)(struct rset *, int kind, uint32_t ns);
+	uint32_t net, ipc;		/* where we are for the moment; 0: the job's */
 	int (*path)(struct rset *, const char *saved, char *ret, size_t len); /* --bind and the like: where a saved path is now */
 	/* is_replaced() - did the user name another file for the one with that saved path? May be NULL. */
 	int (*is_replaced)(struct rset *, const char *saved);
@@ -288,9 +291,13 @@ void rset_lacks(const struct rdesc *d, const char *name, struct err *err);
 /*
  * rset_in_net() - call @fn where new sockets are of the network namespace @ns (rec_desc.namespace), in our memory and with
  * our descriptors. Return: what @fn returned; -1 and *err: it cannot be entered.
+ * rset_in_ipc() - likewise where System V objects and message queues are those of the ipc namespace @ns.
  */
-int rset_in_net(struct rset *set, uint32_t ns, int (*fn)(struct rset *set, void *arg, struct err *err), void *arg,
-		struct err *err);
+typedef int rset_call(struct rset *set, void *arg, struct err *err);
+int rset_in_net(struct rset *set, uint32_t ns, rset_call *fn, void *arg, struct err *err);
+int rset_in_ipc(struct rset *set, uint32_t ns, rset_call *fn, void *arg, struct err *err);
+/* rset_owns_ipc() - 1: the ipc namespace @ns was made for this restart, so there is nothing of others in it. */
+int rset_owns_ipc(const struct rset *set, uint32_t ns);
 /* rset_move() - @fd moved to fd_base or above, CLOEXEC; @fd is closed. -1 + errno. */
 int rset_move(const struct rset *set, int fd);
 /* rset_reopen() - another description of what @fd is open on, with @flags. -1 + errno. */

@@ -33,7 +33,7 @@ int rset_init(struct rset *set, const struct image *manifest, struct err *err)
 	set->objects = NULL;
 	set->stored = NULL;
 	set->late = NULL;
-	set->net = 0;
+	set->net = set->ipc = 0;
 	set->object_fd = object_restore_fd;
 	if (!set->path)
 		set->path = same_path;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/msg.h>
@@ -119,7 +120,7 @@ enum sysv_owner sysv_whose(const struct sysv_job *job, const struct sysv_use *us
 
 static const char *const limits[] = {
 	"kernel/shmmax",	  "kernel/shmall",	  "kernel/shmmni",
-	"kernel/shm_rmid_forced", "kernel/sem",		  "kernel/msgmax",
+	SYSV_RMID_FORCED,	  "kernel/sem",			  "kernel/msgmax",
 	"kernel/msgmnb",	  "kernel/msgmni",	  "fs/mqueue/msg_max",
 	"fs/mqueue/msgsize_max",  "fs/mqueue/queues_max",
 };
@@ -144,23 +145,39 @@ static int write_limit(const char *name, const char *value)
 	return fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value) ? 0 : -1;
 }
 
-void sysv_restore_limits(const struct rec_list *recs, uint32_t ns)
+static void restore_limit(const struct rec_ipc_limit *l)
+{
+	cleanup_free char *now = proc_readf(NULL, "/proc/sys/%s", l->name);
+
+	if (!now)
+		return;
+	now[strcspn(now, "\n")] = 0;
+	if (strcmp(now, l->value) && write_limit(l->name, l->value))
+		log_info("/proc/sys/%s stays %s, it was %s", l->name, now, l->value);
+}
+
+static int is_limit(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		if (!strcmp(name, limits[i]))
+			return 1;
+	return 0;
+}
+
+/* @late: what waits until all memory is attached. */
+static void restore_limits(const struct rec_list *recs, uint32_t ns, int late)
 {
 	const struct rec_ipc_limit *l;
 	size_t pos = 0;
 
-	while ((l = rec_next_ipc_limit(recs, &pos))) {
-		for (size_t i = 0; l->namespace == ns && i < ARRAY_SIZE(limits); i++) {
-			cleanup_free char *now = proc_readf(NULL, "/proc/sys/%s", limits[i]);
+	while ((l = rec_next_ipc_limit(recs, &pos)))
+		if (l->namespace == ns && is_limit(l->name) && (strcmp(l->name, SYSV_RMID_FORCED) == 0) == late)
+			restore_limit(l);
+}
 
-			if (strcmp(l->name, limits[i]) || !now)
-				continue;
-			now[strcspn(now, "\n")] = 0;
-			if (strcmp(now, l->value) && write_limit(l->name, l->value))
-				log_info("/proc/sys/%s stays %s, it was %s", l->name, now,
-					 l->value);
-		}
-	}
+void sysv_restore_limits(const struct rec_list *recs, uint32_t ns)
+{
+	restore_limits(recs, ns, 0);
 }
 
 /* ---- all of it ---- */
@@ -178,7 +195,8 @@ int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds,
 	return 0;
 }
 
-int sysv_restore(struct rset *set, struct err *err)
+/* Those of set->ipc, in which we are. */
+static int restore_here(struct rset *set, void *arg UNUSED, struct err *err)
 {
 	const struct rec_list *recs = &set->manifest->recs;
 	const struct rec_sysv_shm *shm;
@@ -186,23 +204,21 @@ int sysv_restore(struct rset *set, struct err *err)
 	const struct rec_sysv_msg *msg;
 	size_t pos = 0;
 
-	if (set->own_ipc)
-		sysv_restore_limits(recs, 0);
 	while ((shm = rec_next_sysv_shm(recs, &pos)))
-		if (sysv_shm_restore(set, shm, err))
+		if (shm->namespace == set->ipc && sysv_shm_restore(set, shm, err))
 			return -1;
 	pos = 0;
 	while ((sem = rec_next_sysv_sem(recs, &pos)))
-		if (sysv_sem_restore(set, sem, err))
+		if (sem->namespace == set->ipc && sysv_sem_restore(set, sem, err))
 			return -1;
 	pos = 0;
 	while ((msg = rec_next_sysv_msg(recs, &pos)))
-		if (sysv_msg_restore(set, msg, err))
+		if (msg->namespace == set->ipc && sysv_msg_restore(set, msg, err))
 			return -1;
 	return 0;
 }
 
-int sysv_finish(struct rset *set, struct err *err)
+static int finish_here(struct rset *set, void *arg UNUSED, struct err *err)
 {
 	const struct rec_list *recs = &set->manifest->recs;
 	const struct rec_sysv_shm *shm;
@@ -211,15 +227,43 @@ int sysv_finish(struct rset *set, struct err *err)
 	size_t pos = 0;
 
 	while ((shm = rec_next_sysv_shm(recs, &pos)))
-		if (sysv_shm_finish(shm, err))
+		if (shm->namespace == set->ipc && sysv_shm_finish(shm, err))
 			return -1;
 	pos = 0;
 	while ((sem = rec_next_sysv_sem(recs, &pos)))
-		if (sysv_sem_finish(sem, err))
+		if (sem->namespace == set->ipc && sysv_sem_finish(sem, err))
 			return -1;
 	pos = 0;
 	while ((msg = rec_next_sysv_msg(recs, &pos)))
-		if (sysv_msg_finish(msg, err))
+		if (msg->namespace == set->ipc && sysv_msg_finish(msg, err))
+			return -1;
+	if (rset_owns_ipc(set, set->ipc))
+		restore_limits(recs, set->ipc, 1);
+	return 0;
+}
+
+/* @fn in the job's ipc namespace, and in each that the program had made. */
+static int everywhere(struct rset *set, rset_call *fn, struct err *err)
+{
+	const struct rec_namespace *n;
+	size_t pos = 0;
+
+	if (fn(set, NULL, err))
+		return -1;
+	while ((n = rec_next_namespace(&set->manifest->recs, &pos)))
+		if (n->kind == CLONE_NEWIPC && rset_in_ipc(set, n->id, fn, NULL, err))
 			return -1;
 	return 0;
+}
+
+int sysv_restore(struct rset *set, struct err *err)
+{
+	if (set->own_ipc)
+		sysv_restore_limits(&set->manifest->recs, 0);
+	return everywhere(set, restore_here, err);
+}
+
+int sysv_finish(struct rset *set, struct err *err)
+{
+	return everywhere(set, finish_here, err);
 }

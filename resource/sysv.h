@@ -6,7 +6,8 @@
  * descriptor leads to them, and but for attached memory the kernel does not tell who uses them.
  * So this is the rule which of them are the job's:
  *
- *   - A job with a namespace of its own (every restored one has): all that are in it.
+ *   - A job with a namespace of its own (every restored one has): all that are in it. In those that the program made
+ *     besides: likewise.
  *   - Else, in the namespace that the job shares with the rest of the system:
  *	  - what a process of the job has attached,
  *	  - what a process of the job was the last to use, or made, as far as the kernel tells,
@@ -26,11 +27,11 @@
 
 /*
  * The inode number of a mapping is the shmid, which may also be that of an anonymous object on the
- * same device: this stands in the place of the device's number.
+ * same device: this stands in the place of the device's number, for each ipc namespace another.
  */
-#define SYSV_DEV	UINT64_MAX
+#define SYSV_DEV(ns)	(UINT64_MAX - (ns))
 
-/* What the rule needs to know of the job; process ids as the job sees them. */
+/* What the rule needs to know of the job, or of a namespace that its program made; process ids as the job sees them. */
 struct sysv_job {
 	int all;	      /* the namespace is the job's own */
 	int64_t since;	      /* CLOCK_REALTIME when the job began, s */
@@ -54,7 +55,7 @@ int sysv_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds,
 
 /*
  * sysv_restore_limits() - in the ipc namespace of that number (0: the job's): its limits, of the records @recs. A new one
- * begins with the kernel's own; an ordinary user cannot change them.
+ * begins with the kernel's own; an ordinary user cannot change them. What would be in the way waits for sysv_finish().
  */
 void sysv_restore_limits(const struct rec_list *recs, uint32_t ns);
 
@@ -80,6 +81,6 @@ int sysv_restore_undo(const struct rec_list *recs, struct err *err);
 /* sysv_finish() - when every process has attached its memory: owners, permissions, marks. */
 int sysv_finish(struct rset *set, struct err *err);
 /* sysv_forget() - the restart failed: remove what was made, if it would stay. */
-void sysv_forget(struct rset *set);
+void sysv_forget(void);
 
 #endif

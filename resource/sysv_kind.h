@@ -13,6 +13,9 @@ struct sysv_row {
 /* sysv_rows() - of "shm", "sem" or "msg"; malloc'ed. *ret_n 0 where the kernel has none of it. */
 struct sysv_row *sysv_rows(const char *kind, size_t *ret_n);
 
+/* Of /proc/sys: segments are removed as soon as nobody has them attached. */
+#define SYSV_RMID_FORCED	"kernel/shm_rmid_forced"
+
 /* What of an object the rule in sysv.h looks at. */
 struct sysv_use {
 	uint32_t uid, cuid;

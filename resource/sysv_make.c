@@ -25,7 +25,7 @@
 
 #define SEARCH_NS	10000000000LL
 
-/* What was really made, for sysv_forget(). */
+/* What was really made, and will not go with its namespace, for sysv_forget(). */
 struct made {
 	struct made *next;
 	void (*remove)(int id);
@@ -41,9 +41,9 @@ static void note(const struct sysv_name *name, int id)
 	all_made = m;
 }
 
-void sysv_forget(struct rset *set)
+void sysv_forget(void)
 {
-	for (struct made *m = all_made; m && !set->own_ipc; m = m->next)
+	for (struct made *m = all_made; m; m = m->next)
 		m->remove(m->id);
 	all_made = NULL;
 }
@@ -174,6 +174,7 @@ int sysv_make(const struct sysv_name *name, int own_ipc, struct err *err)
 		if (id < 0)
 			return -1;
 	}
-	note(name, id);
+	if (!own_ipc)
+		note(name, id);
 	return 0;
 }

@@ -193,7 +193,7 @@ int sysv_msg_restore(struct rset *rs, const struct rec_sysv_msg *q, struct err *
 		.next_id = "msg_next_id",
 		SYSV_NAME_OF(q),
 	};
-	int old = sysv_make(&name, rs->own_ipc, err), r = 0;
+	int old = sysv_make(&name, rset_owns_ipc(rs, q->namespace), err), r = 0;
 
 	if (old < 0)
 		return -1;

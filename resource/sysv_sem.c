@@ -202,7 +202,7 @@ int sysv_sem_restore(struct rset *set, const struct rec_sysv_sem *s, struct err 
 		if (values[i] > TOP)
 			return err_set(err, E_CORRUPT, 0,
 				       "System V semaphores %u: impossible value", s->id);
-	if (sysv_make(&name, set->own_ipc, err) < 0)
+	if (sysv_make(&name, rset_owns_ipc(set, s->namespace), err) < 0)
 		return -1;
 	if (fill(s))
 		return err_set(err, err_code_of_errno(errno), errno,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/log.h"
+#include "../common/proc.h"
 
 #ifndef SHM_DEST
 #define SHM_DEST	01000
@@ -101,6 +102,18 @@ static int copy_out(const struct rec_sysv_shm *s, int swapped, struct err *err)
 	return fd;
 }
 
+/* It stays only because whoever made it lives, which no kernel could be told again. */
+static int check_forced(const struct rec_sysv_shm *s, struct err *err)
+{
+	cleanup_free char *forced = proc_readf(NULL, "/proc/sys/" SYSV_RMID_FORCED);
+
+	if (s->attached || !forced || atoi(forced) == 0)
+		return 0;
+	return err_set(err, E_UNSUPPORTED_MEMORY, 0, "System V shared memory %u (key 0x%x) is attached by nobody: where "
+		       "kernel.shm_rmid_forced is set it would not be there after a restart; attach or remove it first", s->id,
+		       s->key);
+}
+
 int sysv_shm_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_fds,
 		     size_t *ret_nfds, struct err *err)
 {
@@ -140,6 +153,8 @@ int sysv_shm_collect(const struct sysv_job *job, struct rec_buf *ret, int **ret_
 			continue;
 		if (!mine && s.mode & SHM_DEST) /* goes away with who has it */
 			continue;
+		if (check_forced(&s, err))
+			return -1;
 		if (!mine) {
 			fd = copy_out(&s, v[15] != 0, err);
 			if (fd < 0 && owner == SYSV_LIKELY)
@@ -297,7 +312,7 @@ int sysv_shm_restore(struct rset *set, const struct rec_sysv_shm *s, struct err 
 		.cpid = s->cpid,
 		SYSV_NAME_OF(s),
 	};
-	int old = sysv_make(&name, set->own_ipc, err);
+	int old = sysv_make(&name, rset_owns_ipc(set, s->namespace), err);
 
 	return old < 0 ? -1 : fill(set, s, old, err);
 }

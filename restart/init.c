@@ -62,7 +62,8 @@ static int open_all(struct restart *r, struct err *err)
 /* No pipe of the program's may be held open by us; and libraries do not like closed standard streams. */
 static void close_others(const struct restart *r, int owner_fd)
 {
-	const size_t max = r->rset.ndescs + 2 + object_late_fds(&r->rset, NULL, 0);
+	const size_t max = r->rset.ndescs + 2 + object_late_fds(&r->rset, NULL, 0) +
+			   namespaces_late_fds(r, NULL, 0);
 	cleanup_free int *keep = xcalloc(max, sizeof(*keep));
 	size_t n = 0;
 
@@ -76,6 +77,7 @@ static void close_others(const struct restart *r, int owner_fd)
 		keep[n++] = owner_fd;
 	if (getpid() == r->init) {
 		n += object_late_fds(&r->rset, keep + n, max - n);
+		n += namespaces_late_fds(r, keep + n, max - n);
 		n += inet_keep_fds(&r->rset, keep + n, max - n);
 	}
 	fds_close_from(3, keep, n);
@@ -154,6 +156,7 @@ static int watch(struct restart *r, int owner_fd, struct err *err)
 	}
 	if (state > 0 && (sysv_finish(&r->rset, err) || object_seal_late(&r->rset, err)))
 		return -1;
+	namespaces_let_go(r);
 	if (state > 0)
 		number_on(r);
 	if (state > 0 && r->rset.late) {
@@ -233,7 +236,7 @@ static void NORETURN serve(const struct restart *r)
 static void NORETURN failed(struct restart *r, const struct err *err)
 {
 	sync_fail(r->sync, 0, err);
-	sysv_forget(&r->rset);
+	sysv_forget();
 	mqueue_forget(&r->rset);
 	stored_undo(&r->rset);
 	clear_away(r);

@@ -23,7 +23,6 @@
 #include "../common/net_settings.h"
 #include "../resource/sysv.h"
 #include "build.h"
-#include "sync.h"
 
 struct space { const struct rec_namespace *rec; int fd; };
 
@@ -63,11 +62,38 @@ static int is_known(const struct restart *r, const struct rec_namespace *n)
 	return 0;
 }
 
+/* What is of a namespace, and of which kind. */
+static const struct { enum rec_tag tag; uint32_t kind; } owned[] = {
+	{ REC_TAG_desc, CLONE_NEWNET }, { REC_TAG_mqueue_data, CLONE_NEWIPC }, { REC_TAG_sysv_shm, CLONE_NEWIPC },
+	{ REC_TAG_sysv_sem, CLONE_NEWIPC }, { REC_TAG_sysv_msg, CLONE_NEWIPC },
+};
+
+static uint32_t number_in(const struct rec *rec)
+{
+	const struct rec_desc_entry *e = rec_entry(rec->tag);
+	uint32_t ret = 0;
+
+	for (size_t i = 0; i < e->nfields; i++)
+		if (!strcmp(e->fields[i].name, "namespace"))
+			memcpy(&ret, (const char *)rec->body + e->fields[i].offset, sizeof(ret));
+	return ret;
+}
+
+static int is_there(const struct restart *r, const struct rec *rec)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
+		if (owned[i].tag == rec->tag && number_in(rec)) {
+			const struct space *s = find(r, number_in(rec));
+
+			return s && s->rec->kind == owned[i].kind;
+		}
+	return 1;
+}
+
 int namespaces_load(struct restart *r, struct err *err)
 {
 	const struct rec_namespace *n;
 	const struct rec_member *m;
-	const struct rec_desc *d;
 	size_t pos = 0;
 
 	while ((n = rec_next_namespace(&r->manifest.recs, &pos))) {
@@ -76,10 +102,10 @@ int namespaces_load(struct restart *r, struct err *err)
 		r->spaces = xrealloc(r->spaces, (r->nspaces + 1) * sizeof(*r->spaces));
 		r->spaces[r->nspaces++] = (struct space){ n, -1 };
 	}
-	pos = 0;
-	while ((d = rec_next_desc(&r->manifest.recs, &pos)))
-		if (d->namespace && (!find(r, d->namespace) || find(r, d->namespace)->rec->kind != CLONE_NEWNET))
-			return err_set(err, E_CORRUPT, 0, "%s: there is no network namespace %u", r->manifest.name, d->namespace);
+	for (size_t i = 0; i < r->manifest.recs.count; i++)
+		if (!is_there(r, &r->manifest.recs.recs[i]))
+			return err_set(err, E_CORRUPT, 0, "%s: something is in a namespace that is not there",
+				       r->manifest.name);
 	for (size_t i = 0; i < r->ntasks; i++) {
 		pos = 0;
 		while (r->images[i].fd >= 0 && (m = rec_next_member(&r->images[i].recs, &pos)))
@@ -282,27 +308,37 @@ int namespaces_make(struct restart *r, struct err *err)
 
 /* ---- entering ---- */
 
-static int has_threads(const struct image *img)
-{
-	const struct rec_thread *t;
-	size_t pos = 0, n = 0;
-
-	while ((t = rec_next_thread(&img->recs, &pos)))
-		n++;
-	return n > 1;
-}
-
-int namespaces_enter_net(struct rset *set, uint32_t ns)
+int namespaces_enter_one(struct rset *set, int kind, uint32_t ns)
 {
 	const struct space *s = find(set->arg, ns);
 
-	return s ? setns(s->fd, CLONE_NEWNET) : -1;
+	return s ? setns(s->fd, kind) : -1;
+}
+
+size_t namespaces_late_fds(const struct restart *r, int *fds, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->nspaces; i++)
+		if (r->spaces[i].rec->kind == CLONE_NEWIPC && r->spaces[i].fd >= 0) {
+			if (n < max)
+				fds[n] = r->spaces[i].fd;
+			n++;
+		}
+	return n;
+}
+
+void namespaces_let_go(struct restart *r)
+{
+	for (size_t i = 0; i < r->nspaces; i++)
+		if (r->spaces[i].rec->kind == CLONE_NEWIPC)
+			cleanup_closep(&r->spaces[i].fd);
 }
 
 int namespaces_enter(const struct restart_task *t, struct err *err)
 {
 	/* They exist already, and then nobody may enter. */
-	if (t->r->ascend && has_threads(t->image) && namespaces_user(t->r, t->image) >= 0)
+	if (t->r->ascend && namespaces_has_threads(t->image) && namespaces_user(t->r, t->image) >= 0)
 		return err_set(err, E_KERNEL_FEATURE, 0, "it has threads in a user namespace of its own, and this container lets "
 			       "nobody choose ids; restore in one with CAP_SYS_ADMIN or a seccomp profile that allows clone3 "
 			       "and unshare");
@@ -320,40 +356,4 @@ int namespaces_user(const struct restart *r, const struct image *img)
 	const struct space *s = space_of(r, img, CLONE_NEWUSER);
 
 	return s ? s->fd : -1;
-}
-
-/* ---- threads in a user namespace ---- */
-
-/*
- * Only who has rights over the pid namespace may choose a thread's id, and whoever is in a user namespace below has
- * none. So the stub asks for the number before, and takes the next; meanwhile nobody else is made.
- */
-int namespaces_numbers(const struct restart *r, int *ret_fd, struct err *err)
-{
-	*ret_fd = -1;
-	for (size_t i = 0; i < r->ntasks && *ret_fd < 0; i++) {
-		if (r->images[i].fd < 0 || namespaces_user(r, &r->images[i]) < 0 || !has_threads(&r->images[i]))
-			continue;
-		*ret_fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
-		if (*ret_fd < 0)
-			return err_set(err, E_KERNEL_FEATURE, errno, "process %u (%s) has threads in a user namespace of its "
-				       "own, for whose ids /proc/sys/kernel/ns_last_pid is needed", r->tasks[i].pid,
-				       r->tasks[i].comm);
-	}
-	return 0;
-}
-
-int namespaces_give_number(const struct restart *r, int fd, struct err *err)
-{
-	uint32_t tid = sync_number_wanted(r->sync);
-	char text[16];
-	int n = snprintf(text, sizeof(text), "%u", tid - 1);
-
-	if (!tid)
-		return 0;
-	if (pwrite(fd, text, (size_t)n, 0) != n)
-		return err_set(err, E_KERNEL_FEATURE, errno, "choosing thread id %u for a process in a user namespace of its "
-			       "own (/proc/sys/kernel/ns_last_pid)", tid);
-	sync_number_given(r->sync);
-	return 0;
 }

@@ -89,7 +89,7 @@ static int load(struct restart *r, struct err *err)
 	r->rset.is_replaced = path_is_replaced;
 	r->rset.object_fill = fill_object;
 	r->rset.image_of = image_of;
-	r->rset.enter_net = namespaces_enter_net;
+	r->rset.enter = namespaces_enter_one;
 	r->rset.arg = r;
 	r->rset.own_net = (r->o.namespaces & CLONE_NEWNET) != 0;
 	r->rset.tcp = r->o.tcp;

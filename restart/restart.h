@@ -202,10 +202,20 @@ int namespaces_load(struct restart *r, struct err *err);
 int namespaces_make(struct restart *r, struct err *err);
 /* namespaces_enter() - in a process: those it was in, but for the user's. */
 int namespaces_enter(const struct restart_task *t, struct err *err);
-/* namespaces_enter_net() - rset.enter_net. */
-int namespaces_enter_net(struct rset *set, uint32_t ns);
+/* namespaces_enter_one() - rset.enter. */
+int namespaces_enter_one(struct rset *set, int kind, uint32_t ns);
+/*
+ * namespaces_late_fds() - what init needs until sysv_finish(), at most @max; how many there are. namespaces_let_go() -
+ * and no longer, as it would keep them from ending with the processes in them.
+ */
+size_t namespaces_late_fds(const struct restart *r, int *fds, size_t max);
+void namespaces_let_go(struct restart *r);
 /* namespaces_user() - the user namespace of a process, -1: the job's. */
 int namespaces_user(const struct restart *r, const struct image *img);
+
+/* namespaces_numbers.c: threads of processes in user namespaces. */
+/* namespaces_has_threads() - besides the first. */
+int namespaces_has_threads(const struct image *img);
 /*
  * namespaces_numbers() - in init: *ret_fd, if threads will be made in user namespaces, to be given to
  * namespaces_give_number() again and again while the stubs are busy; else -1.

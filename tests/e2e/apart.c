@@ -5,7 +5,6 @@
 
 #include <arpa/inet.h>
 #include <linux/keyctl.h>
-#include <mqueue.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -324,11 +323,35 @@ static void give_address(void)
 	close(fd);
 }
 
+static void write_number(const char *path, int number)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || dprintf(fd, "%d", number) < 0)
+		scn_skip("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+/* Memory of another ipc namespace; @both: in this one there is some with that number, attached, too. */
+static void attach_before(int both)
+{
+	int id = scn_sys(shmget(IPC_PRIVATE, 4096, 0600));
+
+	scn_sys(shmat(id, NULL, 0));
+	scn_sys(shmctl(id, IPC_RMID, NULL));
+	scn_sys(unshare(CLONE_NEWIPC));
+	if (!both)
+		return;
+	write_number("/proc/sys/kernel/shm_next_id", id);
+	scn_check(scn_sys(shmget(IPC_PRIVATE, 4096, 0600)) == id, "another number");
+	scn_sys(shmat(id, NULL, 0));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct { const char *kind; int flag; } spaces[] = {
 		{ "mount", CLONE_NEWNS }, { "network-address", CLONE_NEWNET }, { "network", CLONE_NEWNET },
-		{ "ipc-objects", CLONE_NEWIPC }, { "ipc-queues", CLONE_NEWIPC }, { "time", 0x80 /* CLONE_NEWTIME */ },
+		{ "ipc-forced", CLONE_NEWIPC }, { "time", 0x80 /* CLONE_NEWTIME */ },
 	};
 	const char *kind = argc > 1 ? argv[1] : "";
 
@@ -337,17 +360,12 @@ int main(int argc, char **argv)
 			scn_skip("unshare: %s", strerror(errno));
 	if (!strcmp(kind, "network-address"))
 		give_address();
-	if (!strcmp(kind, "ipc-objects"))
-		scn_sys(semget(IPC_PRIVATE, 1, 0600));
-	if (!strcmp(kind, "ipc-queues"))
-		close(scn_sys(mq_open("/apart", O_RDONLY | O_CREAT, 0600, NULL)));
-	if (!strcmp(kind, "ipc-attached")) {
-		int id = scn_sys(shmget(IPC_PRIVATE, 4096, 0600));
-
-		scn_sys(shmat(id, NULL, 0));
-		scn_sys(shmctl(id, IPC_RMID, NULL));
-		scn_sys(unshare(CLONE_NEWIPC));
+	if (!strcmp(kind, "ipc-forced")) {
+		write_number("/proc/sys/kernel/shm_rmid_forced", 1);
+		scn_sys(shmget(IPC_PRIVATE, 4096, 0600));
 	}
+	if (!strncmp(kind, "ipc-attached", 12))
+		attach_before(!strcmp(kind, "ipc-attached-both"));
 	if (!strcmp(kind, "other-user")) {
 		scn_sys(setresuid(1234, 1234, 1234));
 		scn_sys(unshare(CLONE_NEWUSER));

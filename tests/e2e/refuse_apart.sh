@@ -48,9 +48,9 @@ try() {
 for kind in mount; do
 	try $kind 1 "an? $kind namespace of its own.*E-UNSUPPORTED-PROCESS"
 done
-try ipc-objects 1 'ipc namespace of its own with System V objects.*E-UNSUPPORTED-PROCESS'
-try ipc-queues 1 'ipc namespace of its own with message queues.*E-UNSUPPORTED-PROCESS'
 try ipc-attached 1 'from before it went into an ipc namespace.*E-UNSUPPORTED-MEMORY'
+try ipc-attached-both 1 'from before it went into an ipc namespace.*E-UNSUPPORTED-MEMORY'
+try ipc-forced 1 'attached by nobody.*shm_rmid_forced.*E-UNSUPPORTED-MEMORY'
 try network 0 ''
 set -- "$dir"/store/apart.network.*/*/
 "$bin/ckpt_inspect" show --json "$1" >"$dir/shown"

@@ -8,6 +8,8 @@
 #   user     as again, all of it as an ordinary user (root only)
 #   mapped   as user, or as whoever we are; each restart with --map-memory
 #   inside   as again, in a container of its own from the start: ckpt_launch --container
+#   apart    as again, in an ipc namespace that the program makes
+#   users    as user, in one in a user namespace that the program makes
 # Prints one line, and after a failure all that was said. Exit status: 0 passed, 77 skipped, 1 failed.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -21,7 +23,7 @@ mkdir "$work"
 uid=$(id -u)
 cd / || exit 1		# whoever works below $dir is of the job
 export HOME=$dir
-as=()
+as=() own_ipc=()
 front='' status='' restores=0 started=$(date +%s%N)
 
 # Who works in the directory is of the job, too.
@@ -39,7 +41,7 @@ finish() {	# RESULT STATUS [TEXT]
 	fi
 	if [ -n "$front" ]; then kill -9 "$front"; wait "$front"; fi 2>/dev/null
 	end_ours
-	if [ -e "$work/ipc" ]; then (cd "$work" && "$program" clean); fi	# what a job that was ended leaves
+	if [ -e "$work/ipc" ] && [ ${#own_ipc[@]} = 0 ] && [ "$flavor" != inside ]; then (cd "$work" && "$program" clean); fi	# what a job that was ended leaves
 	if [ -n "${E2E_KEEP:-}" ] && [ "$2" = 1 ]; then echo "    kept: $dir"; else rm -rf "$dir"; fi
 	exit "$2"
 }
@@ -83,15 +85,15 @@ act() {
 			leave_running
 		done ;;
 	restart) end_and_restart ;;
-	again | user | inside | mapped) leave_running; end_and_restart; await_restored; leave_running; end_and_restart ;;
+	again | user | inside | apart | users | mapped) leave_running; end_and_restart; await_restored; leave_running; end_and_restart ;;
 	*) fail "there is no such flavor" ;;
 	esac
 }
 
 restart_options=()
 if [ "$flavor" = mapped ]; then restart_options=(--map-memory); fi
-if [ "$flavor" = user ] && [ "$uid" != 0 ]; then finish SKIP 77 "only root can become another user"; fi
-if [ "$flavor" = user ] || { [ "$flavor" = mapped ] && [ "$uid" = 0 ]; }; then
+if [[ $flavor = user* ]] && [ "$uid" != 0 ]; then finish SKIP 77 "only root can become another user"; fi
+if [[ $flavor = user* ]] || { [ "$flavor" = mapped ] && [ "$uid" = 0 ]; }; then
 	uid=54321	# not nobody's 65534: the kernel shows that for whoever has no number in a namespace
 	as=(setpriv "--reuid=$uid" "--regid=$uid" --clear-groups)
 	chown -R "$uid:$uid" "$dir"
@@ -107,7 +109,12 @@ if [ "$flavor" = inside ]; then
 		fail "ckpt_launch --container"
 	}
 fi
-start "$bin/ckpt_launch" --name="$job" "${options[@]}" "$program"
+case $flavor in
+apart) own_ipc=(unshare --ipc) ;;
+users) own_ipc=(unshare --user --map-root-user --ipc) ;;
+esac
+if [ ${#own_ipc[@]} != 0 ] && ! "${as[@]}" "${own_ipc[@]}" true 2>"$dir/said"; then finish SKIP 77 "$(cat "$dir/said")"; fi
+start "$bin/ckpt_launch" --name="$job" "${options[@]}" "${own_ipc[@]}" "$program"
 
 n=1
 while within "$limit" is_there_or_ended "$work/ready.$n" "$front" || fail "the scenario neither ends nor gets ready"; do

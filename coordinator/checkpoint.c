@@ -23,12 +23,14 @@
 #include "../common/io.h"
 #include "../common/log.h"
 #include "../common/paths.h"
+#include "../common/proc.h"
 #include "checkpoint_child.h"
 #include "store.h"
 
 /* The round minds its deadline itself; this is for one that hangs, in a write to a dead server say. */
 #define GRACE_NS	200000000LL
 #define LAST_MS		20
+#define BARRED_NS	1000000000LL
 
 static void checkpoint_free(struct checkpoint *cp)
 {
@@ -254,6 +256,9 @@ static int outcome(struct coordinator *c, struct checkpoint *cp, int status, str
 		return err_set(err, E_TIMEOUT, 0, "the checkpoint was not done in the time given; job %s runs on", c->name);
 	if (cp->aborted)
 		return err_set(err, E_ABORTED, 0, "the checkpoint was given up because job %s is being ended", c->name);
+	if (cp->barred)
+		return err_set(err, E_UNSUPPORTED_FD, 0, "a program of the job decides who may open files (fanotify), and "
+			       "could not while it stood still: the checkpoint needs one of them; job %s runs on", c->name);
 	if (WIFSIGNALED(status))
 		return err_set(err, E_FAILED, 0, "the process that made the checkpoint was ended by signal %d; job %s runs on",
 			       WTERMSIG(status), c->name);
@@ -332,6 +337,22 @@ static pid_t reap(const struct checkpoint *cp, int *ret_status)
 	return waitpid(cp->pid, ret_status, WNOHANG);
 }
 
+/*
+ * Does the child wait for a program of the job, which stands still, to permit it to open a file (fanotify)? One that
+ * decides about such files is refused, but it may take one of them to find that out.
+ */
+static int is_barred(struct checkpoint *cp, int64_t now)
+{
+	cleanup_free char *where = proc_read(cp->pid, "wchan", NULL);
+
+	if (!where || strncmp(where, "fanotify_", 9) != 0)
+		cp->barred_since = 0;
+	else if (!cp->barred_since)
+		cp->barred_since = now;
+	cp->barred = cp->barred_since && now - cp->barred_since > BARRED_NS;
+	return cp->barred;
+}
+
 void checkpoint_tick(struct coordinator *c, int64_t now)
 {
 	int status = 0;
@@ -344,6 +365,8 @@ void checkpoint_tick(struct coordinator *c, int64_t now)
 	} else if (c->cp->kill_at && now >= c->cp->kill_at) {
 		c->cp->timed_out = 1;
 		c->cp->kill_at = 0;
+		kill(c->cp->pid, SIGKILL);
+	} else if (is_barred(c->cp, now)) {
 		kill(c->cp->pid, SIGKILL);
 	}
 }

@@ -39,8 +39,9 @@ struct checkpoint {
 	char *id, *target, *tmp;
 	char *made;			/* topmost parent directory that was made for it, NULL none */
 	int leave_running, periodic;
-	int timed_out, aborted;		/* the child was killed by us, and why */
+	int timed_out, aborted, barred;	/* the child was killed by us, and why */
 	int64_t kill_at;		/* CLOCK_MONOTONIC, 0 never */
+	int64_t barred_since;		/* likewise: it waits for a permission; 0 no */
 	json_t *result;			/* the child's last word */
 	char phase[32];
 	uint64_t done, total;

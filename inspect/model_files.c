@@ -30,6 +30,7 @@ static const char *const kinds[] = {
 	[RES_MQUEUE] = "mqueue",
 	[RES_NETLINK] = "netlink",
 	[RES_PACKET] = "packet",
+	[RES_FANOTIFY] = "fanotify",
 };
 
 static void put_str(json_t *o, const char *key, const char *s)

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -41,6 +42,31 @@ struct inode_key find_key(int fd, const struct stat *st)
 	key.handle_type = (uint32_t)u.h.handle_type;
 	memcpy(key.handle, u.h.f_handle, key.handle_len);
 	return key;
+}
+
+int find_key_told(const char *line, struct inode_key *ret)
+{
+	const char *at = strstr(line, " ino:"), *handle;
+	uint64_t sdev;
+	unsigned int byte;
+	int n = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!at || sscanf(at, " ino:%" SCNx64 " sdev:%" SCNx64, &ret->ino, &sdev) != 2)
+		return 0;
+	ret->dev = makedev(sdev >> 20, sdev & 0xfffff);
+	handle = strstr(at, "fhandle-bytes:");
+	if (!handle || sscanf(handle, "fhandle-bytes:%x fhandle-type:%x f_handle:%n", &ret->handle_len, &ret->handle_type,
+			      &n) != 2 || !n || ret->handle_len > sizeof(ret->handle)) {
+		ret->handle_len = 0;
+		return 1;
+	}
+	for (uint32_t i = 0; i < ret->handle_len; i++) {
+		if (sscanf(handle + n + 2 * i, "%2x", &byte) != 1)
+			return 0;
+		ret->handle[i] = (unsigned char)byte;
+	}
+	return 1;
 }
 
 /* A descriptor on the file system @dev. -1: not mounted here. */
@@ -139,11 +165,18 @@ static void avoid_watched(struct res_set *set)
 	uint64_t ino;
 	uint32_t mask;
 
-	for (size_t i = 0; i < set->ndescs; i++)
-		for (size_t pos = 0; res_fdinfo_line(&set->descs[i], "inotify wd:", &pos, line, sizeof(line));)
+	for (size_t i = 0; i < set->ndescs; i++) {
+		const struct desc *d = &set->descs[i];
+
+		for (size_t pos = 0; res_fdinfo_line(d, "inotify wd:", &pos, line, sizeof(line));)
 			if (sscanf(line, "inotify wd:%*x ino:%" SCNx64 " sdev:%*x mask:%x", &ino, &mask) == 2 &&
 			    mask & (IN_OPEN | IN_ACCESS | IN_CLOSE_NOWRITE))
 				find_index_avoid(set->names, ino);
+		for (size_t pos = 0; res_fdinfo_line(d, "fanotify ino:", &pos, line, sizeof(line));)
+			if (sscanf(line, "fanotify ino:%" SCNx64 " sdev:%*x mflags:%*x mask:%x", &ino, &mask) == 2 &&
+			    mask & (FAN_OPEN | FAN_ACCESS | FAN_CLOSE_NOWRITE | FAN_OPEN_PERM | FAN_ACCESS_PERM))
+				find_index_avoid(set->names, ino);
+	}
 }
 
 /* Where names are looked for, the likeliest places first; the next only when these were not enough. 0: that is all. */

@@ -16,6 +16,11 @@ struct inode_key {
 
 /* find_key() - of what @fd is open on. */
 struct inode_key find_key(int fd, const struct stat *st);
+/*
+ * find_key_told() - of which a line of fdinfo tells: "... ino:3c51a sdev:fe00000 ... fhandle-bytes:8 fhandle-type:1
+ * f_handle:1ac5...". 1, or 0: it does not.
+ */
+int find_key_told(const char *line, struct inode_key *ret);
 
 /*
  * find_path() - a path that leads to the inode, malloc'ed; NULL: none found. By its file handle,

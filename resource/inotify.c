@@ -37,28 +37,8 @@ static int inotify_probe(const struct desc *d)
 /* "inotify wd:1 ino:3c51a sdev:fe00000 mask:100 ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:1ac5..." */
 static int parse(const char *line, struct watch *ret)
 {
-	struct inode_key *k = &ret->inode;
-	uint64_t sdev;
-	unsigned int byte;
-	int n = 0;
-
-	memset(ret, 0, sizeof(*ret));
-	if (sscanf(line, "inotify wd:%x ino:%" SCNx64 " sdev:%" SCNx64 " mask:%x", &ret->wd, &ret->inode.ino, &sdev,
-		   &ret->mask) != 4)
-		return 0;
-	k->dev = makedev(sdev >> 20, sdev & 0xfffff);
-	line = strstr(line, "fhandle-bytes:");
-	if (!line || sscanf(line, "fhandle-bytes:%x fhandle-type:%x f_handle:%n", &k->handle_len, &k->handle_type,
-			    &n) != 2 || !n || k->handle_len > sizeof(k->handle)) {
-		k->handle_len = 0;
-		return 1;
-	}
-	for (uint32_t i = 0; i < k->handle_len; i++) {
-		if (sscanf(line + n + 2 * i, "%2x", &byte) != 1)
-			return 0;
-		k->handle[i] = byte;
-	}
-	return 1;
+	return sscanf(line, "inotify wd:%x ino:%*x sdev:%*x mask:%x", &ret->wd, &ret->mask) == 2 &&
+	       find_key_told(line, &ret->inode);
 }
 
 /* The names that check() found, one behind the other, for save(): looking for them can take long. */

@@ -140,6 +140,7 @@ struct rset {
 	int pty_slave;			/* terminal made for the job, -1 none */
 	int own_shm;			/* 1: /dev/shm is the container's own */
 	int own_net;			/* 1: its network is (or will be) the container's own */
+	int own_user;			/* 1: it will have a user namespace of its own, whatever our rights are */
 	enum tcp_policy tcp;		/* of connections that lead out of the job; UNSET: as the checkpoint says */
 	int own_ipc;			/* 1: its ipc namespace is */
 	int fd_base;			/* everything is opened at this number or above */
@@ -247,7 +248,7 @@ uint32_t res_inside(const struct res_set *set, pid_t pid);
 
 /*
  * rset_init() - zero @set but for what the caller has put into std, std_override, pty_slave, own_shm, own_net,
- * own_ipc, tcp, fd_base, path, is_replaced, object_fill, image_of and arg, and list the descriptions of @manifest.
+ * own_user, own_ipc, tcp, fd_base, path, is_replaced, object_fill, image_of and arg, and list the descriptions of @manifest.
  */
 int rset_init(struct rset *set, const struct image *manifest, struct err *err);
 /* rset_verify_each() - call @why for every description that could not be opened here. Returns how many. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 extern const struct res_ops res_file, res_directory, res_device, res_memfd, res_pipe, res_eventfd,
-	res_timerfd, res_signalfd, res_tty, res_unix, res_inet, res_netlink, res_packet, res_inotify, res_pidfd, res_proc, res_mqueue,
+	res_timerfd, res_signalfd, res_tty, res_unix, res_inet, res_netlink, res_packet, res_inotify, res_fanotify, res_pidfd, res_proc, res_mqueue,
 	res_epoll;
 
 /*
@@ -30,6 +30,7 @@ const struct res_ops *const res_table[] = {
 	&res_netlink,
 	&res_packet,
 	&res_inotify,
+	&res_fanotify,
 	&res_epoll,
 	NULL
 };
@@ -51,7 +52,6 @@ static const struct { const char *link, *why; } unknown[] = {
 	{ "anon_inode:bpf",		"BPF objects cannot be saved" },
 	{ "anon_inode:[bpf",		"BPF objects cannot be saved" },
 	{ "anon_inode:[userfaultfd]",	"page faults handled by the program cannot be saved" },
-	{ "anon_inode:[fanotify]",	"fanotify marks cannot be saved; inotify can" },
 	{ "anon_inode:[fscontext]",	"a file system being mounted cannot be saved" },
 	{ "anon_inode:[fsmount]",	"a file system being mounted cannot be saved" },
 	{ "anon_inode:kvm",		"virtual machines cannot be saved" },

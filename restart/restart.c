@@ -92,6 +92,7 @@ static int load(struct restart *r, struct err *err)
 	r->rset.enter = namespaces_enter_one;
 	r->rset.arg = r;
 	r->rset.own_net = (r->o.namespaces & CLONE_NEWNET) != 0;
+	r->rset.own_user = !r->o.namespaces_auto && (r->o.namespaces & CLONE_NEWUSER) != 0;
 	r->rset.tcp = r->o.tcp;
 	frames_probe(&r->frames);
 	r->thp_always = lazy_thp_always();

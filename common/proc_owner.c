@@ -13,6 +13,7 @@
 #include "io.h"
 
 static int death_signal;	/* of ours, which a change of ids clears */
+static int is_really;		/* 1: by our real ids, too; which for others would be a right to signal us */
 
 /* The effective id of "Uid:" or "Gid:", which everybody may read. */
 static int id_of(const char *status, const char *name, unsigned *ret)
@@ -56,6 +57,10 @@ int proc_owner_enter(const char *path)
 	raise_all();
 	if (setfsuid((uid_t)-1) == (int)uid && setfsgid((gid_t)-1) == (int)gid)
 		return 1;
+	/* gVisor has none of those, and asks for the real ones. */
+	is_really = 1;
+	if (setresgid(gid, (gid_t)-1, (gid_t)-1) == 0 && setresuid(uid, (uid_t)-1, (uid_t)-1) == 0)
+		return 1;
 	proc_owner_leave();
 	errno = e;
 	return 0;
@@ -67,6 +72,11 @@ void proc_owner_leave(void)
 
 	setfsuid(geteuid());
 	setfsgid(getegid());
+	if (is_really) {
+		setresuid(geteuid(), (uid_t)-1, (uid_t)-1);
+		setresgid(getegid(), (gid_t)-1, (gid_t)-1);
+		is_really = 0;
+	}
 	/* As before: who asks for our own files is as entitled to them. */
 	prctl(PR_SET_DUMPABLE, 1);
 	if (death_signal)

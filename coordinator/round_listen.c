@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/kernel.h"
 #include "../common/namespaces.h"
 #include "round_internal.h"
 
@@ -24,7 +25,7 @@ static int nameless_socket(const struct round *r)
 	cleanup_close int netns = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat theirs, ours;
 
-	if (netns < 0 || fstat(netns, &theirs) || stat("/proc/self/ns/net", &ours) ||
+	if (!kernel_tells_namespaces() || netns < 0 || fstat(netns, &theirs) || stat("/proc/self/ns/net", &ours) ||
 	    (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino))
 		return socket(AF_UNIX, type, 0);
 	return ns_socket(netns, AF_UNIX, type, 0);
@@ -100,14 +101,32 @@ static void give_proc(const struct round *r, int sock, const struct agent_msg *m
 }
 
 /*
- * Whose pid it is. gVisor gives our own for every peer: then what it says of itself is believed, if only
- * those can reach the socket who may enter the job's directory.
+ * Who has connected. gVisor gives our own pid for every peer: then it is who sent the first message, which has
+ * credentials with it that the kernel has looked at. @m: that message, which is left where it is. 0: it does not say.
  */
-static pid_t pid_of_peer(const struct round *r, const struct ucred *cred, int listener, const struct agent_hello *h)
+static pid_t peer_of(int sock, struct agent_msg *m)
 {
-	if (cred->pid != getpid())
-		return cred->pid;
-	return listener == r->nameless || !round_proc(r, (pid_t)h->pid) ? 0 : (pid_t)h->pid;
+	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(struct ucred))]; } control = { 0 };
+	struct iovec iov = { m, sizeof(*m) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	const int on = 1, off = 0;
+	socklen_t len = sizeof(struct ucred);
+	struct ucred cred;
+	ssize_t n;
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+		return 0;
+	if (cred.pid != getpid())
+		return recv(sock, m, sizeof(*m), MSG_PEEK) == sizeof(*m) ? cred.pid : 0;
+	setsockopt(sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	n = recvmsg(sock, &msg, MSG_PEEK);
+	setsockopt(sock, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
+	if (n != sizeof(*m) || !CMSG_FIRSTHDR(&msg) || control.h.cmsg_type != SCM_CREDENTIALS)
+		return 0;
+	memcpy(&cred, CMSG_DATA(&control.h), sizeof(cred));
+	return cred.pid;
 }
 
 static int take_hello(struct rproc *p, int sock, const struct agent_hello *hello, struct err *err)
@@ -134,8 +153,6 @@ static int take_hello(struct rproc *p, int sock, const struct agent_hello *hello
 static int accept_leader(struct round *r, int listener, struct err *err)
 {
 	struct rproc peer = { 0 }, *p;
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
 	struct agent_msg m;
 	void *body = NULL;
 	int fds[AGENT_FDS_MAX], ret = 0;
@@ -148,21 +165,21 @@ static int accept_leader(struct round *r, int listener, struct err *err)
 		return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? 0 :
 			err_set(err, E_FAILED, errno, "cannot accept on %s", r->socket_path);
 	limit_wait(peer.sock, SPEAK_LIMIT_S);
-	if (getsockopt(peer.sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
-	    recv(peer.sock, &m, sizeof(m), MSG_PEEK) != sizeof(m))
+	pid = peer_of(peer.sock, &m);
+	if (!pid)
 		goto turn_away;
 	/* A scout is no process of the job, and asks for this only. */
-	if (m.magic == AGENT_MAGIC && m.version == AGENT_VERSION && m.type == AGENT_PROC && is_ours(r, cred.pid)) {
+	if (m.magic == AGENT_MAGIC && m.version == AGENT_VERSION && m.type == AGENT_PROC && is_ours(r, pid)) {
 		give_proc(r, peer.sock, &m);
 		goto turn_away;
 	}
-	p = round_proc(r, cred.pid);
+	p = round_proc(r, pid);
 	if (listener == r->nameless && !p)
 		goto turn_away;
-	peer.host_pid = cred.pid;
+	peer.host_pid = pid;
 	if (round_recv(r, &peer, &m, &body, fds, &nfds, &why)) {
 		/* it exec'ed or ended: the walk will tell. And what a stranger says is nothing to us. */
-		if (why.code != E_PROCESS_DIED && (p || cred.pid == getpid())) {
+		if (why.code != E_PROCESS_DIED && p) {
 			*err = why;
 			ret = -1;
 		}
@@ -170,10 +187,6 @@ static int accept_leader(struct round *r, int listener, struct err *err)
 	}
 	if (m.type != AGENT_HELLO || m.len != sizeof(p->hello))
 		goto turn_away;
-	pid = pid_of_peer(r, &cred, listener, body);
-	if (!pid)
-		goto turn_away;
-	p = round_proc(r, pid);
 	if (!p) /* forked since the last walk, and signalled by nobody: a late answer to an older round */
 		p = round_add(r, pid);
 	ret = take_hello(p, peer.sock, body, err);

@@ -150,14 +150,12 @@ static int read_stack(struct rproc *p, int mem)
 int round_stack(struct rproc *p, struct err *err)
 {
 	cleanup_close int mem = -1;
-	char path[64];
 
 	if (p->stat.arg_start || p->stat.start_brk) {
 		p->auxv = proc_read(p->look, "auxv", &p->auxv_len);
 		return 0;
 	}
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)p->look);
-	mem = open(path, O_RDONLY | O_CLOEXEC);
+	mem = proc_open_fd(p->look, "mem", O_RDONLY);
 	if (mem < 0 || read_stack(p, mem))
 		return err_set(err, E_KERNEL_FEATURE, 0,
 			       "%s: where its arguments and its heap are is not in its stat file, nor could it "

@@ -9,6 +9,8 @@
 
 #undef errno
 
+#define SCM_CREDENTIALS_	2	/* libc has it for _GNU_SOURCE only */
+
 /* Too many descriptors are in flight until the round has received some: wait a moment for it. */
 static void pause_ms(void)
 {
@@ -17,20 +19,21 @@ static void pause_ms(void)
 	SYS(nanosleep, &ts, NULL);
 }
 
-static long send_some(int sock, const void *data, size_t n, const int *fds, int nfds)
+/* With @len bytes @more beside it, of type SCM_*. */
+static long send_some(int sock, const void *data, size_t n, int type, const void *more, size_t len)
 {
 	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int) * AGENT_FDS_MAX)]; } control;
 	struct iovec iov = { (void *)data, n };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	long r;
 
-	if (nfds) {
+	if (len) {
 		m.msg_control = &control;
-		m.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)nfds);
+		m.msg_controllen = CMSG_SPACE(len);
 		control.h.cmsg_level = SOL_SOCKET;
-		control.h.cmsg_type = SCM_RIGHTS;
-		control.h.cmsg_len = CMSG_LEN(sizeof(int) * (size_t)nfds);
-		memcpy(CMSG_DATA(&control.h), fds, sizeof(int) * (size_t)nfds);
+		control.h.cmsg_type = type;
+		control.h.cmsg_len = CMSG_LEN(len);
+		memcpy(CMSG_DATA(&control.h), more, len);
 	}
 	for (int tries = 0;; tries++) {
 		r = SYS(sendmsg, sock, &m, MSG_NOSIGNAL);
@@ -38,6 +41,15 @@ static long send_some(int sock, const void *data, size_t n, const int *fds, int 
 			return r;
 		pause_ms();
 	}
+}
+
+/* Who is new says who it is, for a kernel that does not tell whoever was connected to (SO_PEERCRED of gVisor). */
+static long introduce(int sock, const struct agent_msg *m)
+{
+	const uint32_t who[3] = { (uint32_t)SYS0(getpid), (uint32_t)SYS0(geteuid), (uint32_t)SYS0(getegid) };
+	long r = send_some(sock, m, sizeof(*m), SCM_CREDENTIALS_, who, sizeof(who));
+
+	return r < 0 ? send_some(sock, m, sizeof(*m), 0, NULL, 0) : r;
 }
 
 int wire_send(int sock, int type, const void *body, uint32_t len, uint32_t count, const int *fds,
@@ -51,12 +63,13 @@ int wire_send(int sock, int type, const void *body, uint32_t len, uint32_t count
 		.count = count,
 	};
 	const char *p = body;
-	long r = send_some(sock, &m, sizeof(m), fds, nfds);
+	long r = type == AGENT_HELLO || type == AGENT_PROC ? introduce(sock, &m) :
+		 send_some(sock, &m, sizeof(m), SCM_RIGHTS, fds, sizeof(int) * (size_t)nfds);
 
 	if (r != (long)sizeof(m))
 		return r < 0 ? (int)r : -EPIPE;
 	while (len) {
-		r = send_some(sock, p, len, NULL, 0);
+		r = send_some(sock, p, len, 0, NULL, 0);
 		if (r <= 0)
 			return r < 0 ? (int)r : -EPIPE;
 		p += r;

@@ -18,7 +18,7 @@ root=$dir/root c=$dir/c
 mkdir -p "$root"/{usr,proc,sys,dev,etc,tmp,run,c,mnt,opt/ckpt} "$c" "$dir/ckpt"
 cp "$bin"/ckpt_launch "$bin"/ckpt_restart "$bin"/ckpt_command "$bin"/ckpt_coordinator "$bin"/libckpt.so "$dir/ckpt"
 cp "$here/gvisor.py" "$c"
-cp /etc/ld.so.cache "$root/etc" 2>/dev/null
+cp /etc/ld.so.cache /etc/passwd /etc/group "$root/etc" 2>/dev/null
 mounts=
 mount_ro() { mounts="$mounts,{\"destination\":\"$2\",\"type\":\"bind\",\"source\":\"$1\",\"options\":[\"rbind\",\"ro\"]}"; }
 mount_ro /usr /usr

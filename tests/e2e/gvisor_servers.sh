@@ -104,6 +104,31 @@ redis() {
 	ends 0 "$pid" && ok "redis: $from, a sandbox, Linux, and a sandbox again"
 }
 
+# What a page of the server at port 7001 says, by a worker that is of another user than the master and the job's owner.
+page() { echo "exec 3<>/dev/tcp/127.0.0.1/7001 && printf 'GET / HTTP/1.0\r\n\r\n' >&3 && timeout 20 tail -n 1 <&3"; }
+
+nginx_() {
+	local step pid
+	mkdir -m 777 "$c/nginx-data"
+	echo "a page" >"$c/nginx-data/index.html"
+	cat >"$c/nginx.conf" <<-END
+	daemon off; user nobody nogroup; worker_processes 2; pid /mnt/nginx-data/pid; error_log /mnt/nginx-data/log;
+	events { worker_connections 50; }
+	http {
+	    access_log off; client_body_temp_path /mnt/nginx-data/1; proxy_temp_path /mnt/nginx-data/2;
+	    fastcgi_temp_path /mnt/nginx-data/3; uwsgi_temp_path /mnt/nginx-data/4; scgi_temp_path /mnt/nginx-data/5;
+	    server { listen 127.0.0.1:7001; root /mnt/nginx-data; }
+	}
+	END
+	launch "$1" -c /mnt/nginx.conf
+	for step in "" nginx-2 linux nginx-3; do
+		[ -z "$step" ] || move "$step" || return
+		answers "a page" bash -c "$(page)" || return
+	done
+	pid=$(cat "$c/nginx-data/pid")
+	ends 0 "$pid" && ok "nginx: a sandbox, another, Linux, and a sandbox again"
+}
+
 # asked LINE: what the server at port 7001 answers to that line
 asked() { echo "exec 3<>/dev/tcp/127.0.0.1/7001 && echo $1 >&3 && read -t 20 -r a <&3 && echo \"\$a\""; }
 
@@ -154,12 +179,13 @@ run() {
 cp "$here"/gvisor_asyncio.py "$here"/gvisor_node.js "$c"
 python=$(command -v /usr/bin/python3)
 from=
-for tag in ${*:-watches counters timerfds timerfds-linux signalfds signalfds-linux alarms alarms-linux locks locks-linux redis asyncio node}; do
+for tag in ${*:-watches counters timerfds timerfds-linux signalfds signalfds-linux alarms alarms-linux locks locks-linux redis nginx asyncio node}; do
 	case $tag in
 	asyncio) from=linux lines="timer inside thread child pair" && run server "$python" /mnt/gvisor_asyncio.py 7001 ;;
 	watches | counters | timerfds | signalfds | alarms | locks) scenario "$tag" ;;
 	*-linux) from=linux && scenario "${tag%-linux}" ;;
 	node) lines="timer inside thread child" && run server node /mnt/gvisor_node.js 7001 ;;
+	nginx) run nginx_ "$(command -v /usr/sbin/nginx)" ;;
 	redis) from=linux && run redis redis-server ;;
 	*) skip "there is no case $tag" ;;
 	esac

@@ -98,6 +98,7 @@ struct inet_sock {
 	struct inet_sock *peer;		/* the other end, in the job */
 	struct inet_sock *listener;	/* of the job, in whose queue it waits */
 	uint32_t order;			/* there */
+	uint32_t age_ms;		/* of the connection, while they are ordered */
 	struct inet_diag other; /* neither: what is known of the other end; state 0: nothing */
 };
 #define INET_LOCK_NAME	40		/* room for the name of a lock, inet_lock.h */

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <time.h>
@@ -20,6 +21,8 @@
 #endif
 #define LIMIT_MS	5000
 #define NAP_NS		20000000L
+#define QUEUED_NAP_NS	100000L
+#define QUEUED_NS	100000000L
 
 static struct inet_addr name_of(int fd)
 {
@@ -347,14 +350,41 @@ int inet_connect_nowhere(struct rset *set, struct inet_made *m, struct err *err)
 
 /* ---- connections to be accepted, or being made ---- */
 
+/*
+ * How many wait to be accepted: tcp_info of a listener counts them there. -1: not told, or not yet, as a
+ * TCP_DEFER_ACCEPT listener takes a client only with its first data.
+ */
+static int waiting_at(const struct inet_made *listener)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (!listener || inet_option(listener->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT) > 0 ||
+	    getsockopt(listener->fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+		return -1;
+	return (int)info.tcpi_unacked;
+}
+
+/* A client is connected a moment before it waits there, and another one could come first. */
+static int connect_waiting(struct rset *set, struct inet_made *m, struct err *err)
+{
+	const struct inet_made *listener = inet_by_ino(set, m->rec->listener);
+	const struct timespec nap = { .tv_nsec = QUEUED_NAP_NS };
+	int before = waiting_at(listener);
+	int64_t end = io_monotonic_ns() + QUEUED_NS;
+
+	m->fd = client(set, m, &m->local, &m->remote, 1, err);
+	while (m->fd >= 0 && before >= 0 && waiting_at(listener) <= before && io_monotonic_ns() < end)
+		nanosleep(&nap, NULL);
+	return m->fd < 0 ? -1 : 0;
+}
+
 int inet_connect_again(struct rset *set, struct inet_made *m, struct err *err)
 {
 	char text[INET_TEXT];
 
-	if (m->rec->state == RES_SOCKET_CONNECTED) {
-		m->fd = client(set, m, &m->local, &m->remote, 1, err);
-		return m->fd < 0 ? -1 : 0;
-	}
+	if (m->rec->state == RES_SOCKET_CONNECTED)
+		return connect_waiting(set, m, err);
 	/* How that ends the program will see. */
 	m->fd = inet_socket(set, m->desc, m->rec, err);
 	if (m->fd < 0)

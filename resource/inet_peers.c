@@ -9,9 +9,12 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "diag.h"
+
+#define AGE_TRIES	16
 
 static void look(const struct desc *d, struct inet_sock *s)
 {
@@ -144,14 +147,40 @@ static void find_others(struct inet_table *t)
 static int by_age(const void *a, const void *b)
 {
 	const struct inet_sock *const *x = a, *const *y = b;
-	struct tcp_info i = { 0 }, k = { 0 };
-	socklen_t n = sizeof(i), m = sizeof(k);
 
-	getsockopt((*x)->fd, IPPROTO_TCP, TCP_INFO, &i, &n);
-	getsockopt((*y)->fd, IPPROTO_TCP, TCP_INFO, &k, &m);
-	if (i.tcpi_last_ack_recv != k.tcpi_last_ack_recv)
-		return i.tcpi_last_ack_recv > k.tcpi_last_ack_recv ? -1 : 1;
+	if ((*x)->age_ms != (*y)->age_ms)
+		return (*x)->age_ms > (*y)->age_ms ? -1 : 1;
 	return (*x)->ino < (*y)->ino ? -1 : 1;
+}
+
+static struct timespec tick(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return ts;
+}
+
+/*
+ * How long they have been connected: that is when they last sent data, as none of them has sent any (the end of
+ * what they send is none). All within one tick of the clock that the kernel counts by, or they could not be compared.
+ */
+static void see_ages(struct inet_sock **clients, size_t n)
+{
+	struct timespec then;
+
+	for (int tries = 0; tries < AGE_TRIES; tries++) {
+		then = tick();
+		for (size_t i = 0; i < n; i++) {
+			struct tcp_info info = { 0 };
+			socklen_t len = sizeof(info);
+
+			getsockopt(clients[i]->fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+			clients[i]->age_ms = info.tcpi_last_data_sent;
+		}
+		if (tick().tv_nsec == then.tv_nsec)
+			return;
+	}
 }
 
 /* The kernel has no list that could be asked for: who has been connected longest came first. */
@@ -162,6 +191,7 @@ static void order_clients(struct inet_table *t, struct inet_sock **clients)
 	for (size_t i = 0; i < t->n; i++)
 		if (t->socks[i].listener)
 			clients[n++] = &t->socks[i];
+	see_ages(clients, n);
 	if (n)
 		qsort(clients, n, sizeof(*clients), by_age);
 	for (size_t i = 0; i < n; i++)

@@ -75,6 +75,19 @@ static void await_queued(int listener, unsigned n)
 	assert_int_equal(info.tcpi_unacked, n);
 }
 
+static void await_state(int fd, uint8_t state)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	for (int i = 0; i < 10000 && info.tcpi_state != state; i++) {
+		if (i)
+			usleep(1000);
+		assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	}
+	assert_int_equal(info.tcpi_state, state);
+}
+
 static void test_queued(void **state UNUSED)
 {
 	struct fix *f = fix_new();
@@ -85,7 +98,10 @@ static void test_queued(void **state UNUSED)
 		fix_add(f, c[i]);
 		await_queued(l, i + 1);
 	}
+	/* Later than all of them were connected, by the kernel's clock: its end is no sign of its age. */
+	usleep(20000);
 	shutdown(c[1], SHUT_WR);
+	await_state(c[1], TCP_FIN_WAIT2);
 	fix_add(f, l);
 	fix_save(f);
 	for (int i = 0; i < 3; i++)

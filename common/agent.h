@@ -14,9 +14,11 @@
  *                                        <- PROC, from who has no /proc of its own
  *   PROC (/proc by SCM_RIGHTS)           ->
  *                                        <- HELLO
+ *   WAKE, for each child that is stopped ->
+ *                                        <- NEWS
  *   CALLS, only if the round signalled all threads
  *   SNAPSHOT (what is wanted)            ->
- *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, NOTE*, FDS* (with SCM_RIGHTS), END
+ *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, NOTE*, FDS* (with SCM_RIGHTS), NEWS, END
  *   SEMS, only if there are any          ->
  *                                        <- UNDO
  *   AREA_STARTS, all mappings            ->
@@ -243,7 +245,7 @@ struct agent_msg {
 /*	number	name		direction	body */
 #define AGENT_TYPES(X) \
 	X(1,	HELLO,		TO_ROUND,	"struct agent_hello") \
-	X(2,	SNAPSHOT,	TO_AGENT,	"struct agent_snapshot, then int32_t[ntimers] timer ids") \
+	X(2,	SNAPSHOT,	TO_AGENT,	"struct agent_snapshot, then int32_t[ntimers] timer ids, int32_t[nchildren]") \
 	X(3,	PROCESS,	TO_ROUND,	"struct agent_process") \
 	X(4,	THREAD,		TO_ROUND,	"struct agent_thread[count]") \
 	X(5,	PENDING,	TO_ROUND,	"struct agent_pending[count]") \
@@ -262,7 +264,7 @@ struct agent_msg {
 	X(18,	PROC,		BOTH,		"nothing, instead of HELLO: /proc is wanted; the answer has it as SCM_RIGHTS") \
 	X(19,	NOTIFY,		TO_AGENT,	"struct agent_notify, then int32_t[nqueue + nsock]") \
 	X(20,	NOTIFIED,	TO_ROUND,	"struct agent_notified") \
-	X(21,	STOPPED,	TO_AGENT,	"nothing: it was stopped, and is to be again (SIGSTOP) before it goes on, even without RESUME") \
+	X(21,	STOPPED,	TO_AGENT,	"nothing, count is a signal: it was stopped, and is to be again by that before it goes on, even without RESUME") \
 	X(22,	NOTE,		TO_ROUND,	"struct agent_note[count]") \
 	X(23,	AREA_STARTS,	TO_AGENT,	"uint64_t[count], at most AGENT_STARTS_MAX: have they a memory policy?") \
 	X(24,	POLICIES,	TO_ROUND,	"struct agent_policy[count]: the answer, one for each AREA_STARTS") \
@@ -270,7 +272,9 @@ struct agent_msg {
 	X(26,	MAPPED,		TO_ROUND,	"struct agent_from_image[count]: anonymous memory that was mapped from an image") \
 	X(27,	HIDDEN_TIMER,	TO_ROUND,	"struct agent_hidden_timer[count]") \
 	X(28,	SIGNALFDS,	TO_AGENT,	"int32_t[count], at most AGENT_SIGNALFDS_MAX: signalfds; what do they tell of?") \
-	X(29,	SIGNALFD,	TO_ROUND,	"struct agent_signalfd[count]: the answer")
+	X(29,	SIGNALFD,	TO_ROUND,	"struct agent_signalfd[count]: the answer") \
+	X(30,	WAKE,		TO_AGENT,	"int32_t: a child that is stopped, and about to be let continue for a while") \
+	X(31,	NEWS,		TO_ROUND,	"struct agent_news[count]: the answer; of what SNAPSHOT has asked for only who was let continue")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,
@@ -289,12 +293,22 @@ struct agent_hello {
 };
 
 struct agent_snapshot {
-	uint32_t ntimers;		/* timer ids follow the struct */
+	uint32_t ntimers;		/* timer ids follow the struct, and then */
+	uint32_t nchildren;		/* children that run: has wait(2) to tell that they were let continue? */
 	uint32_t flags;			/* AGENT_SNAPSHOT_* */
+	uint32_t pad;
 	int64_t leader_syscall[9];	/* number, arguments, sp and pc of the call the leader was blocked in,
 					 * number -2 when the round could not read it */
 	int64_t leader_since_ns;	/* CLOCK_MONOTONIC when it began to wait; 0 not known */
 };
+
+/* What wait(2) has to tell the process of a child. */
+struct agent_news {
+	int32_t pid;			/* as the process sees it */
+	uint32_t news;			/* by which signal it was stopped; SIGCONT: that it goes on; or: */
+};
+#define AGENT_NEWS_UNKNOWN	0
+#define AGENT_NEWS_TOLD		255	/* nothing: it was told */
 
 /* What a thread was blocked in. */
 struct agent_call {

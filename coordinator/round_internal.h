@@ -48,6 +48,7 @@ struct rproc {
 	int main_ended;			/* it has, and others go on */
 	int unsignalled;		/* our signal could not be queued */
 	int was_stopped;		/* it was stopped (SIGSTOP, ^Z): it is to be so again afterwards */
+	uint32_t news;			/* what wait(2) has to tell its parent of that: as agent_news.news */
 	struct proc_stat stat;
 	struct proc_status status;
 	char *comm, *exe, *cwd, *root;
@@ -294,6 +295,15 @@ int round_collect(const struct agent_msg *m, const void *body, size_t size, void
  */
 int round_answer(struct round *r, const struct rproc *p, int type, size_t size, void **array, size_t *n,
 		 const char *what, struct err *err);
+
+/* round_news.c */
+/* round_news_wake() - p->news of one that is stopped, and will be let continue. 0; 1 not yet, its parent still runs; -1. */
+int round_news_wake(struct round *r, struct rproc *p, struct err *err);
+/* round_news_stop() - the signal by which it is to stop again. */
+int round_news_stop(const struct rproc *p);
+/* round_news_children() - at most @max of the others, as @parent sees them: it is asked, and round_news_take() has the answer. 0, -1. */
+size_t round_news_children(const struct round *r, const struct rproc *parent, int32_t *ret, size_t max);
+int round_news_take(const struct round *r, const struct rproc *parent, const struct agent_msg *m, const void *body);
 
 /* round_snapshot.c */
 int round_snapshot(struct round *r, struct err *err);

@@ -118,8 +118,8 @@ static int tell_calls(const struct rproc *p, const struct agent_call *calls, str
 
 static int ask(struct round *r, struct rproc *p, struct err *err)
 {
-	size_t len = sizeof(struct agent_snapshot) + p->ntimers * sizeof(int32_t);
-	cleanup_free struct agent_snapshot *s = xcalloc(1, len);
+	const size_t max = AGENT_BODY_MAX - sizeof(struct agent_snapshot) - p->ntimers * sizeof(int32_t);
+	cleanup_free struct agent_snapshot *s = xcalloc(1, AGENT_BODY_MAX);
 	cleanup_free struct agent_call *calls = calls_of(r, p);
 	int32_t *ids = (int32_t *)(s + 1);
 
@@ -128,6 +128,7 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 		ids[i] = (int32_t)p->timer_recs[i].id;
 	if (!p->status.tells_umask || p->hides_timers)
 		s->flags = AGENT_SNAPSHOT_HIDDEN;
+	s->nchildren = (uint32_t)round_news_children(r, p, ids + p->ntimers, max / sizeof(int32_t));
 	s->leader_syscall[0] = -2;
 	for (size_t i = 0; i < p->ncalls; i++)
 		if (calls[i].tid == p->hello.leader_tid) {
@@ -137,7 +138,7 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 		}
 	if (p->filtered && tell_calls(p, calls, err))
 		return -1;
-	return round_send(p, AGENT_SNAPSHOT, s, len, 1, -1, err);
+	return round_send(p, AGENT_SNAPSHOT, s, sizeof(*s) + (s->ntimers + s->nchildren) * sizeof(int32_t), 1, -1, err);
 }
 
 static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m, const void *body,
@@ -206,6 +207,9 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 		break;
 	case AGENT_MAPPED:
 		ok = !round_collect(&m, body, sizeof(*p->from_image), (void **)&p->from_image, &p->nfrom_image);
+		break;
+	case AGENT_NEWS:
+		ok = !round_news_take(r, p, &m, body);
 		break;
 	case AGENT_HIDDEN_TIMER:
 		ok = !take_timers(p, &m, body);
@@ -330,6 +334,7 @@ static void describe_tasks(struct round *r)
 		t->zombie = (uint32_t)p->zombie;
 		t->status = (uint32_t)p->stat.exit_code;
 		t->stopped = (uint32_t)p->was_stopped;
+		t->news = p->news;
 		t->exit_signal = (uint32_t)p->stat.exit_signal;
 		t->foreground = p->stat.tty_nr && p->stat.tpgid == p->stat.pgrp;
 		t->comm = p->comm;
@@ -413,9 +418,10 @@ int round_snapshot(struct round *r, struct err *err)
 		return err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
 	r->ns_depth = keeper.ns_depth;
 	r->keeper_pid = keeper.nspid[keeper.ns_depth - 1];
-	for (size_t i = 0; i < r->nprocs; i++) {
+	for (size_t i = 0; i < r->nprocs; i++)
 		if (identify(r, r->procs[i], err))
 			return -1;
+	for (size_t i = 0; i < r->nprocs; i++) {
 		if (r->procs[i]->zombie)
 			continue;
 		read_timers(r->procs[i]);

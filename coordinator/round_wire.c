@@ -66,7 +66,7 @@ void round_unstop(struct round *r)
 void round_was_stopped(struct rproc *p)
 {
 	p->was_stopped = 1;
-	round_send(p, AGENT_STOPPED, NULL, 0, 0, -1, NULL);
+	round_send(p, AGENT_STOPPED, NULL, 0, (uint32_t)round_news_stop(p), -1, NULL);
 }
 
 int round_poll(struct round *r, struct pollfd *fds, size_t n)

@@ -176,7 +176,9 @@ struct leader {
 	int was_subreaper;		/* it is none while everything stands still */
 	int was_undumpable;		/* it is dumpable for as long */
 	int hidden;			/* the kernel's files do not tell all: AGENT_SNAPSHOT_HIDDEN */
-	int stop;			/* the process had been stopped (SIGSTOP, ^Z), and shall be again */
+	int stop;			/* the signal that had stopped the process, and shall again; 0 it was not */
+	struct stopped *stopped;	/* children that are to stop again: stops.c */
+	int had_chld;			/* SIGCHLD was pending before */
 };
 /* leader_tell() - one message to the round. 0 or -errno. */
 HIDDEN int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count);
@@ -184,6 +186,18 @@ HIDDEN int leader_tell(struct leader *l, int type, const void *body, size_t len,
 HIDDEN int leader_fail(struct leader *l, long error, const char *what);
 /* leader_more_fds() - the program's table is full: raise its limit for as long as all stands still. */
 HIDDEN int leader_more_fds(struct leader *l);
+/*
+ * stops.c: processes that were stopped. LEADER.
+ * stops_wake() - answer what wait(2) would tell of child @pid, which is stopped, and about to be let continue.
+ * stops_continued() - tell of which children it would say that they were let continue. Both: 0 or -errno.
+ * stops_hush() - no SIGCHLD tells of what is done to them. stops_settle() - they are to stop again; if wait(2) had told, it has again.
+ * stops_again() - stop ourselves by @sig: the last thing.
+ */
+HIDDEN int stops_wake(struct leader *l, int32_t pid);
+HIDDEN int stops_continued(struct leader *l, const int32_t *pids, uint32_t n);
+HIDDEN void stops_hush(struct leader *l);
+HIDDEN void stops_settle(struct leader *l);
+HIDDEN void stops_again(int sig);
 /* landlock.c: layers of rules that the process is under. LEADER. */
 HIDDEN uint32_t landlock_layers(struct leader *l);
 /*

@@ -107,9 +107,9 @@ static void open_up(struct leader *l)
 		SYS(prctl, PR_SET_DUMPABLE, 1);
 }
 
-static int snapshot(struct leader *l, const struct agent_snapshot *want, const int32_t *timer_ids,
-		    uint32_t nthreads)
+static int snapshot(struct leader *l, const struct agent_snapshot *want, uint32_t nthreads)
 {
+	const int32_t *timer_ids = (const int32_t *)(want + 1);
 	struct call *c = &l->park->call;
 	int r;
 
@@ -121,7 +121,10 @@ static int snapshot(struct leader *l, const struct agent_snapshot *want, const i
 	c->since_ns = want->leader_since_ns ? want->leader_since_ns - agent_self.clock_delta : 0;
 	l->park->pub.syscall_nr = c->nr;
 	l->hidden = (want->flags & AGENT_SNAPSHOT_HIDDEN) != 0;
+	stops_hush(l);
 	r = describe_all(l, timer_ids, want->ntimers, nthreads);
+	if (!r)
+		r = stops_continued(l, timer_ids + want->ntimers, want->nchildren);
 	if (r)
 		return leader_fail(l, r, "snapshot");
 	resign_as_subreaper(l);
@@ -275,21 +278,6 @@ static int save(struct leader *l, const struct agent_save *want, int image)
 	return r;
 }
 
-/* What is asked for stands in l->body, which is needed for other things. */
-static int ask_signalfds(struct leader *l, uint32_t n)
-{
-	size_t mark = l->arena.used;
-	int32_t *fds = arena_get(&l->arena, n * sizeof(*fds) + 1);
-	int r;
-
-	if (!fds)
-		return leader_fail(l, -ENOMEM, "signalfds");
-	memcpy(fds, l->body, n * sizeof(*fds));
-	r = signalfds_tell(l, fds, n);
-	l->arena.used = mark;
-	return r;
-}
-
 static void converse(struct leader *l, uint32_t stuck)
 {
 	struct agent_hello h = {
@@ -312,16 +300,18 @@ static void converse(struct leader *l, uint32_t stuck)
 		if (r || m.type == AGENT_RESUME)
 			return;
 		if (m.type == AGENT_STOPPED) {
-			l->stop = 1;
+			l->stop = (int)m.count;
+		} else if (m.type == AGENT_WAKE && m.len == sizeof(int32_t)) {
+			r = stops_wake(l, *(int32_t *)l->body);
 		} else if (m.type == AGENT_SNAPSHOT && m.len >= sizeof(struct agent_snapshot)) {
 			struct agent_snapshot *want = arena_get(&l->arena, m.len);
 
 			if (!want)
 				return;
 			memcpy(want, l->body, m.len);
-			if (m.len < sizeof(*want) + want->ntimers * sizeof(int32_t))
+			if (m.len < sizeof(*want) + (want->ntimers + want->nchildren) * sizeof(int32_t))
 				return;
-			r = snapshot(l, want, (int32_t *)(want + 1), h.nthreads);
+			r = snapshot(l, want, h.nthreads);
 		} else if (m.type == AGENT_CALLS && m.len == m.count * sizeof(struct agent_call)) {
 			retry_calls(l->park, (const struct agent_call *)l->body, m.count);
 		} else if (m.type == AGENT_SEMS && m.len == m.count * sizeof(struct agent_sem)) {
@@ -330,7 +320,7 @@ static void converse(struct leader *l, uint32_t stuck)
 			r = describe_policies(l, (const uint64_t *)l->body, m.count);
 		} else if (m.type == AGENT_SIGNALFDS && m.count <= AGENT_SIGNALFDS_MAX &&
 			   m.len == m.count * sizeof(int32_t)) {
-			r = ask_signalfds(l, m.count);
+			r = signalfds_tell(l, (const int32_t *)l->body, m.count);
 		} else if (m.type == AGENT_NOTIFY && m.len >= sizeof(struct agent_notify)) {
 			r = notify_tell(l, (const struct agent_notify *)l->body, m.len);
 		} else if (m.type == AGENT_SAVE && m.len == sizeof(struct agent_save) && fd >= 0) {
@@ -362,6 +352,7 @@ static void lead_process(void *arg)
 		converse(l, stuck);
 	if (l->sock >= 0)
 		SYS(close, l->sock);
+	stops_settle(l);
 	proc_end();
 	if (l->was_subreaper)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
@@ -395,6 +386,6 @@ void leader_run(struct park *park)
 	call_on(stack + LEADER_STACK, lead_process, l);
 	stop = l->stop;
 	SYS(munmap, arena.base, arena.size);
-	if (stop)		/* all threads still parked: no instruction of the program is executed */
-		SYS(kill, SYS0(getpid), SIGSTOP);
+	if (stop)
+		stops_again(stop);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,7 +29,7 @@ extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
 /* Byte offsets of the region's parts. */
-struct layout { uint64_t plan, blob, ops, threads, stacks, vdso, sync, size; size_t nops; };
+struct layout { uint64_t plan, blob, ops, threads, children, stacks, vdso, sync, size; size_t nops; };
 
 static int by_start(const void *a, const void *b)
 {
@@ -70,6 +71,47 @@ static size_t count_ops(const struct build *b)
 	return n;
 }
 
+/* In what was saved before this was asked for there is no news: such a process stops when all go. */
+static int has_news(const struct rec_task *task, uint32_t parent)
+{
+	return task->ppid == parent && !task->zombie && task->news;
+}
+
+/* Children that its parent is to wait for, into @ret if that is not NULL. How many. */
+static size_t plan_children(const struct build *b, struct plan_child *ret)
+{
+	const struct restart *r = b->t->r;
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->ntasks; i++) {
+		const struct rec_task *c = &r->tasks[i];
+
+		if (!has_news(c, b->t->task->pid))
+			continue;
+		if (ret)
+			ret[n] = (struct plan_child){
+				.pid = c->pid,
+				.what = !c->stopped ? PLAN_CHILD_GOES_ON :
+					c->news == AGENT_NEWS_TOLD ? PLAN_CHILD_TOLD : PLAN_CHILD_STOPS,
+			};
+		n++;
+	}
+	return n;
+}
+
+/* What the process itself is to do for that. */
+static void plan_stop(const struct build *b, struct plan *plan)
+{
+	const struct rec_task *t = b->t->task;
+	int awaited = t->news && t->ppid != b->t->r->job->keeper_pid;
+
+	plan->goes_on = !t->stopped && awaited;
+	if (!t->stopped)
+		return;
+	plan->stop_early = (uint32_t)awaited;
+	plan->stop = t->news == SIGTSTP || t->news == SIGTTIN || t->news == SIGTTOU ? t->news : SIGSTOP;
+}
+
 static struct layout lay_out(const struct build *b)
 {
 	struct layout l = { .nops = count_ops(b) };
@@ -78,7 +120,8 @@ static struct layout lay_out(const struct build *b)
 	l.blob = (l.plan + sizeof(struct plan) + 63) & ~63UL;
 	l.ops = (l.blob + b->blob_len + 63) & ~63UL;
 	l.threads = l.ops + l.nops * sizeof(struct plan_op);
-	l.stacks = PAGE_UP(l.threads + b->nthreads * sizeof(struct plan_thread));
+	l.children = l.threads + b->nthreads * sizeof(struct plan_thread);
+	l.stacks = PAGE_UP(l.children + plan_children(b, NULL) * sizeof(struct plan_child));
 	l.vdso = l.stacks + b->nthreads * THREAD_STACK + THREAD_STACK;
 	l.sync = l.vdso + (b->vdso_now.end - b->vdso_now.start) +
 		 (b->vvar_now.end - b->vvar_now.start);
@@ -199,7 +242,8 @@ static int fill_region(struct build *b, uint64_t region, const struct layout *l,
 		.region_end = region + l->size,
 		.sync = (uint64_t)sync,
 		.pid = b->t->task->pid,
-		.stopped = b->t->task->stopped,
+		.children = region + l->children,
+		.nchildren = plan_children(b, (struct plan_child *)(region + l->children)),
 		.nops = b->ops.n,
 		.threads = (uint64_t)threads,
 		.nthreads = b->nthreads,
@@ -209,6 +253,7 @@ static int fill_region(struct build *b, uint64_t region, const struct layout *l,
 		.asks = namespaces_user(b->t->r, b->t->image) >= 0,
 		.main_status = (int32_t)(b->t->process->main_status >> 8 & 0xff),
 	};
+	plan_stop(b, plan);
 	plan->ops = place(b, &b->ops, region, l, &at);
 	plan->late_ops = place(b, &b->late, region, l, &at);
 	for (size_t i = 0; i < b->nthreads; i++) {

@@ -191,9 +191,9 @@ static int reap(void)
 
 /*
  * Whoever is still a child of ours after all that time: our own descendants cannot hide
- * elsewhere.
+ * elsewhere. Before that those that see nothing: one that was stopped when it was saved is so already.
  */
-static void kill_children(void)
+static void kill_children(int all)
 {
 	cleanup_free pid_t *pids = NULL;
 	ssize_t n = proc_list(0, "", &pids);
@@ -201,7 +201,7 @@ static void kill_children(void)
 	for (ssize_t i = 0; i < n; i++) {
 		struct proc_stat st;
 
-		if (pids[i] > 1 && proc_stat(pids[i], 0, &st) == 0 && st.ppid == getpid())
+		if (pids[i] > 1 && proc_stat(pids[i], 0, &st) == 0 && st.ppid == getpid() && (all || st.state == 'T'))
 			kill(pids[i], SIGKILL);
 	}
 }
@@ -212,8 +212,8 @@ static void NORETURN clear_away(const struct restart *r)
 	const struct timespec nap = { 0, REAP_MS * 1000000L };
 
 	for (int ms = 0; !(r->namespaces & CLONE_NEWPID) && reap(); ms += REAP_MS) {
-		if (ms >= GIVE_UP_MS)
-			kill_children();
+		if (ms >= GIVE_UP_MS || ms % WATCH_MS == 0)
+			kill_children(ms >= GIVE_UP_MS);
 		nanosleep(&nap, NULL);
 	}
 	_exit(RESTART_EXIT_FAILED);

@@ -38,6 +38,17 @@ struct plan_thread {
 	uint64_t rec, enter, stack;	/* jump to enter(rec) with this stack pointer */
 };
 
+/* A child of which wait(2) is to tell what it had to. */
+struct plan_child {
+	uint32_t pid;
+	uint32_t what;			/* PLAN_CHILD_* */
+};
+enum {
+	PLAN_CHILD_STOPS = 1,		/* it stops, and that is to be told */
+	PLAN_CHILD_TOLD,		/* it stops, and that was told */
+	PLAN_CHILD_GOES_ON,		/* it stops, is let continue, and that is to be told */
+};
+
 /* Shared by all processes of the restart: MAP_SHARED, mapped at plan.sync. Futexes. */
 struct plan_sync {
 	uint32_t nprocs;		/* processes that must arrive */
@@ -54,6 +65,8 @@ struct plan_sync {
 	uint32_t news;			/* futex, counted up when somebody has arrived, failed, or wants something */
 	uint32_t number_lock;		/* futex: who makes a thread whose id init has to see to; */
 	uint32_t number_wanted;		/* futex: that id; 0: it is the next one now */
+	uint32_t wake_lock;		/* futex: who lets a child continue, until */
+	uint32_t woken;			/* futex: that is 1 */
 	uint32_t turn, last_pid;	/* restart/ascend.c: whose turn it is, the last id given out */
 	/* Bytes, for restart/show.c: verified by the pager; to be read by the stubs, and read. */
 	uint64_t loaded, to_read, read;
@@ -72,7 +85,10 @@ struct plan {
 	uint32_t early;			/* 1: the threads were made before, and come here by themselves: */
 	uint32_t threads_here;		/* futex, counted up by them */
 	uint32_t threads_begin;		/* futex: the memory is there */
-	uint32_t stopped;		/* 1: the process was stopped (SIGSTOP, ^Z) and is to be so again */
+	uint64_t children, nchildren;	/* address of struct plan_child[] */
+	uint32_t stop;			/* the signal that had stopped the process, and is to again; 0 it was not stopped */
+	uint32_t stop_early;		/* 1: before all others go: its parent waits for that */
+	uint32_t goes_on;		/* 1: it is a PLAN_CHILD_GOES_ON */
 	uint32_t main_ends;		/* 1: the first thread is one that has ended: it does so again, */
 	int32_t main_status;		/* with this status of exit(2) */
 	uint32_t asks;			/* 1: it may not choose ids: init is asked, plan_sync.number_wanted */

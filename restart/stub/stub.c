@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <linux/wait.h>
 #include <asm/prctl.h>
 #include "../plan.h"
 
@@ -20,6 +21,10 @@
 #define MREMAP_MAYMOVE	1
 #define MREMAP_FIXED	2
 #define EXIT_FAILED	125
+#define SIG_CHLD	17
+#define SIG_CONT	18
+#define SIG_STOP	19
+#define CLD_STOPPED_	5
 #define READ_MOST	(64UL << 20)	/* at a time, so that somebody can tell how far it is */
 
 static inline __attribute__((always_inline)) long sys(long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
@@ -281,6 +286,84 @@ static void make_threads(struct plan *p, struct plan_thread *threads)
 	}
 }
 
+/* All that wait is nothing but what was done here: the signals that are to wait come later. */
+static void drop(int sig)
+{
+	uint64_t set = 1UL << (sig - 1), zero[2] = { 0, 0 };
+
+	while (sys(__NR_rt_sigtimedwait, (uint64_t)&set, 0, (uint64_t)zero, sizeof(set), 0, 0) == sig)
+		;
+}
+
+/* It has come to its stop: let it continue, until it has, with the SIGCHLD that tells so. */
+static void wake_child(struct plan *p, uint32_t pid)
+{
+	struct plan_sync *s = (struct plan_sync *)p->sync;
+	long r;
+
+	while (__atomic_exchange_n(&s->wake_lock, 1, __ATOMIC_ACQ_REL))
+		wait_while(&s->wake_lock, 1);
+	__atomic_store_n(&s->woken, 0, __ATOMIC_RELEASE);
+	r = sys(__NR_kill, pid, SIG_CONT, 0, 0, 0, 0);
+	if (failed(r))
+		give_up(p, 0, pid, r);
+	while (!__atomic_load_n(&s->woken, __ATOMIC_ACQUIRE))
+		wait_while(&s->woken, 0);
+	__atomic_store_n(&s->wake_lock, 0, __ATOMIC_RELEASE);
+	wake(&s->wake_lock);
+}
+
+/* What wait(2) has to tell us of our children, and what not any more. */
+static void await_children(struct plan *p)
+{
+	const struct plan_child *children = (const struct plan_child *)p->children;
+	int32_t info[32];
+
+	for (uint64_t i = 0; i < p->nchildren; i++) {
+		const struct plan_child *c = &children[i];
+		long r;
+
+		do {
+			r = sys(__NR_waitid, P_PID, c->pid, (uint64_t)info, WSTOPPED | WEXITED | WNOWAIT | __WALL, 0, 0);
+		} while (r == -4 /* EINTR */);
+		if (failed(r) || info[2] != CLD_STOPPED_)
+			give_up(p, 0, c->pid, failed(r) ? r : -10 /* ECHILD */);
+		if (c->what != PLAN_CHILD_STOPS)
+			sys(__NR_waitid, P_PID, c->pid, (uint64_t)info, WSTOPPED | WNOHANG | __WALL, 0, 0);
+		if (c->what == PLAN_CHILD_GOES_ON)
+			wake_child(p, c->pid);
+	}
+	if (p->nchildren)
+		drop(SIG_CHLD);
+	if (p->goes_on) {
+		struct plan_sync *s = (struct plan_sync *)p->sync;
+
+		sys(__NR_kill, p->pid, SIG_STOP, 0, 0, 0, 0);
+		drop(SIG_CONT);
+		__atomic_store_n(&s->woken, 1, __ATOMIC_RELEASE);
+		wake(&s->woken);
+	}
+}
+
+/*
+ * And here it stays until somebody sends SIGCONT. In a process group that nobody cares for (orphaned) only SIGSTOP
+ * stops, and we are still here; for nobody is let continue before all go.
+ */
+static void stop(struct plan *p)
+{
+	struct plan_sync *s = (struct plan_sync *)p->sync;
+	uint64_t but = ~(1UL << (p->stop - 1)), all = ~0UL;
+
+	if (p->stop != SIG_STOP) {
+		sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&but, 0, sizeof(but), 0, 0);
+		sys(__NR_kill, p->pid, p->stop, 0, 0, 0, 0);
+		sys(__NR_rt_sigprocmask, 2, (uint64_t)&all, 0, sizeof(all), 0, 0);
+		if (__atomic_load_n(&s->go, __ATOMIC_ACQUIRE))
+			return;
+	}
+	sys(__NR_kill, p->pid, SIG_STOP, 0, 0, 0, 0);
+}
+
 /*
  * @p: at the end of the code. Entered from restart/enter.c by a jump, on the first thread's stack; and,
  * with @early, by a thread that was made before, on its own.
@@ -306,18 +389,21 @@ void stub_main(struct plan *p, struct plan_thread *early)
 	make_threads(p, threads);
 	while ((n = __atomic_load_n(&p->threads_ready, __ATOMIC_ACQUIRE)) + 1 < p->nthreads)
 		wait_while(&p->threads_ready, n);
+	await_children(p);
 	run(p, (struct plan_op *)p->late_ops, p->nlate_ops);
 	run(p, (struct plan_op *)threads[0].ops, threads[0].nops);
 
 	__atomic_add_fetch(&s->arrived, 1, __ATOMIC_ACQ_REL);
 	tell(s);
+	if (p->stop_early)
+		stop(p);
 	while ((n = __atomic_load_n(&s->go, __ATOMIC_ACQUIRE)) == 0)
 		wait_while(&s->go, 0);
 	if (n != 1)
 		for (;;)
 			sys(__NR_exit_group, EXIT_FAILED, 0, 0, 0, 0, 0);
-	if (p->stopped)		/* and here it stays until somebody sends SIGCONT */
-		sys(__NR_kill, p->pid, 19 /* SIGSTOP */, 0, 0, 0, 0);
+	if (p->stop && !p->stop_early)
+		sys(__NR_kill, p->pid, SIG_STOP, 0, 0, 0, 0);
 	if (p->main_ends)
 		sys(__NR_set_tid_address, (uint64_t)&p->main_lives, 0, 0, 0, 0, 0);
 	__atomic_store_n(&p->threads_go, 1, __ATOMIC_RELEASE);

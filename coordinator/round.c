@@ -80,16 +80,13 @@ static int refuse(struct round *r, struct err *err)
 {
 	struct tree_plan plan;
 	struct proc_status keeper;
-	const char **dirs = xcalloc(r->nprocs + 1, sizeof(*dirs));
+	const char **dirs = round_dirs_all(r, &r->set.ndirs);
 	int ret = -1;
 
 	r->set.comm = set_comm;
 	r->set.inside = set_inside;
 	r->set.session = set_session;
 	r->set.arg = r;
-	for (size_t i = 0; i < r->nprocs; i++)
-		if (r->procs[i]->cwd)
-			dirs[r->set.ndirs++] = r->procs[i]->cwd;
 	r->set.dirs = dirs;
 	r->set.root = r->root;
 	if (orphans_check(r, err) || round_mqueue(r, err) || round_signalfds(r, err) ||

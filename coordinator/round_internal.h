@@ -34,10 +34,19 @@ struct rcall {
 	int64_t age_ns;			/* for how long then, -1 not known */
 };
 
+/* Where somebody is. */
+struct rdirs {
+	char *cwd, *root;
+	int cwd_deleted;		/* it has no name any more: then which it is */
+	uint64_t cwd_dev, cwd_ino;
+	uint32_t umask;			/* of a thread */
+};
+
 /* What a thread has for itself: NULL what it has in common with its process. */
 struct rthread {
 	pid_t tid;			/* in our pid namespace */
 	struct proc_status *ids;	/* with capabilities; its securebits are in agent_thread */
+	struct rdirs *dirs;
 };
 
 struct rproc {
@@ -51,7 +60,8 @@ struct rproc {
 	uint32_t news;			/* what wait(2) has to tell its parent of that: as agent_news.news */
 	struct proc_stat stat;
 	struct proc_status status;
-	char *comm, *exe, *cwd, *root;
+	char *comm, *exe;
+	struct rdirs dirs;
 
 	int sock;			/* to the leader, -1 not yet */
 	int64_t signalled_ns, seen_ns;
@@ -258,6 +268,12 @@ void round_namespaces_free(struct round *r);
 struct utsname;
 void round_names_of(pid_t pid, struct utsname *ret);
 
+/* round_dirs.c: round_dirs() - of thread @tid, which need not be the main one. 0, -1. */
+int round_dirs(const struct rproc *p, pid_t tid, struct rdirs *ret, struct err *err);
+void round_dirs_forget(struct rdirs *d);
+/* round_dirs_all() - working directories of all, malloc'ed; they may be NULL while nothing was looked at. */
+const char **round_dirs_all(const struct round *r, size_t *ret_n);
+
 /* round_filters.c: seccomp filters that the program itself installed. */
 /*
  * round_filters_stop() - for a process that has some: read them, refuse what would not let the library do its work, and
@@ -361,7 +377,7 @@ void round_shm_end(struct round *r);
  * round_threads() - sets p->own; refuses what cannot be given to a thread again. 0, -1.
  * round_threads_main() - of the thread whose ids and the like are recorded as the process's. NULL: not told.
  */
-int round_threads(const struct round *r, struct rproc *p, struct err *err);
+int round_threads(struct round *r, struct rproc *p, struct err *err);
 const struct agent_thread *round_threads_main(const struct rproc *p);
 void round_threads_forget(struct rproc *p);
 /* round_threads_records.c */

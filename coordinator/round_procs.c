@@ -69,8 +69,7 @@ static void proc_free(struct rproc *p)
 	free(p->no_data);
 	free(p->comm);
 	free(p->exe);
-	free(p->cwd);
-	free(p->root);
+	round_dirs_forget(&p->dirs);
 	free(p);
 }
 

@@ -23,17 +23,6 @@ static long read_number(pid_t pid, const char *name, int base, long otherwise)
 	return ret;
 }
 
-/* Of a directory without a name: who else has it? */
-static void identify_cwd(pid_t pid, struct rec_process *rec)
-{
-	struct stat st;
-
-	if (proc_lookup(pid, "cwd", &st) == 0) {
-		rec->cwd_dev = st.st_dev;
-		rec->cwd_ino = st.st_ino;
-	}
-}
-
 static void put_process(struct rproc *p)
 {
 	const struct proc_status *st = &p->status;
@@ -41,15 +30,15 @@ static void put_process(struct rproc *p)
 	const struct agent_thread *main = round_threads_main(p);
 	char *autogroup = proc_read(p->host_pid, "autogroup", NULL);
 	struct cpu_features cpu;
-	size_t len = strlen(p->cwd);
-	int deleted = len > 10 && !strcmp(p->cwd + len - 10, " (deleted)");
 	struct rec_process rec = {
 		.pid = p->pid,
 		.comm = p->comm,
 		.exe = p->exe,
-		.cwd = p->cwd,
-		.cwd_deleted = (uint32_t)deleted,
-		.root = p->root,
+		.cwd = p->dirs.cwd,
+		.cwd_deleted = (uint32_t)p->dirs.cwd_deleted,
+		.cwd_dev = p->dirs.cwd_dev,
+		.cwd_ino = p->dirs.cwd_ino,
+		.root = p->dirs.root,
 		.umask = st->tells_umask ? st->umask : a->umask,
 		.ruid = st->ruid,
 		.euid = st->euid,
@@ -89,10 +78,6 @@ static void put_process(struct rproc *p)
 	cpu_features_here(&cpu, NULL, NULL);
 	if (!(cpu.leaf7[2] & bit_OSPKE))
 		rec.pkeys = 0;
-	if (deleted) {
-		p->cwd[len - 10] = 0;
-		identify_cwd(p->look, &rec);
-	}
 	if (autogroup && strstr(autogroup, "nice "))
 		rec.autogroup = strtol(strstr(autogroup, "nice ") + 5, NULL, 10);
 	rec_put_process(&p->recs, &rec);

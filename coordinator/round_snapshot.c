@@ -358,12 +358,7 @@ static int read_proc(struct rproc *p, struct err *err)
 	if (round_stack(p, err))
 		return -1;
 	p->exe = proc_link(p->look, "exe");
-	p->cwd = proc_link(p->look, "cwd");
-	p->root = proc_link(p->look, "root");
-	if (!p->cwd || !p->root)
-		return err_set(err, err_code_of_errno(errno), errno,
-			       "cannot read the working directory of %s", round_who(p));
-	return 0;
+	return round_dirs(p, p->look, &p->dirs, err);
 }
 
 static int refuse_timers(const struct rproc *p, struct err *err)

@@ -6,9 +6,12 @@
  * Looked at when all stand still, and so before anything is written.
  */
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "../common/io.h"
 #include "round_internal.h"
 
@@ -71,6 +74,80 @@ static int look_at_ids(const struct round *r, struct rproc *p, size_t i, const s
 	return 0;
 }
 
+/* 1 they are one and the same, 0 not, -1 the kernel does not tell. */
+static int in_common(const struct rproc *p, pid_t tid, int type)
+{
+	long r = syscall(SYS_kcmp, p->look, tid, type, 0, 0);
+
+	return r < 0 ? -1 : r == 0;
+}
+
+/* Where the kernel does not tell, who is elsewhere is so by itself. */
+static int is_elsewhere(const struct rproc *p, const struct rdirs *d, const struct proc_status *st)
+{
+	return strcmp(p->dirs.cwd, d->cwd) != 0 || p->dirs.cwd_deleted != d->cwd_deleted ||
+	       p->dirs.cwd_ino != d->cwd_ino || strcmp(p->dirs.root, d->root) != 0 || p->status.umask != st->umask;
+}
+
+/* What was to be read by itself from /proc, if there is one where it is. */
+static int has_lost_signals(const struct rproc *p, size_t i, const struct proc_status *st)
+{
+	for (size_t k = 0; k < p->npending; k++)
+		if (p->pending[k].tid == p->threads[i].tid)
+			return 0;
+	return (st->sig_pnd & ~(1ULL << (AGENT_SIGNAL - 1))) != 0;
+}
+
+static int look_at_dirs(struct round *r, struct rproc *p, size_t i, const struct proc_status *st, struct err *err)
+{
+	int common = in_common(p, p->own[i].tid, KCMP_FS);
+	struct rdirs *d;
+
+	if (common > 0)
+		return 0;
+	d = p->own[i].dirs = xcalloc(1, sizeof(*d));
+	d->umask = st->umask;
+	if (round_dirs(p, p->own[i].tid, d, err))
+		return -1;
+	if (common < 0 && !is_elsewhere(p, d, st)) {
+		round_dirs_forget(d);
+		free(d);
+		p->own[i].dirs = NULL;
+		return 0;
+	}
+	if (!st->tells_umask)
+		return refuse(p, "a working directory of its own, whose umask this kernel does not tell", err);
+	if (has_lost_signals(p, i, st)) {
+		r->set.again = 1;	/* or they have just come */
+		return refuse(p, "a root directory of its own, without /proc, and a signal that is pending for it", err);
+	}
+	return 0;
+}
+
+static int by_dirs(const void *a, const void *b)
+{
+	const struct rthread *const *x = a, *const *y = b;
+	long r = syscall(SYS_kcmp, (*x)->tid, (*y)->tid, KCMP_FS, 0, 0);
+
+	return r == 1 ? -1 : r == 2;
+}
+
+/* Those that two threads have, but not all: only one that made the other could give it them. */
+static int check_shared(const struct rproc *p, struct err *err)
+{
+	cleanup_free const struct rthread **own = xcalloc(p->nthreads + 1, sizeof(*own));
+	size_t n = 0;
+	int shared = 0;
+
+	for (size_t i = 0; i < p->nthreads; i++)
+		if (p->own[i].dirs)
+			own[n++] = &p->own[i];
+	qsort(own, n, sizeof(*own), by_dirs);
+	for (size_t i = 1; i < n; i++)
+		shared |= syscall(SYS_kcmp, own[i - 1]->tid, own[i]->tid, KCMP_FS, 0, 0) == 0;
+	return shared ? refuse(p, "a working directory that it has in common with some, but not with all", err) : 0;
+}
+
 /* Which is which: our numbers for those that have told theirs. Of a main thread that has ended there is no more than that. */
 static int find_all(struct rproc *p, const pid_t *tids, ssize_t n, struct err *err)
 {
@@ -90,7 +167,7 @@ static int find_all(struct rproc *p, const pid_t *tids, ssize_t n, struct err *e
 	return 0;
 }
 
-static int look_at(const struct round *r, struct rproc *p, size_t i, struct err *err)
+static int look_at(struct round *r, struct rproc *p, size_t i, struct err *err)
 {
 	struct proc_status st;
 
@@ -100,10 +177,10 @@ static int look_at(const struct round *r, struct rproc *p, size_t i, struct err 
 		return errno == EOVERFLOW ?
 			err_set(err, E_LIMIT, 0, "a thread of %s is in more groups than can be saved", round_who(p)) :
 			err_set(err, E_FAILED, errno, "looking at thread %u of %s", p->threads[i].tid, round_who(p));
-	return look_at_ids(r, p, i, &st, err);
+	return look_at_ids(r, p, i, &st, err) || look_at_dirs(r, p, i, &st, err) ? -1 : 0;
 }
 
-int round_threads(const struct round *r, struct rproc *p, struct err *err)
+int round_threads(struct round *r, struct rproc *p, struct err *err)
 {
 	cleanup_free pid_t *tids = NULL;
 	ssize_t n;
@@ -119,13 +196,17 @@ int round_threads(const struct round *r, struct rproc *p, struct err *err)
 	for (size_t i = 0; i < p->nthreads; i++)
 		if (look_at(r, p, i, err))
 			return -1;
-	return 0;
+	return check_shared(p, err);
 }
 
 void round_threads_forget(struct rproc *p)
 {
-	for (size_t i = 0; p->own && i < p->nthreads; i++)
+	for (size_t i = 0; p->own && i < p->nthreads; i++) {
 		free(p->own[i].ids);
+		if (p->own[i].dirs)
+			round_dirs_forget(p->own[i].dirs);
+		free(p->own[i].dirs);
+	}
 	free(p->own);
 	p->own = NULL;
 }

@@ -38,6 +38,7 @@ static void put_own(struct rproc *p, size_t i)
 {
 	const struct agent_thread *t = &p->threads[i];
 	const struct proc_status *st = p->own[i].ids;
+	const struct rdirs *d = p->own[i].dirs;
 
 	if (st)
 		rec_put_thread_ids(&p->recs, &(struct rec_thread_ids){
@@ -57,6 +58,16 @@ static void put_own(struct rproc *p, size_t i)
 			.cap_bnd = st->cap_bnd,
 			.cap_amb = st->cap_amb,
 			.securebits = t->securebits,
+		});
+	if (d)
+		rec_put_thread_dirs(&p->recs, &(struct rec_thread_dirs){
+			.tid = t->tid,
+			.cwd = d->cwd,
+			.cwd_deleted = (uint32_t)d->cwd_deleted,
+			.cwd_dev = d->cwd_dev,
+			.cwd_ino = d->cwd_ino,
+			.root = d->root,
+			.umask = d->umask,
 		});
 }
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,44 +37,56 @@ static void add(void *arg, const struct err *err)
 }
 
 /* Processes of one program share their directories: one complaint is enough. */
+struct seen_dirs { const char **paths; size_t n; };
+
+static void check_directory(struct restart *r, struct reasons *w, struct seen_dirs *seen, const struct rec_process *p,
+			    const char *path)
+{
+	char here[PATH_MAX];
+	struct stat st;
+	struct err err;
+
+	for (size_t i = 0; i < seen->n; i++)
+		if (!strcmp(seen->paths[i], path))
+			return;
+	if (!path[0])
+		return;
+	seen->paths = xrealloc(seen->paths, (seen->n + 1) * sizeof(*seen->paths));
+	seen->paths[seen->n++] = path;
+	if (path_map(&r->rset, path, here, sizeof(here)) == 0 && stat(here, &st) == 0 && S_ISDIR(st.st_mode)) {
+		if (faccessat(AT_FDCWD, here, X_OK, AT_EACCESS) == 0)
+			return;
+		err_set(&err, E_ACCESS, errno, "process %u (%s) is in directory %s, which cannot be entered here", p->pid,
+			p->comm, here);
+	} else {
+		err_set(&err, E_FILE_MISSING, 0, "process %u (%s) is in directory %s, which is not there%s", p->pid, p->comm,
+			here, strncmp(here, "/proc/", 6) ? " (make it, or --bind=SRC:DST)" : "");
+	}
+	add(w, &err);
+}
+
 static void check_directories(struct restart *r, struct reasons *w)
 {
-	cleanup_free const char **seen = xcalloc(2 * r->ntasks + 1, sizeof(*seen));
-	size_t n = 0;
+	struct seen_dirs seen = { 0 };
 
 	for (size_t i = 0; i < r->ntasks; i++) {
 		const struct rec_process *p =
 			r->images[i].fd < 0 ? NULL : rec_first(process, &r->images[i].recs);
+		const struct rec_thread_dirs *t;
+		size_t pos = 0;
 
-		for (int root = 0; p && root < 2; root++) {
-			const char *path = root ? p->root : p->cwd;
-			char here[PATH_MAX];
-			struct stat st;
-			struct err err;
-			size_t k = 0;
-
-			while (k < n && strcmp(seen[k], path))
-				k++;
-			if (k < n || !path[0] || (!root && p->cwd_deleted))
-				continue;
-			seen[n++] = path;
-			if (path_map(&r->rset, path, here, sizeof(here)) == 0 &&
-			    stat(here, &st) == 0 && S_ISDIR(st.st_mode)) {
-				if (faccessat(AT_FDCWD, here, X_OK, AT_EACCESS) == 0)
-					continue;
-				err_set(&err, E_ACCESS, errno,
-					"process %u (%s) is in directory %s, which cannot be entered here",
-					p->pid, p->comm, here);
-				add(w, &err);
-				continue;
-			}
-			err_set(&err, E_FILE_MISSING, 0,
-				"process %u (%s) is in directory %s, which is not there%s", p->pid,
-				p->comm, here,
-				strncmp(here, "/proc/", 6) ? " (make it, or --bind=SRC:DST)" : "");
-			add(w, &err);
+		if (!p)
+			continue;
+		if (!p->cwd_deleted)
+			check_directory(r, w, &seen, p, p->cwd);
+		check_directory(r, w, &seen, p, p->root);
+		while ((t = rec_next_thread_dirs(&r->images[i].recs, &pos))) {
+			if (!t->cwd_deleted)
+				check_directory(r, w, &seen, p, t->cwd);
+			check_directory(r, w, &seen, p, t->root);
 		}
 	}
+	free(seen.paths);
 }
 
 /* What --rootfs and --bind name. 0: it is all there, so that what is missing below it is the program's. */

@@ -288,6 +288,7 @@ static int enter_rootfs(const char *dir, struct err *err)
 int container_wants_shm(const struct restart *r)
 {
 	static const char dir[] = "/dev/shm/";
+	const struct rec_thread_dirs *t;
 	const struct rec_process *p;
 	const struct rec_object *o;
 	const struct rec_file *f;
@@ -307,6 +308,10 @@ int container_wants_shm(const struct restart *r)
 		if (p && (!strncmp(p->cwd, dir, sizeof(dir) - 1) ||
 			  !strncmp(p->exe, dir, sizeof(dir) - 1)))
 			return 0;
+		pos = 0;
+		while ((t = rec_next_thread_dirs(&r->images[i].recs, &pos)))
+			if (!strncmp(t->cwd, dir, sizeof(dir) - 1))
+				return 0;
 	}
 	return any && r->o.namespaces & CLONE_NEWNS;
 }

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,7 +196,7 @@ static void unmap_around(struct build_ops *ops, uint64_t region, const struct la
 	build_sys(ops, 0, SYS_munmap, region + l->size, ADDRESS_END - (region + l->size));
 }
 
-/* First of all: park the [vdso], then nothing but the region is left. Last: no descriptor of ours. */
+/* First of all: park the [vdso], then nothing but the region is left. */
 static void surround(struct build *b, uint64_t region, const struct layout *l)
 {
 	struct build_ops all = { 0 }, unpark = { 0 };
@@ -220,7 +219,6 @@ static void surround(struct build *b, uint64_t region, const struct layout *l)
 
 		build_op(&all, 0, op->code, 0, op->arg[0], op->arg[1], op->arg[2], 0, 0, 0);
 	}
-	build_sys(&all, 0, SYS_close_range, b->t->r->fd_base, INT_MAX, 0);
 	b->ops = all;
 }
 

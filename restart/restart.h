@@ -129,6 +129,8 @@ struct restart_task {
 	const struct image *image;	/* this process' own; ->fd is at fd_base or above */
 	const struct rec_process *process;
 	int cwd, root;			/* where it is to be, task_enter_dirs(); root -1: where we are */
+	struct own_dirs *own_dirs;	/* dirs.c: of threads that are to be elsewhere */
+	size_t nown_dirs;
 	/*
 	 * Done by the stub behind the plan's own late ops, when all threads exist and before they
 	 * go: what would get in the way earlier (limits, dumpable). The same for every uid.
@@ -140,9 +142,12 @@ struct restart_task {
 const struct image *restart_image(const struct restart_task *t, const char *name);
 
 /*
+ * dirs.c
+ * dirs_find() - open those of a process and its threads; and its umask.
  * task_enter_dirs() - root and working directory, the last thing before the stub: there may be no /proc. The
  * descriptors are closed.
  */
+int dirs_find(struct restart_task *t, struct err *err);
 int task_enter_dirs(struct restart_task *t, struct err *err);
 
 /* task_late() - append to t->late. @data is copied by memory_enter(), not here: it must stay. */

@@ -26,7 +26,6 @@
 #include "../common/io.h"
 #include "../common/kernel.h"
 #include "../common/keeper.h"
-#include "../resource/directory.h"
 #include "../common/log.h"
 #include "../resource/lock.h"
 #include "../resource/object.h"
@@ -141,68 +140,6 @@ static int take_locks(struct restart_task *t, struct err *err)
 	return 0;
 }
 
-/* ---- directories ---- */
-
-static int open_dir(struct restart_task *t, const char *path, struct err *err)
-{
-	char here[PATH_MAX];
-	int fd;
-
-	if (rset_path(&t->r->rset, path, here, sizeof(here)) < 0)
-		return err_set(err, E_FAILED, 0, "directory %s: its path is too long", path);
-	fd = open(here, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set(err, errno == ENOENT ? E_FILE_MISSING : err_code_of_errno(errno),
-			       errno, "directory %s", here);
-	return fd;
-}
-
-static int open_cwd(struct restart_task *t, struct err *err)
-{
-	const struct rec_process *p = t->process;
-	int fd;
-
-	if (!p->cwd_deleted)
-		return open_dir(t, p->cwd, err);
-	fd = p->cwd_ino ? directory_open_as(&t->r->rset, p->cwd_dev, p->cwd_ino) : -1;
-	if (fd >= 0)
-		return rset_reopen(fd, O_PATH | O_DIRECTORY);
-	return directory_without_name(&t->r->rset, p->cwd, 0755, err);
-}
-
-static int find_dirs(struct restart_task *t, struct err *err)
-{
-	const struct rec_process *p = t->process;
-
-	t->cwd = open_cwd(t, err);
-	if (t->cwd < 0)
-		return -1;
-	t->cwd = rset_move(&t->r->rset, t->cwd);
-	if (p->root[0] && strcmp(p->root, "/")) {
-		t->root = open_dir(t, p->root, err);
-		if (t->root < 0)
-			return -1;
-		t->root = rset_move(&t->r->rset, t->root);
-	}
-	umask((mode_t)p->umask);
-	return t->cwd < 0 ? err_set(err, E_LIMIT, errno, "no descriptor left for a directory") : 0;
-}
-
-int task_enter_dirs(struct restart_task *t, struct err *err)
-{
-	const struct rec_process *p = t->process;
-
-	if (t->root >= 0 && (fchdir(t->root) || chroot(".")))
-		return err_set(err, err_code_of_errno(errno), errno, "making %s the root directory",
-			       p->root);
-	if (fchdir(t->cwd))
-		return err_set(err, err_code_of_errno(errno), errno, "changing to directory %s",
-			       p->cwd);
-	cleanup_closep(&t->root);
-	cleanup_closep(&t->cwd);
-	return 0;
-}
-
 /* ---- attributes ---- */
 
 /* Limits hold in the end; while memory and threads are being made they would be in the way. */
@@ -307,7 +244,7 @@ static int restore(struct restart_task *t, struct err *err)
 
 	cgroups_enter(t);
 	if (fault(FAULT_process, err) || namespaces_enter(t, err) || tty_foreground(r, t->task, err) ||
-	    place_fds(t, err) || take_locks(t, err) || find_dirs(t, err))
+	    place_fds(t, err) || take_locks(t, err) || dirs_find(t, err))
 		return -1;
 	if (sysv_restore_undo(&t->image->recs, err))
 		return -1;

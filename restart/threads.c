@@ -2,6 +2,7 @@
 /* threads.c - what each thread restores for itself, and what the process can have back only when all exist. */
 #include <asm/prctl.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/prctl.h>
 #include <sched.h>
 #include <signal.h>
@@ -117,6 +118,7 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	char name[16] = "";
 
 	memcpy(name, t->comm, MIN(strlen(t->comm), sizeof(name) - 1));
+	build_dirs(b, ops, t->tid);
 	build_ptr(b, build_sys(ops, 0, SYS_prctl, PR_SET_NAME, 0), 1, name, sizeof(name));
 	if (main_thread)
 		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_FS, t->fs_base);
@@ -303,6 +305,8 @@ int build_threads(struct build *b, struct err *err)
 			thread_ops(b, &b->threads[i], i == 0);
 		else
 			ended_ops(b, &b->threads[i].ops);
+	/* No descriptor of ours is needed any more. */
+	build_sys(&b->late, 0, SYS_close_range, b->t->r->fd_base, INT_MAX, 0);
 	process_timers(b);
 	if (notifications(b, err))
 		return -1;

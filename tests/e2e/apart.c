@@ -156,8 +156,10 @@ static void *thread(void *arg)
 {
 	const char *kind = arg;
 
-	if (!strcmp(kind, "thread-fs"))
+	if (!strcmp(kind, "thread-fs")) {
 		scn_sys(unshare(CLONE_FS));
+		scn_thread(waits_often, NULL);		/* which has it in common with this one */
+	}
 	if (!strcmp(kind, "thread-files"))
 		scn_sys(unshare(CLONE_FILES));
 	if (!strcmp(kind, "thread-net"))

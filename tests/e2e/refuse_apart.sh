@@ -98,7 +98,7 @@ user=("$apart" lock-in)
 try locked-job 0 ''
 user=()
 try no-privileges 0 ''
-try thread-fs 1 'thread with a working directory of its own.*E-UNSUPPORTED-PROCESS'
+try thread-fs 1 'thread with a working directory that it has in common with some.*E-UNSUPPORTED-PROCESS'
 try thread-files 1 'thread with descriptors of its own.*E-UNSUPPORTED-PROCESS'
 try thread-net 1 'thread that is in a network namespace.*E-UNSUPPORTED-PROCESS'
 try blocks 1 'blocks signal 33.*E-NO-ANSWER'

@@ -23,6 +23,15 @@ struct procmap_query_ {
 _Static_assert(offsetof(struct agent_self, aside) == 2608, "syscall_x86_64.S");
 _Static_assert(sizeof(struct procmap_query_) == 0x68, "PROCMAP_QUERY_ has it");
 
+/* A mapping for the time of the question; at the end of it is the stack of who asks. */
+#define ROOM		(32UL << 10)
+struct room {
+	uint64_t at;
+	struct look found;
+	int error;
+	char text[4096];
+};
+
 static uint64_t device(uint64_t major, uint64_t minor)
 {
 	return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffUL) << 12 | (major & ~0xfffUL) << 32;
@@ -59,7 +68,7 @@ static void take_line(struct look *k, const char *s)
 }
 
 /* Where the kernel is too old to be asked for one address: its list, line by line. */
-static int read_list(struct look *k, int fd)
+static int read_list(struct room *k, int fd)
 {
 	size_t have = 0, from, i, lines = 0;
 	long n;
@@ -70,9 +79,9 @@ static int read_list(struct look *k, int fd)
 			if (k->text[i] != '\n')
 				continue;
 			k->text[i] = '\0';
-			take_line(k, k->text + from);
+			take_line(&k->found, k->text + from);
 			lines++;
-			if (k->end > k->at)
+			if (k->found.end > k->at)
 				return 0;
 			from = i + 1;
 		}
@@ -86,7 +95,7 @@ static int read_list(struct look *k, int fd)
 
 static int ask(void *arg)
 {
-	struct look *k = arg;
+	struct room *k = arg;
 	struct procmap_query_ q = { .size = sizeof(q), .query_flags = COVERING_OR_NEXT, .query_addr = k->at };
 	int fd = (int)SYS(open, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
 	long r;
@@ -97,12 +106,14 @@ static int ask(void *arg)
 	}
 	r = SYS(ioctl, fd, PROCMAP_QUERY_, &q);
 	if (r == 0) {
-		k->start = q.start;
-		k->end = q.end;
-		k->dev = device(q.dev_major, q.dev_minor);
-		k->ino = q.ino;
-		k->prot = (int)(q.flags & (PROT_READ | PROT_WRITE | PROT_EXEC));	/* the same bits */
-		k->shared = (q.flags & VMA_SHARED) != 0;
+		k->found = (struct look){
+			.start = q.start,
+			.end = q.end,
+			.dev = device(q.dev_major, q.dev_minor),
+			.ino = q.ino,
+			.prot = (int)(q.flags & (PROT_READ | PROT_WRITE | PROT_EXEC)),	/* the same bits */
+			.shared = (q.flags & VMA_SHARED) != 0,
+		};
 		k->error = 0;
 	} else {
 		k->error = r == -ENOENT ? -ENOENT : read_list(k, fd);
@@ -111,12 +122,19 @@ static int ask(void *arg)
 	return 0;
 }
 
-int look_at(struct look *k, uint64_t at)
+int look_at(uint64_t at, struct look *ret)
 {
-	long r;
+	long r = SYS(mmap, NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct room *k = (struct room *)r;
 
+	if (r < 0 && r > -4096)
+		return (int)r;
 	k->at = at;
 	k->error = -EAGAIN;
-	r = clone_on(CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_VFORK, (char *)k + LOOK_SCRATCH, ask, k);
-	return r < 0 ? (int)r : k->error;
+	r = clone_on(CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_VFORK, (char *)k + ROOM, ask, k);
+	if (r >= 0)
+		r = k->error;
+	*ret = k->found;
+	SYS(munmap, k, ROOM);
+	return (int)r;
 }

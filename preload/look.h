@@ -8,18 +8,12 @@
 
 #include "../common/compiler.h"
 
-#define LOOK_SCRATCH	(32UL << 10)
-
-/* At the beginning of LOOK_SCRATCH bytes, the end of which is the stack of who looks. */
 struct look {
-	uint64_t at;
-	uint64_t start, end, dev, ino;	/* the first mapping that ends behind @at, as /proc/PID/maps has it */
+	uint64_t start, end, dev, ino;	/* the first mapping that ends behind the address, as /proc/PID/maps has it */
 	int prot, shared;
-	int error;
-	char text[4096];
 };
 
 /* look_at() - 0, or -errno; -ENOENT: nothing is mapped from @at on. */
-HIDDEN int look_at(struct look *k, uint64_t at);
+HIDDEN int look_at(uint64_t at, struct look *ret);
 
 #endif

@@ -101,24 +101,16 @@ static int is_image(const struct agent_mapped *m, const struct look *k)
 	return !k->shared && k->ino == m->ino && k->dev == m->dev;
 }
 
-/* In @what, which is one of the two below, with room to look about and nobody to interrupt. @what gives the room back. */
-static long undisturbed(long (*what)(struct look *k, const uint64_t arg[5]), const uint64_t arg[5])
+/* In @what, which is one of the two below, with nobody to interrupt. */
+static long undisturbed(long (*what)(const uint64_t arg[5]), const uint64_t arg[5])
 {
 	unsigned long all = ~0UL, mask;
 	long r;
 
 	SYS(rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof(all));
-	r = SYS(mmap, NULL, LOOK_SCRATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (r >= 0 || r < -4095)
-		r = what((struct look *)r, arg);
+	r = what(arg);
 	SYS(rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 	return r;
-}
-
-/* Before anything is put where it might be. */
-static void give_back(struct look *k)
-{
-	SYS(munmap, k, LOOK_SCRATCH);
 }
 
 /* ---- madvise ---- */
@@ -163,18 +155,19 @@ static long kernels(uint64_t from, uint64_t to, int advice, long *told)
 }
 
 /* What is from the image in our way, all else in the kernel's. */
-static long throw_away(struct look *k, const uint64_t arg[5])
+static long throw_away(const uint64_t arg[5])
 {
 	struct agent_mapped *m = (struct agent_mapped *)agent_self.mapped_start;
 	uint64_t done = arg[0], to = PAGE_UP(arg[0] + arg[1]), at = done, end = to;
 	int advice = (int)arg[2];
 	long r = SYS(madvise, arg[0], 0, advice), told = 0;	/* does it know such a thing? */
 	const struct agent_range *range;
+	struct look k;
 
 	for (; m && !r && (range = listed(m, &at, &end)) != NULL; at = end, end = to) {
-		r = look_at(k, at);
-		if (r == -ENOENT || (!r && (k->start >= end || !is_image(m, k)))) {	/* something else, or nothing */
-			end = r || k->start >= end ? end : k->start > at ? k->start : MIN(end, k->end);
+		r = look_at(at, &k);
+		if (r == -ENOENT || (!r && (k.start >= end || !is_image(m, &k)))) {	/* something else, or nothing */
+			end = r || k.start >= end ? end : k.start > at ? k.start : MIN(end, k.end);
 			mark_gone(m, range, at, end);
 			r = 0;
 			continue;
@@ -183,17 +176,16 @@ static long throw_away(struct look *k, const uint64_t arg[5])
 			r = r == -ENOMEM ? r : -EAGAIN;
 			break;
 		}
-		if (k->start > at) {
-			mark_gone(m, range, at, k->start);
-			at = k->start;
+		if (k.start > at) {
+			mark_gone(m, range, at, k.start);
+			at = k.start;
 		}
-		end = MIN(end, k->end);
+		end = MIN(end, k.end);
 		r = kernels(done, at, advice, &told);
 		if (!r)
-			r = empty(m, k, range, at, end, advice);
+			r = empty(m, &k, range, at, end, advice);
 		done = end;
 	}
-	give_back(k);
 	if (!r)
 		r = kernels(done, to, advice, &told);
 	return r ? r : told;
@@ -222,27 +214,31 @@ MAPPED_CODE int mapped_madvise(void *addr, size_t len, int advice)
 /* ---- mremap ---- */
 
 /*
- * Is all of [from, to) private memory with the same rights, which become k->prot, from the image or anonymous? It was one
- * mapping then before the restart made several of it. 0, or -errno.
+ * Is all of [from, to) private memory with the same rights, which become *ret_prot, from the image or anonymous? It was one
+ * mapping then before the restart made several of it. 0, -EFAULT it is not, or another -errno. *ret_image: is any of it
+ * from the image?
  */
-static int one_kind(struct look *k, uint64_t from, uint64_t to, int *ret_image)
+static int one_kind(const struct agent_mapped *m, uint64_t from, uint64_t to, int *ret_prot, int *ret_image)
 {
-	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
-	int prot = -1, error;
+	struct look k;
+	int ret = 0;
 
+	*ret_prot = -1;
 	*ret_image = 0;
-	for (uint64_t at = from; at < to; at = k->end) {
-		error = look_at(k, at);
-		if (error == -ENOENT || (!error && k->start > at))
+	for (uint64_t at = from; at < to; at = k.end) {
+		int error = look_at(at, &k), image;
+
+		if (error == -ENOENT || (!error && k.start >= to))
 			return -EFAULT;
 		if (error)
 			return error;
-		if (k->shared || (k->ino && !is_image(m, k)) || (prot >= 0 && prot != k->prot))
-			return -EFAULT;
-		*ret_image |= k->ino != 0;
-		prot = k->prot;
+		image = is_image(m, &k);
+		if (k.start > at || k.shared || (k.ino && !image) || (*ret_prot >= 0 && *ret_prot != k.prot))
+			ret = -EFAULT;
+		*ret_image |= image;
+		*ret_prot = k.prot;
 	}
-	return 0;
+	return ret;
 }
 
 /* As the kernel moves pages; they are copied, into memory that is anonymous. */
@@ -266,22 +262,22 @@ static long copy(uint64_t old, uint64_t old_len, uint64_t len, uint64_t flags, u
 	return to;
 }
 
-static long move(struct look *k, const uint64_t arg[5])
+static long move(const uint64_t arg[5])
 {
 	const struct agent_mapped *m = (const struct agent_mapped *)agent_self.mapped_start;
 	uint64_t old = arg[0], old_len = PAGE_UP(arg[1]), at = old, end = old + old_len;
-	int is_listed = m && listed(m, &at, &end), image = 0, prot, r = m ? one_kind(k, old, old + old_len, &image) : 0;
-	long got;
+	int is_listed = m && listed(m, &at, &end), image, prot, r;
+	long got = -EFAULT;
 
-	prot = k->prot;
-	give_back(k);
-	if (!is_listed || (!r && !image)) {
+	if (!is_listed)
 		got = SYS(mremap, arg[0], arg[1], arg[2], arg[3], arg[4]);
-		if (got != -EFAULT || !m)
-			return got;
-	}
-	if (r)
-		return r == -EFAULT ? r : -ENOMEM;
+	if (got != -EFAULT || !m)
+		return got;
+	r = one_kind(m, old, old + old_len, &prot, &image);
+	if (is_listed && !image && (!r || r == -EFAULT))	/* it was, and the program has put something else there */
+		got = SYS(mremap, arg[0], arg[1], arg[2], arg[3], arg[4]);
+	if (got != -EFAULT || r)
+		return got != -EFAULT || r == -EFAULT ? got : -ENOMEM;
 	return copy(old, old_len, PAGE_UP(arg[2]), arg[3], arg[4], prot);
 }
 

@@ -133,6 +133,25 @@ static void move_into_hole(unsigned char *p)
 	scn_sys(munmap(q, 4 * SIZE));
 }
 
+/* What the program has mapped in its place is the kernel's business alone. */
+static void grow_another(unsigned char *p)
+{
+	int fd = scn_sys(memfd_create("another", MFD_CLOEXEC));
+	unsigned char *q;
+
+	scn_sys(ftruncate(fd, SIZE));
+	scn_sys(munmap(p, SIZE));
+	scn_check(mmap(p, SIZE / 2, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == p, "mmap");
+	q = mremap(p, SIZE / 2, SIZE, MREMAP_MAYMOVE);
+	scn_check(q != MAP_FAILED, "another mapping in its place cannot grow: %s", strerror(errno));
+	scn_fill(q, SIZE, 3);
+	scn_sys(munmap(q, SIZE));
+	q = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	scn_check(scn_verify(q, SIZE, 3) == -1, "it is not the file that has grown");
+	scn_sys(munmap(q, SIZE));
+	close(fd);
+}
+
 /* In a child: without /proc it cannot be found out what is there; then it is not discarded. */
 static void discard_in_jail(unsigned char *p)
 {
@@ -246,6 +265,7 @@ int main(void)
 		move(a[2]);
 		move_at_once(a[3]);
 		move_into_hole(a[5]);
+		grow_another(a[6]);
 		is_still(a[4], 0, SIZE, 1, "left alone");
 		is_still(read_only, 0, SIZE, 1, "read only");
 		scn_sys(madvise(read_only, SIZE, MADV_DONTNEED));

@@ -163,6 +163,7 @@ struct round {
 	size_t nfilters;
 	struct rspace *spaces;		/* round_namespaces.c */
 	size_t nspaces;
+	struct round_mounts *mounts;	/* round_mounts.c; NULL: the program made no mount namespace */
 	char *cgroups;			/* the keeper's, round_cgroups.c; NULL not yet read */
 	struct shared_file *shared; /* file mappings that an image of this checkpoint holds */
 	size_t nshared;
@@ -264,6 +265,14 @@ uint32_t round_namespace_outer(const struct round *r, uint32_t ns, int group, ui
 void round_namespaces_records(const struct round *r, struct rec_buf *manifest);
 void round_namespaces_members(struct rproc *p);
 void round_namespaces_free(struct round *r);
+/*
+ * round_mounts_mapped() - is @path, which @p has mapped as @m, a file where the process is? *ret_own: 1 on a file system
+ * that goes with the checkpoint. 0, -1.
+ */
+int round_mounts_mapped(const struct round *r, const struct rproc *p, const char *path, const struct proc_map *m, int *ret_own,
+			struct err *err);
+/* round_mounts_save() - what is in file systems that only the program had mounted. */
+int round_mounts_save(struct round *r, struct err *err);
 /* round_names_of() - nodename and domainname as process @pid sees them; left alone where that is not to be known. */
 struct utsname;
 void round_names_of(pid_t pid, struct utsname *ret);

@@ -221,6 +221,8 @@ static int shared_object(struct round *r, struct rproc *p, struct rarea *a, cons
 static int shared(struct round *r, struct rproc *p, struct rarea *a, const struct proc_map *m,
 		  struct err *err)
 {
+	int own;
+
 	if (starts(m->path, "anon_inode:") || starts(m->path, "/[aio]"))
 		return refuse(p, m, m->path[0] == '/' ? "kernel AIO; see ckpt_launch --allow" : "the kernel's own object", err);
 	if (starts(m->path, "/SYSV") && m->deleted) {
@@ -233,21 +235,24 @@ static int shared(struct round *r, struct rproc *p, struct rarea *a, const struc
 	if (starts(m->path, "/memfd:"))
 		return shared_object(r, p, a, m, OBJECT_MEMFD, m->path + 7, err);
 	if (m->deleted)
-		a->name = find_beside(&r->set, m->path,
+		a->name = find_beside(&r->set, round_namespace_of(r, p, CLONE_NEWNS), m->path,
 				      &(struct inode_key){ .dev = m->dev, .ino = m->ino });
 	if (a->name)
 		a->rec.path = a->name;
 	else if (m->deleted)
 		return shared_object(r, p, a, m, OBJECT_DELETED, m->path, err);
-	if (starts(a->rec.path, "/dev/shm/")) {
+	if (round_mounts_mapped(r, p, a->rec.path, m, &own, err))
+		return -1;
+	if (!own && starts(a->rec.path, "/dev/shm/")) {
 		/* All of it, not only what is mapped. */
 		object_of_name(&r->set, r->set.root, a->rec.path, m->dev, m->ino, OBJECT_SHM);
 		return shared_object(r, p, a, m, OBJECT_SHM, a->rec.path, err);
 	}
-	if (starts(m->path, "/dev/"))
+	if (!own && starts(m->path, "/dev/"))
 		return refuse(p, m, "a device", err);
 	a->rec.kind = AREA_KIND_SHARED;
-	if (stored_want_mapped(&r->set, a->rec.path, a->rec.dev, a->rec.ino, a->rec.vmflags & AREA_VM_MAYWRITE,
+	if (!round_namespace_of(r, p, CLONE_NEWNS) &&
+	    stored_want_mapped(&r->set, a->rec.path, a->rec.dev, a->rec.ino, a->rec.vmflags & AREA_VM_MAYWRITE,
 			       round_who(p), err))
 		return -1;
 	/* What nobody may write through this mapping is kept too: the file may not be there at a restart. */

@@ -21,31 +21,21 @@
 #include "../common/namespaces.h"
 #include "round_namespaces.h"
 
-#define THREAD_KINDS	4		/* the first, which a thread may have for itself */
-static const struct kind { const char *file; int flag; const char *what; int saved; } kinds[] = {
+#define THREAD_KINDS	5		/* the first, which a thread may have for itself */
+static const struct ns_kind kinds[] = {
 	{ "uts", CLONE_NEWUTS, "is in a uts namespace of its own", 1 },
 	{ "net", CLONE_NEWNET, "is in a network namespace of its own", 1 },
 	{ "ipc", CLONE_NEWIPC, "is in an ipc namespace of its own", 1 },
 	{ "cgroup", CLONE_NEWCGROUP, "is in a cgroup namespace of its own", 1 },
+	{ "mnt", CLONE_NEWNS, "is in a mount namespace of its own", 1 },
 	{ "user", CLONE_NEWUSER, "is in a user namespace of its own", 1 },
-	{ "mnt", CLONE_NEWNS, "is in a mount namespace of its own", 0 },
 	{ "pid", CLONE_NEWPID, "is in a pid namespace of its own", 0 },
 	{ "time", CLONE_NEWTIME, "is in a time namespace of its own", 0 },
 	{ "pid_for_children", 0, "has a pid namespace for its children", 0 },
 	{ "time_for_children", 0, "has a time namespace for its children", 0 },
 };
 #define KIND_NET	1
-#define KIND_USER	4
-
-struct ns_id { dev_t dev; ino_t ino; };
-
-struct rspace {
-	struct rec_namespace rec;
-	const struct kind *kind;
-	struct ns_id id;
-	const struct rproc *member;	/* or who led to it */
-	struct ns_seen *seen;
-};
+#define KIND_USER	5
 
 /* inode 0: it cannot be read. */
 static struct ns_id id_of(pid_t pid, const char *file)
@@ -129,10 +119,10 @@ int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err)
 
 /* ---- all of them ---- */
 
-static int find(struct round *r, const struct rproc *p, const struct kind *kind, int fd, uint32_t *ret, struct err *err);
+static int find(struct round *r, const struct rproc *p, const struct ns_kind *kind, int fd, uint32_t *ret, struct err *err);
 
 /* The job's own user namespace is number 0; what belongs to none below it was not made by the job. */
-static int find_owner(struct round *r, const struct rproc *p, const struct kind *kind, int fd, uint32_t *ret,
+static int find_owner(struct round *r, const struct rproc *p, const struct ns_kind *kind, int fd, uint32_t *ret,
 		      struct err *err)
 {
 	struct ns_id job = of_job(r, KIND_USER);
@@ -166,7 +156,7 @@ static void describe(struct rspace *s, int fd)
 }
 
 /* *ret: the number of the namespace that @fd is of; it is added if it is a new one, behind its owner. */
-static int find(struct round *r, const struct rproc *p, const struct kind *kind, int fd, uint32_t *ret, struct err *err)
+static int find(struct round *r, const struct rproc *p, const struct ns_kind *kind, int fd, uint32_t *ret, struct err *err)
 {
 	struct rspace new = { .kind = kind, .member = p, .rec.kind = (uint32_t)kind->flag };
 	struct stat st;
@@ -192,7 +182,7 @@ static int find(struct round *r, const struct rproc *p, const struct kind *kind,
 	return 0;
 }
 
-static int add(struct round *r, struct rproc *p, const struct kind *kind, struct err *err)
+static int add(struct round *r, struct rproc *p, const struct ns_kind *kind, struct err *err)
 {
 	cleanup_close int fd = ns_open(p->look, kind->file);
 	uint32_t id;
@@ -324,13 +314,14 @@ int round_namespaces(struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nspaces; i++)
 		if (r->spaces[i].rec.kind == CLONE_NEWNET && check_net(r, &r->spaces[i], err))
 			return -1;
-	return check_outside(r, err);
+	return check_outside(r, err) || round_mounts(r, err) ? -1 : 0;
 }
 
 void round_namespaces_records(const struct round *r, struct rec_buf *manifest)
 {
 	for (size_t i = 0; i < r->nspaces; i++)
 		rec_put_namespace(manifest, &r->spaces[i].rec);
+	round_mounts_records(r, manifest);
 }
 
 void round_namespaces_members(struct rproc *p)
@@ -341,6 +332,7 @@ void round_namespaces_members(struct rproc *p)
 
 void round_namespaces_free(struct round *r)
 {
+	round_mounts_free(r);
 	for (size_t i = 0; i < r->nspaces; i++)
 		ns_seen_free(r->spaces[i].seen);
 	free(r->spaces);

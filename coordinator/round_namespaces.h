@@ -10,6 +10,18 @@
 #define NS_SETTINGS_ROOM 65536		/* of a network: some hundred lines */
 enum { NS_LO_DOWN, NS_LO_UP, NS_LO_WAS_UP };
 
+struct ns_kind { const char *file; int flag; const char *what; int saved; };
+struct ns_id { dev_t dev; ino_t ino; };
+
+/* One that the program made. */
+struct rspace {
+	struct rec_namespace rec;
+	const struct ns_kind *kind;
+	struct ns_id id;
+	const struct rproc *member;	/* or who led to it */
+	struct ns_seen *seen;
+};
+
 /* What a child finds out by being there: numbers in it and in its parent, whoever we are. */
 struct ns_seen {
 	char uid_map[NS_MAP_ROOM], gid_map[NS_MAP_ROOM], setgroups[16];
@@ -25,5 +37,10 @@ struct ns_seen *ns_look(int fd, int flag);
 void ns_seen_free(struct ns_seen *seen);
 /* ns_look_net() - in the child, when it has entered a network namespace. 0, -1. */
 int ns_look_net(struct ns_seen *seen);
+
+/* round_mounts() - of all mount namespaces: what is mounted there, and how it can be had again. */
+int round_mounts(struct round *r, struct err *err);
+void round_mounts_records(const struct round *r, struct rec_buf *manifest);
+void round_mounts_free(struct round *r);
 
 #endif

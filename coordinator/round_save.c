@@ -206,7 +206,7 @@ int round_save(struct round *r, struct err *err)
 	r->manifest_end = IMAGE_DATA_START;
 	r->set.image_fd = r->manifest_fd;
 	r->set.data_end = &r->manifest_end;
-	if (res_set_save(&r->set, err) || round_sysv_save(r, err))
+	if (res_set_save(&r->set, err) || round_mounts_save(r, err) || round_sysv_save(r, err))
 		return -1;
 	if (hear_all(r, 1, err))
 		return -1;

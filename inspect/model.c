@@ -97,7 +97,7 @@ static void put_namespaces(json_t *o, const struct ckpt *c, const struct proc *p
 {
 	static const struct { int flag; const char *name; } kinds[] = {
 		{ CLONE_NEWUSER, "user" }, { CLONE_NEWUTS, "uts" }, { CLONE_NEWIPC, "ipc" },
-		{ CLONE_NEWCGROUP, "cgroup" }, { CLONE_NEWNET, "net" },
+		{ CLONE_NEWCGROUP, "cgroup" }, { CLONE_NEWNET, "net" }, { CLONE_NEWNS, "mnt" },
 	};
 	json_t *all = json_object();
 	const struct rec_member *m;

@@ -9,10 +9,10 @@
 
 void barred_warn(struct res_set *set, const struct desc *d, const char *path)
 {
-	cleanup_free char *seen = xasprintf("%s%s", set->root ? set->root : "", path);
+	cleanup_free char *seen = xasprintf("%s%s", res_root(set, d->mounts), path);
 
 	/* Standard streams become those of the restart. */
-	if (d->std >= 0 || d->flags & O_PATH || !d->nholders || (set->root && access(set->root, X_OK)))
+	if (d->std >= 0 || d->in_own || d->flags & O_PATH || !d->nholders || (set->root && access(set->root, X_OK)))
 		return;
 	if (own_access(seen, d->flags) < 0 && errno == EACCES)
 		res_warn(set, d, "user %u may not open it, as a restart has to; name another there with --fd=%d:FILE or "

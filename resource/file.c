@@ -49,11 +49,13 @@ static int file_probe(const struct desc *d)
 	       strcmp(d->link, "/secretmem" DELETED) != 0 && strcmp(d->link, "/anon_hugepage" DELETED) != 0;
 }
 
-static int is_same(const char *path, const struct stat *st)
+/* Is that really its name? */
+static int is_same(const struct res_set *set, const struct desc *d)
 {
+	cleanup_free char *path = xasprintf("%s%s", res_root(set, d->mounts), d->link);
 	struct stat now;
 
-	return lstat(path, &now) == 0 && now.st_dev == st->st_dev && now.st_ino == st->st_ino;
+	return lstat(path, &now) == 0 && now.st_dev == d->st.st_dev && now.st_ino == d->st.st_ino;
 }
 
 static int ends_with(const char *s, const char *end)
@@ -64,11 +66,11 @@ static int ends_with(const char *s, const char *end)
 }
 
 /* The name went away but a hard link is left: nearly always one in the same directory. malloc'ed, or NULL. */
-static char *other_name(struct res_set *set, const char *path, const struct inode_key *key)
+static char *other_name(struct res_set *set, const struct desc *d, const char *path, const struct inode_key *key)
 {
-	char *found = find_beside(set, path, key);
+	char *found = find_beside(set, d->mounts, path, key);
 
-	return found ? found : find_path(set, key);
+	return found || d->mounts ? found : find_path(set, key);
 }
 
 static int on_tmpfs(int fd)
@@ -90,6 +92,8 @@ static int set_priv(struct desc *d, const char *path, uint64_t object)
 
 static int check_named(struct res_set *set, struct desc *d, const char *path, struct err *err)
 {
+	if (d->in_own)			/* all of that is saved */
+		return set_priv(d, path, 0);
 	if (strncmp(path, SHM, strlen(SHM)) == 0 && S_ISREG(d->st.st_mode) && on_tmpfs(d->fd))
 		return set_priv(d, path, object_of_desc(set, d, OBJECT_SHM, path)->id);
 	if (stored_want(set, d, path, err) < 0)
@@ -101,7 +105,7 @@ static int check_named(struct res_set *set, struct desc *d, const char *path, st
 static int check_deleted(struct res_set *set, struct desc *d, const char *path, struct err *err)
 {
 	struct inode_key key = find_key(d->fd, &d->st);
-	cleanup_free char *other = d->st.st_nlink ? other_name(set, path, &key) : NULL;
+	cleanup_free char *other = d->st.st_nlink ? other_name(set, d, path, &key) : NULL;
 
 	if (other)
 		return check_named(set, d, other, err);
@@ -124,7 +128,7 @@ static int file_check(struct res_set *set, struct desc *d, struct err *err)
 		return res_refuse(set, d, E_KERNEL_FEATURE, err, "this kernel does not tell what it is");
 	if (lock_check(set, d, err))
 		return -1;
-	if (ends_with(path, DELETED) && !is_same(path, &d->st)) {
+	if (ends_with(path, DELETED) && !is_same(set, d)) {
 		path[strlen(path) - strlen(DELETED)] = 0;
 		return check_deleted(set, d, path, err);
 	}

@@ -136,10 +136,10 @@ static char *by_handle(const struct inode_key *w)
 
 /* ---- by looking ---- */
 
-char *find_beside(const struct res_set *set, const char *path, const struct inode_key *w)
+char *find_beside(const struct res_set *set, uint32_t mounts, const char *path, const struct inode_key *w)
 {
-	size_t root = set->root ? strlen(set->root) : 0;
-	cleanup_free char *dir = xasprintf("%s%s", root ? set->root : "", path);
+	size_t root = strlen(res_root(set, mounts));
+	cleanup_free char *dir = xasprintf("%s%s", res_root(set, mounts), path);
 	char *slash = strrchr(dir, '/'), *found = NULL;
 	struct dirent *e;
 	DIR *d;

@@ -29,9 +29,9 @@ int find_key_told(const char *line, struct inode_key *ret);
  */
 char *find_path(struct res_set *set, const struct inode_key *w);
 /*
- * find_beside() - another name of the inode in the directory of @path, both as the job sees them: nearly
+ * find_beside() - another name of the inode in the directory of @path, both as seen in the mount namespace @mounts: nearly
  * always that is where it is (sem_open() makes its files so).
  */
-char *find_beside(const struct res_set *set, const char *path, const struct inode_key *w);
+char *find_beside(const struct res_set *set, uint32_t mounts, const char *path, const struct inode_key *w);
 
 #endif

@@ -86,6 +86,9 @@ struct object *object_of_desc(struct res_set *set, const struct desc *d, uint32_
 	struct object *o = object_of_stat(set, &d->st, kind, name);
 	struct statfs fs;
 
+	if (kind == OBJECT_DELETED)
+		o->mounts = d->mounts;
+
 	/* A write-only descriptor can be opened anew for reading, but not always by everybody. */
 	if (o->fd < 0 || !readable(o->fd))
 		o->fd = d->fd;
@@ -126,6 +129,7 @@ int object_save_all(struct res_set *set, struct err *err)
 			.ino = o->ino,
 			.uid = o->uid,
 			.gid = o->gid,
+			.mounts = o->mounts,
 		});
 	}
 	return 0;

@@ -20,6 +20,7 @@ struct object {
 	uint64_t dev, ino;
 	uint32_t kind;			/* OBJECT_* */
 	char *name;
+	uint32_t mounts;		/* the mount namespace where that is a path, 0: the job's */
 	uint64_t size;
 	uint32_t seals, mode, uid, gid, hugetlb;
 	struct timespec times[2];	/* last access, last change; 0: not known */

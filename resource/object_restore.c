@@ -194,13 +194,16 @@ static int fill(struct rset *set, const struct rec_object *o, int fd, struct err
 
 static int make(struct rset *set, const struct rec_object *o, struct err *err)
 {
+	const uint32_t before = set->mounts;
 	struct timespec times[2];
 	int fd, old = 0, moved;
 
 	switch (o->kind) {
 	case OBJECT_DELETED:
 		/* hugetlbfs may not be mounted here, and a memfd is as nameless. */
+		set->mounts = o->mounts;
 		fd = o->hugetlb ? make_memfd(o) : make_deleted(set, o);
+		set->mounts = before;
 		break;
 	case OBJECT_SHM:
 		fd = make_shm(set, o, &old);

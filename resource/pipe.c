@@ -192,7 +192,7 @@ static int pipe_save(struct res_set *set, struct desc *d, struct err *err)
 
 	if (fifo && d->st.st_nlink && strlen(d->link) > sizeof(DELETED) - 1 &&
 	    !strcmp(d->link + strlen(d->link) - (sizeof(DELETED) - 1), DELETED))
-		other = find_beside(set, d->link, &(struct inode_key){ .dev = d->st.st_dev, .ino = d->st.st_ino });
+		other = find_beside(set, d->mounts, d->link, &(struct inode_key){ .dev = d->st.st_dev, .ino = d->st.st_ino });
 	rec_put_pipe(set->recs, &(struct rec_pipe){
 		.desc = d->id,
 		.pipe = d->st.st_ino,

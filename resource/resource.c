@@ -266,6 +266,9 @@ int res_set_check(struct res_set *set, struct err *err)
 
 		d->ops = find_ops(d);
 		std_mask(set, d, &d->std);
+		if (res_find_mounts(set, d) && d->std < 0)
+			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "where it was opened nothing is mounted any more (umount -l, "
+					  "pivot_root); close it first");
 		free(d->priv);
 		d->priv = NULL;
 		if (d->ops->scan && d->ops->scan(set, d, err) < 0)
@@ -310,6 +313,7 @@ static void save_desc(struct res_set *set, const struct desc *d)
 		.ino = d->st.st_ino,
 		.mode = d->st.st_mode,
 		.namespace = d->std < 0 && res_net_of(set, d) != RES_NET_OTHER ? res_net_of(set, d) : 0,
+		.mounts = d->mounts,
 	});
 }
 
@@ -369,6 +373,12 @@ void res_set_free(struct res_set *set)
 	free(set->ipcs);
 	set->ipcs = NULL;
 	set->nnets = 0;
+	free(set->spaces);
+	set->spaces = NULL;
+	set->nspaces = 0;
+	free(set->mounts);
+	set->mounts = NULL;
+	set->nmounts = 0;
 	free(set->signalfds);
 	set->signalfds = NULL;
 	set->nsignalfds = 0;

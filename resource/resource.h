@@ -43,6 +43,8 @@ struct desc {
 	int flags;			/* F_GETFL */
 	int64_t pos;			/* lseek(SEEK_CUR), -1 where that makes no sense */
 	int std;			/* 0, 1, 2: the launcher's standard stream, else -1 */
+	uint32_t mounts;		/* the mount namespace of the program's that it was opened in; 0: the job's */
+	int in_own;			/* 1: on a file system that goes with the checkpoint as a whole */
 	struct holder *holders;
 	size_t nholders;
 	void *priv;			/* the kind's own, malloc'ed, freed by res_set_free() */
@@ -105,6 +107,11 @@ struct res_set {
 	/* The ipc namespaces that the program made, by the device of their message queues. malloc'ed. */
 	struct res_ipc { uint64_t dev; uint32_t id; } *ipcs;
 	size_t nipcs;
+	/* Mount namespaces that the program made, seen from their root directory; mounts in these and in the job's. malloc'ed. */
+	struct res_space { uint32_t id; char root[32]; } *spaces;
+	size_t nspaces;
+	struct res_mount { int id; uint32_t space; int own; } *mounts;	/* space 0: the job's; own: nobody else has it mounted */
+	size_t nmounts;
 	int again;			/* res_refuse_for_now(): what was refused may be gone in a moment */
 	char *warnings;			/* res_warn(): lines, malloc'ed; NULL none */
 	struct res_note *notes;		/* malloc'ed */
@@ -155,6 +162,9 @@ struct rset {
 	/* enter() - for good: into that namespace of kind @kind (CLONE_NEW*) which the program had made. */
 	int (*enter)(struct rset *, int kind, uint32_t ns);
 	uint32_t net, ipc;		/* where we are for the moment; 0: the job's */
+	uint32_t mounts;		/* the mount namespace of which paths are meant for the moment; 0: the job's */
+	/* is_own() - is @path of set->mounts in a file system that the program had made, and will be made again? May be NULL. */
+	int (*is_own)(struct rset *, const char *path);
 	int (*path)(struct rset *, const char *saved, char *ret, size_t len); /* --bind and the like: where a saved path is now */
 	/* is_replaced() - did the user name another file for the one with that saved path? May be NULL. */
 	int (*is_replaced)(struct rset *, const char *saved);
@@ -234,6 +244,17 @@ void res_warn(struct res_set *set, const struct desc *d, const char *why, ...) P
 /* res_net_of() - the network namespace that the socket @d is of, as a record has it. RES_NET_OTHER: none of the job's. */
 #define RES_NET_OTHER	UINT32_MAX
 uint32_t res_net_of(const struct res_set *set, const struct desc *d);
+/* res_space_of() - the mount with that id, and in which namespace it is (0: the job's). NULL: in none of these. */
+const struct res_mount *res_space_of(const struct res_set *set, int mount, uint32_t *ret);
+/* res_mounts_of_fd() - the mount namespace that @fd was opened in. -1: none of these. */
+int res_mounts_of_fd(const struct res_set *set, int fd, uint32_t *ret);
+/*
+ * res_find_mounts() - d->mounts and d->in_own. -1: it is of a mount that is in no namespace any more, and the job's own
+ * does not have the same at that path.
+ */
+int res_find_mounts(const struct res_set *set, struct desc *d);
+/* res_root() - put in front of a path in the mount namespace @space it leads to what is seen there. */
+const char *res_root(const struct res_set *set, uint32_t space);
 /* res_inherited() - 1 if @d is one of set->inherited. */
 int res_inherited(const struct res_set *set, const struct desc *d);
 /*
@@ -297,6 +318,8 @@ void rset_lacks(const struct rdesc *d, const char *name, struct err *err);
 typedef int rset_call(struct rset *set, void *arg, struct err *err);
 int rset_in_net(struct rset *set, uint32_t ns, rset_call *fn, void *arg, struct err *err);
 int rset_in_ipc(struct rset *set, uint32_t ns, rset_call *fn, void *arg, struct err *err);
+/* rset_in_mounts() - likewise where paths are those of the mount namespace @ns (rec_desc.mounts). */
+int rset_in_mounts(struct rset *set, uint32_t ns, rset_call *fn, void *arg, struct err *err);
 /* rset_owns_ipc() - 1: the ipc namespace @ns was made for this restart, so there is nothing of others in it. */
 int rset_owns_ipc(const struct rset *set, uint32_t ns);
 /* rset_move() - @fd moved to fd_base or above, CLOEXEC; @fd is closed. -1 + errno. */

@@ -33,7 +33,7 @@ int rset_init(struct rset *set, const struct image *manifest, struct err *err)
 	set->objects = NULL;
 	set->stored = NULL;
 	set->late = NULL;
-	set->net = set->ipc = 0;
+	set->net = set->ipc = set->mounts = 0;
 	set->object_fd = object_restore_fd;
 	if (!set->path)
 		set->path = same_path;
@@ -178,11 +178,14 @@ int rset_verify_each(struct rset *set, void (*why)(void *arg, const struct err *
 		const struct rdesc *d = &set->descs[i];
 		struct err err;
 
-		if (overridden(set, d->rec) || !d->ops->verify || d->ops->verify(set, d, &err) == 0)
+		set->mounts = d->rec->mounts;
+		if (overridden(set, d->rec) || !d->ops->verify ||
+		    (set->mounts && set->is_own && set->is_own(set, d->rec->name)) || d->ops->verify(set, d, &err) == 0)
 			continue;
 		why(arg, &err);
 		count++;
 	}
+	set->mounts = 0;
 	return count;
 }
 
@@ -242,7 +245,14 @@ static int common_state(struct rdesc *d, struct err *err)
 
 static int open_it(struct rset *set, void *desc, struct err *err)
 {
-	return open_one(set, desc, err) < 0 || common_state(desc, err) < 0 ? -1 : 0;
+	const uint32_t before = set->mounts;
+	struct rdesc *d = desc;
+	int ret;
+
+	set->mounts = d->rec->mounts;
+	ret = open_one(set, d, err) < 0 || common_state(d, err) < 0 ? -1 : 0;
+	set->mounts = before;
+	return ret;
 }
 
 /* Of a kind: those of the job's network first, from others they could not be made. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * restore_spaces.c - sockets, message queues and System V objects in namespaces that the program had made. They belong for
- * good to the namespace of who makes them; but whoever goes there may have no right to come back. So a child goes, in our
- * memory and with our descriptors, while we wait: what it makes is ours.
+ * good to the namespace of who makes them, and names of unix sockets are what bind(2) was given there; but whoever goes
+ * there may have no right to come back. So a child goes, in our memory and with our descriptors, while we wait: what it
+ * makes is ours.
  */
 #include "resource.h"
 
@@ -41,6 +42,8 @@ static int go(void *arg)
 static int call_in(struct call c, uint32_t *here)
 {
 	uint32_t before = *here;
+	/* Who shares a root directory with others may go to no other mount namespace. */
+	const int flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | (c.kind == CLONE_NEWNS ? 0 : CLONE_FS) | SIGCHLD;
 	char *stack;
 	pid_t pid;
 
@@ -50,7 +53,7 @@ static int call_in(struct call c, uint32_t *here)
 	if (stack == MAP_FAILED)
 		return err_set(c.err, E_LIMIT, errno, "memory for a stack");
 	*here = c.ns;
-	pid = clone(go, stack + STACK, CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_FS | SIGCHLD, &c);
+	pid = clone(go, stack + STACK, flags, &c);
 	if (pid < 0)
 		c.error = errno;
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
@@ -59,7 +62,7 @@ static int call_in(struct call c, uint32_t *here)
 	munmap(stack, STACK);
 	if (c.error)
 		return err_set(c.err, err_code_of_errno(c.error), c.error, "entering %s namespace that the program had made",
-			       c.kind == CLONE_NEWNET ? "a network" : "an ipc");
+			       c.kind == CLONE_NEWNET ? "a network" : c.kind == CLONE_NEWNS ? "a mount" : "an ipc");
 	return c.ret;
 }
 
@@ -76,4 +79,15 @@ int rset_owns_ipc(const struct rset *set, uint32_t ns)
 int rset_in_ipc(struct rset *set, uint32_t ns, rset_call *fn, void *arg, struct err *err)
 {
 	return call_in((struct call){ set, CLONE_NEWIPC, ns, fn, arg, err, -1, 0 }, &set->ipc);
+}
+
+int rset_in_mounts(struct rset *set, uint32_t ns, rset_call *fn, void *arg, struct err *err)
+{
+	uint32_t before = set->mounts, here = 0;
+	int ret;
+
+	set->mounts = 0;		/* there a path is what it is */
+	ret = call_in((struct call){ set, CLONE_NEWNS, ns, fn, arg, err, -1, 0 }, &here);
+	set->mounts = before;
+	return ret;
 }

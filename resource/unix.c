@@ -15,10 +15,6 @@
 #include "find.h"
 #include "sockopt.h"
 
-#ifndef SIOCUNIXFILE
-#define SIOCUNIXFILE	(SIOCPROTOPRIVATE + 0)
-#endif
-
 /* udiag_state: numbers of TCP states. */
 enum { ESTABLISHED = 1, LISTEN = 10 };
 
@@ -95,16 +91,6 @@ static const struct desc *queue_of(struct res_set *set, uint32_t ino, uint32_t *
 	return NULL;
 }
 
-static struct bytes address(int fd, int (*get)(int, struct sockaddr *, socklen_t *), struct sockaddr_un *a)
-{
-	socklen_t len = sizeof(*a);
-
-	memset(a, 0, sizeof(*a));
-	if (get(fd, (struct sockaddr *)a, &len) < 0 || len <= sizeof(sa_family_t))
-		return (struct bytes){ NULL, 0 };
-	return (struct bytes){ a, MIN(len, sizeof(*a)) };
-}
-
 static int refuse_outside(struct res_set *set, const struct desc *d, const char *what, struct err *err)
 {
 	struct sockaddr_un local, remote;
@@ -113,8 +99,8 @@ static int refuse_outside(struct res_set *set, const struct desc *d, const char 
 	char a[128], b[128];
 
 	getsockopt(d->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	unix_name_text(address(d->fd, getsockname, &local), a, sizeof(a));
-	unix_name_text(address(d->fd, getpeername, &remote), b, sizeof(b));
+	unix_name_text(unix_address(d->fd, getsockname, &local), a, sizeof(a));
+	unix_name_text(unix_address(d->fd, getpeername, &remote), b, sizeof(b));
 	return res_refuse(set, d, E_OUTSIDE, err, "%s (unix socket from %s to %s, peer process %d); close the connection, or "
 			  "start the other program under ckpt_launch, too", what, a, b, (int)peer.pid);
 }
@@ -127,7 +113,7 @@ static int may_go(const struct res_set *set, const struct desc *d)
 {
 	struct sockaddr_un local;
 
-	return set->tcp != TCP_POLICY_FAIL && address(d->fd, getsockname, &local).len;
+	return set->tcp != TCP_POLICY_FAIL && unix_address(d->fd, getsockname, &local).len;
 }
 
 static int check_clients(struct res_set *set, const struct desc *d, const struct unix_info *info, struct err *err)
@@ -155,7 +141,7 @@ static int check_gone_clients(struct res_set *set, const struct desc *d, const s
 static int leads_to_coordinator(const struct res_set *set, const struct desc *d)
 {
 	struct sockaddr_un remote;
-	struct bytes a = address(d->fd, getpeername, &remote);
+	struct bytes a = unix_address(d->fd, getpeername, &remote);
 	size_t n = set->control ? strlen(set->control) : 0, head = offsetof(struct sockaddr_un, sun_path);
 
 	return n && a.len >= head + n && !memcmp(remote.sun_path, set->control, n) &&
@@ -219,12 +205,14 @@ static int unix_check(struct res_set *set, struct desc *d, struct err *err)
 	if (!info)
 		return d->std >= 0 ? 0 : res_refuse(set, d, E_KERNEL_FEATURE, err, "the kernel does not tell its peer (sock_diag "
 				  "with CONFIG_UNIX_DIAG, in the same network namespace)");
+	if (unix_find_mounts(set, d, info, err))
+		return -1;
 	if (info->state == LISTEN)
 		return check_clients(set, d, info, err);
 	if (type != SOCK_DGRAM)
 		return info->state == ESTABLISHED ? check_connected(set, d, info, err) : 0;
 	/* Datagrams to a name, as those to syslog, find whoever is there later. */
-	if (info->peer && !socket_of(set, info->peer) && !address(d->fd, getpeername, &remote).len)
+	if (info->peer && !socket_of(set, info->peer) && !unix_address(d->fd, getpeername, &remote).len)
 		return d->std >= 0 || res_inherited(set, d) ? 0 :
 		       refuse_outside(set, d, "its peer is outside of the job", err);
 	if (!info->peer || socket_of(set, info->peer))
@@ -233,86 +221,6 @@ static int unix_check(struct res_set *set, struct desc *d, struct err *err)
 }
 
 /* ---- writing ---- */
-
-/* Is @path the file that the socket was bound to? */
-static int is_bound_file(const char *path, const struct unix_info *info)
-{
-	struct stat st;
-
-	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && (uint32_t)st.st_ino == info->vfs_ino &&
-	       makedev(info->vfs_dev >> 20, info->vfs_dev & 0xfffff) == st.st_dev;
-}
-
-/* Where the kernel says that the file is (NULL: it has no name). 0: it does not, as that takes CAP_NET_ADMIN. */
-static int file_by_socket(const struct desc *d, char **ret)
-{
-	cleanup_close int fd = ioctl(d->fd, SIOCUNIXFILE);
-	char link[40], path[PATH_MAX];
-	struct stat st;
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	*ret = NULL;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return 0;
-	n = st.st_nlink ? readlink(link, path, sizeof(path) - 1) : 0;
-	path[MAX(n, 0)] = 0;
-	if (n > 0 && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-		*ret = xstrdup(path);
-	return 1;
-}
-
-/* A file that is not under its name: renamed, or its directory was; or who bound it was in another directory then. */
-static char *file_elsewhere(struct res_set *set, const struct desc *d, const struct unix_info *info, const char *path)
-{
-	const struct inode_key key = {
-		.dev = makedev(info->vfs_dev >> 20, info->vfs_dev & 0xfffff), .ino = info->vfs_ino,
-	};
-	char *found;
-
-	if (file_by_socket(d, &found) || !info->vfs_ino)
-		return found;
-	return path[0] == '/' ? find_beside(set, path, &key) : find_path(set, &key);
-}
-
-/* A path; which relative to what must be found out. */
-static void find_file(struct res_set *set, const struct desc *d, const struct unix_info *info, const char *path,
-		      struct rec_socket *r, char **ret_dir, char **ret_file)
-{
-	cleanup_free char *full = NULL;
-	size_t n, tail = strlen(path);
-	struct stat st;
-
-	for (size_t i = 0; path[0] != '/' && i < set->ndirs; i++) {
-		free(full);
-		full = xasprintf("%s/%s", set->dirs[i], path);
-		if (is_bound_file(full, info)) {
-			*ret_dir = xstrdup(set->dirs[i]);
-			break;
-		}
-	}
-	if (path[0] == '/')
-		full = xstrdup(path);
-	/* On overlays the kernel's device number is not that of stat(): the inode must do. */
-	r->bound_file = full && (is_bound_file(full, info) ||
-				 (lstat(full, &st) == 0 && S_ISSOCK(st.st_mode) && (uint32_t)st.st_ino == info->vfs_ino));
-	if (!r->bound_file && (*ret_file = file_elsewhere(set, d, info, path))) {
-		free(full);
-		full = xstrdup(*ret_file);
-		n = strlen(full);
-		if (path[0] != '/' && n > tail + 1 && full[n - tail - 1] == '/' && !strcmp(full + n - tail, path)) {
-			(*ret_file)[n - tail - 1] = 0;
-			*ret_dir = *ret_file;
-			*ret_file = NULL;
-			r->bound_file = 1;
-		}
-	}
-	if ((r->bound_file || *ret_file) && lstat(full, &st) == 0) {
-		r->mode = st.st_mode & 07777;
-		r->uid = st.st_uid;
-		r->gid = st.st_gid;
-	}
-}
 
 static uint32_t state_of(const struct unix_info *info, const struct rec_socket *r)
 {
@@ -348,8 +256,8 @@ static int unix_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 		rec_put_socket(set->recs, &r);
 		return 0;
 	}
-	r.local = address(d->fd, getsockname, &local);
-	r.remote = address(d->fd, getpeername, &remote);
+	r.local = unix_address(d->fd, getsockname, &local);
+	r.remote = unix_address(d->fd, getpeername, &remote);
 	r.backlog = info->backlog;
 	r.shutdown = info->shutdown;
 	other = socket_of(set, info->peer);
@@ -362,7 +270,7 @@ static int unix_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 	r.error = pending_error(d->fd);
 	r.gone = r.type == SOCK_DGRAM && !info->peer && r.remote.len;
 	if (r.local.len && local.sun_path[0])
-		find_file(set, d, info, local.sun_path, &r, &dir, &file);
+		unix_find_file(set, d, info, local.sun_path, &r, &dir, &file);
 	r.dir = dir;
 	r.file = file;
 	if (getsockopt(d->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {

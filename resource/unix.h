@@ -68,6 +68,13 @@ const struct rec_socket *unix_rec(const struct rset *set, const struct rdesc *d,
 struct rdesc *unix_by_ino(struct rset *set, uint64_t ino);
 /* unix_by_name() - the socket of the job bound to @local, a listening one of that type, or else one for datagrams. NULL. */
 struct rdesc *unix_by_name(struct rset *set, struct bytes local, uint32_t type, int listening);
+/* unix_find_mounts() - d->mounts, at a checkpoint. 0; -1 it cannot be bound there again. */
+int unix_find_mounts(const struct res_set *set, struct desc *d, const struct unix_info *info, struct err *err);
+/* unix_find_file() - of a name that is a path: r->bound_file, mode and owner; what a relative one is relative to. */
+void unix_find_file(struct res_set *set, const struct desc *d, const struct unix_info *info, const char *path,
+		    struct rec_socket *r, char **ret_dir, char **ret_file);
+/* unix_address() - what getsockname() or getpeername() says, in *@un. */
+struct bytes unix_address(int fd, int (*get)(int, struct sockaddr *, socklen_t *), struct sockaddr_un *un);
 /* unix_bind(), unix_connect() - by the saved address @a of @r (relative names: in r->dir). 0, or -1 + errno. */
 int unix_bind(struct rset *set, int fd, const struct rec_socket *r, struct bytes a);
 int unix_connect(struct rset *set, int fd, const struct rec_socket *r, struct bytes a);

@@ -62,19 +62,46 @@ static void leave(int back)
 	errno = e;
 }
 
+/* The mount namespace of the program's in which its name is a path; 0: the job's. */
+static uint32_t mounts_of(struct rset *set, const struct rec_socket *r)
+{
+	const struct rdesc *d = rset_desc(set, r->desc);
+
+	return d ? d->rec->mounts : 0;
+}
+
+struct named_call {
+	int fd;
+	const struct rec_socket *r;
+	struct bytes a;
+	int (*call)(int, const struct sockaddr *, socklen_t);
+	int error;
+};
+
+static int call_here(struct rset *set, void *arg, struct err *err UNUSED)
+{
+	struct named_call *c = arg;
+	struct sockaddr_un un;
+	socklen_t len;
+	int back, n = -1;
+
+	if (address_here(set, c->a, &un, &len) == 0) {
+		n = enter(set, c->r, &back);
+		if (n == 0)
+			n = c->call(c->fd, (struct sockaddr *)&un, len);
+		leave(back);
+	}
+	c->error = errno;
+	return n;
+}
+
 static int with_name(struct rset *set, int fd, const struct rec_socket *r, struct bytes a,
 		     int (*call)(int, const struct sockaddr *, socklen_t))
 {
-	struct sockaddr_un un;
-	socklen_t len;
-	int back, n;
+	struct named_call c = { fd, r, a, call, EACCES };
+	int n = rset_in_mounts(set, mounts_of(set, r), call_here, &c, NULL);
 
-	if (address_here(set, a, &un, &len) < 0)
-		return -1;
-	n = enter(set, r, &back);
-	if (n == 0)
-		n = call(fd, (struct sockaddr *)&un, len);
-	leave(back);
+	errno = c.error;
 	return n;
 }
 
@@ -90,17 +117,23 @@ int unix_bind(struct rset *set, int fd, const struct rec_socket *r, struct bytes
 
 int unix_path(struct rset *set, const struct rec_socket *r, struct bytes a, char *ret, size_t len)
 {
-	struct sockaddr_un un;
-	socklen_t n;
-	char dir[PATH_MAX];
+	const size_t head = offsetof(struct sockaddr_un, sun_path);
+	const uint32_t before = set->mounts;
+	char name[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1], dir[PATH_MAX];
+	int n = -1;
 
-	if (address_here(set, a, &un, &n) < 0 || !un.sun_path[0])
+	if (a.len <= head || a.len > sizeof(struct sockaddr_un) || !((const char *)a.data)[head])
 		return -1;
-	if (un.sun_path[0] == '/' || !r->dir[0])
-		return (size_t)snprintf(ret, len, "%.*s", (int)sizeof(un.sun_path), un.sun_path) < len ? 0 : -1;
-	if (rset_path(set, r->dir, dir, sizeof(dir)) < 0)
-		return -1;
-	return (size_t)snprintf(ret, len, "%s/%.*s", dir, (int)sizeof(un.sun_path), un.sun_path) < len ? 0 : -1;
+	snprintf(name, sizeof(name), "%.*s", (int)(a.len - head), (const char *)a.data + head);
+	set->mounts = mounts_of(set, r);
+	if (name[0] == '/')
+		n = rset_path(set, name, ret, len);
+	else if (!r->dir[0])
+		n = (size_t)snprintf(ret, len, "%s", name) < len ? 0 : -1;
+	else if (rset_path(set, r->dir, dir, sizeof(dir)) == 0)
+		n = (size_t)snprintf(ret, len, "%s/%s", dir, name) < len ? 0 : -1;
+	set->mounts = before;
+	return n;
 }
 
 void unix_unlink(struct rset *set, const struct rec_socket *r, struct bytes a)

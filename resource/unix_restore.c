@@ -204,6 +204,7 @@ static int bind_named(struct rset *set, struct rdesc *d, struct err *err)
 
 static int make_bound(struct rset *set, struct rdesc *d, struct err *err)
 {
+	const uint32_t before = set->mounts;
 	struct unix_made *m = d->priv;
 	const struct rec_socket *r = m->rec;
 	char path[PATH_MAX];
@@ -211,10 +212,12 @@ static int make_bound(struct rset *set, struct rdesc *d, struct err *err)
 
 	if (new_socket(set, d, err) < 0)
 		return -1;
+	set->mounts = d->rec->mounts;	/* it may be another's turn */
 	if (!r->bound_file && unix_path(set, r, r->local, path, sizeof(path)) == 0)
 		n = bind_removed(set, d, err);
 	else
 		n = bind_named(set, d, err);
+	set->mounts = before;
 	if (n < 0)
 		return -1;
 	set_owner(m);

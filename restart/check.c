@@ -17,6 +17,7 @@
 #include "build.h"
 #include "filters.h"
 #include "low.h"
+#include "mounts.h"
 #include "../common/agent.h"
 #include "../common/check_here.h"
 #include "../common/io.h"
@@ -46,11 +47,12 @@ static void check_directory(struct restart *r, struct reasons *w, struct seen_di
 	struct stat st;
 	struct err err;
 
+	/* What is the program's own alone will be there. */
+	if (!path[0] || (r->rset.mounts && mounts_is_own(&r->rset, path)))
+		return;
 	for (size_t i = 0; i < seen->n; i++)
 		if (!strcmp(seen->paths[i], path))
 			return;
-	if (!path[0])
-		return;
 	seen->paths = xrealloc(seen->paths, (seen->n + 1) * sizeof(*seen->paths));
 	seen->paths[seen->n++] = path;
 	if (path_map(&r->rset, path, here, sizeof(here)) == 0 && stat(here, &st) == 0 && S_ISDIR(st.st_mode)) {
@@ -77,6 +79,7 @@ static void check_directories(struct restart *r, struct reasons *w)
 
 		if (!p)
 			continue;
+		r->rset.mounts = namespaces_mounts(r, &r->images[i]);
 		if (!p->cwd_deleted)
 			check_directory(r, w, &seen, p, p->cwd);
 		check_directory(r, w, &seen, p, p->root);
@@ -86,6 +89,7 @@ static void check_directories(struct restart *r, struct reasons *w)
 			check_directory(r, w, &seen, p, t->root);
 		}
 	}
+	r->rset.mounts = 0;
 	free(seen.paths);
 }
 
@@ -246,6 +250,7 @@ int check_restart(struct restart *r, void (*report)(void *arg, const struct err 
 		add(&w, &err);
 	if (check_mounts(r, &w))
 		return w.n;
+	mounts_check(r, add, &w);
 	rset_verify_each(&r->rset, add, &w);
 	check_directories(r, &w);
 	check_memory(r, add, &w);

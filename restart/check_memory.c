@@ -14,6 +14,7 @@
 #include "../resource/barred.h"
 #include "../resource/stored.h"
 #include "build.h"
+#include "mounts.h"
 
 #define SHIFTS 64
 
@@ -41,6 +42,7 @@ static int check_mapped(struct restart *r, const struct rec_task *t, const struc
 	struct stat st;
 
 	if (!((a->vmflags & AREA_VM_MAYWRITE) || (a->prot & PROT_WRITE)) ||
+	    (r->rset.mounts && mounts_is_own(&r->rset, a->path)) ||
 	    path_map(&r->rset, a->path, path, sizeof(path)))
 		return 0;
 	if (stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR))
@@ -60,6 +62,7 @@ static void check_files(struct restart *r, void (*why)(void *arg, const struct e
 		const struct rec_area *a;
 		size_t pos = 0;
 
+		r->rset.mounts = r->images[i].fd >= 0 ? namespaces_mounts(r, &r->images[i]) : 0;
 		while (r->images[i].fd >= 0 && (a = rec_next_area(&r->images[i].recs, &pos))) {
 			struct err err;
 			size_t k = 0;
@@ -73,6 +76,7 @@ static void check_files(struct restart *r, void (*why)(void *arg, const struct e
 			why(arg, &err);
 		}
 	}
+	r->rset.mounts = 0;
 }
 
 void check_memory(struct restart *r, void (*why)(void *arg, const struct err *err), void *arg)

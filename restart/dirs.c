@@ -93,6 +93,8 @@ int task_enter_dirs(struct restart_task *t, struct err *err)
 {
 	const struct rec_process *p = t->process;
 
+	if (namespaces_enter_mounts(t, err))
+		return -1;
 	if (t->root >= 0 && (fchdir(t->root) || chroot(".")))
 		return err_set(err, err_code_of_errno(errno), errno, "making %s the root directory",
 			       p->root);

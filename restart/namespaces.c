@@ -23,8 +23,9 @@
 #include "../common/net_settings.h"
 #include "../resource/sysv.h"
 #include "build.h"
+#include "mounts.h"
 
-struct space { const struct rec_namespace *rec; int fd; };
+struct space { const struct rec_namespace *rec; int fd, root; /* root: of a mount namespace */ };
 
 static const struct { int flag; const char *link; } kinds[] = {
 	{ CLONE_NEWUSER, "/proc/self/ns/user" },
@@ -32,6 +33,7 @@ static const struct { int flag; const char *link; } kinds[] = {
 	{ CLONE_NEWIPC, "/proc/self/ns/ipc" },
 	{ CLONE_NEWCGROUP, "/proc/self/ns/cgroup" },
 	{ CLONE_NEWNET, "/proc/self/ns/net" },
+	{ CLONE_NEWNS, "/proc/self/ns/mnt" },
 };
 
 static const struct space *find(const struct restart *r, uint32_t id)
@@ -63,18 +65,21 @@ static int is_known(const struct restart *r, const struct rec_namespace *n)
 }
 
 /* What is of a namespace, and of which kind. */
-static const struct { enum rec_tag tag; uint32_t kind; } owned[] = {
-	{ REC_TAG_desc, CLONE_NEWNET }, { REC_TAG_mqueue_data, CLONE_NEWIPC }, { REC_TAG_sysv_shm, CLONE_NEWIPC },
-	{ REC_TAG_sysv_sem, CLONE_NEWIPC }, { REC_TAG_sysv_msg, CLONE_NEWIPC },
+static const struct { enum rec_tag tag; uint32_t kind; const char *field; } owned[] = {
+	{ REC_TAG_desc, CLONE_NEWNET, "namespace" }, { REC_TAG_mqueue_data, CLONE_NEWIPC, "namespace" },
+	{ REC_TAG_sysv_shm, CLONE_NEWIPC, "namespace" }, { REC_TAG_sysv_sem, CLONE_NEWIPC, "namespace" },
+	{ REC_TAG_sysv_msg, CLONE_NEWIPC, "namespace" }, { REC_TAG_desc, CLONE_NEWNS, "mounts" },
+	{ REC_TAG_object, CLONE_NEWNS, "mounts" }, { REC_TAG_space_mount, CLONE_NEWNS, "namespace" },
+	{ REC_TAG_space_fs, CLONE_NEWNS, "namespace" },
 };
 
-static uint32_t number_in(const struct rec *rec)
+static uint32_t number_in(const struct rec *rec, const char *field)
 {
 	const struct rec_desc_entry *e = rec_entry(rec->tag);
 	uint32_t ret = 0;
 
 	for (size_t i = 0; i < e->nfields; i++)
-		if (!strcmp(e->fields[i].name, "namespace"))
+		if (!strcmp(e->fields[i].name, field))
 			memcpy(&ret, (const char *)rec->body + e->fields[i].offset, sizeof(ret));
 	return ret;
 }
@@ -82,10 +87,11 @@ static uint32_t number_in(const struct rec *rec)
 static int is_there(const struct restart *r, const struct rec *rec)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
-		if (owned[i].tag == rec->tag && number_in(rec)) {
-			const struct space *s = find(r, number_in(rec));
+		if (owned[i].tag == rec->tag && number_in(rec, owned[i].field)) {
+			const struct space *s = find(r, number_in(rec, owned[i].field));
 
-			return s && s->rec->kind == owned[i].kind;
+			if (!s || s->rec->kind != owned[i].kind)
+				return 0;
 		}
 	return 1;
 }
@@ -100,12 +106,14 @@ int namespaces_load(struct restart *r, struct err *err)
 		if (!is_known(r, n))
 			return err_set(err, E_CORRUPT, 0, "%s: namespace %u makes no sense", r->manifest.name, n->id);
 		r->spaces = xrealloc(r->spaces, (r->nspaces + 1) * sizeof(*r->spaces));
-		r->spaces[r->nspaces++] = (struct space){ n, -1 };
+		r->spaces[r->nspaces++] = (struct space){ n, -1, -1 };
 	}
 	for (size_t i = 0; i < r->manifest.recs.count; i++)
 		if (!is_there(r, &r->manifest.recs.recs[i]))
 			return err_set(err, E_CORRUPT, 0, "%s: something is in a namespace that is not there",
 				       r->manifest.name);
+	if (mounts_load(r, err))
+		return -1;
 	for (size_t i = 0; i < r->ntasks; i++) {
 		pos = 0;
 		while (r->images[i].fd >= 0 && (m = rec_next_member(&r->images[i].recs, &pos)))
@@ -295,24 +303,41 @@ int namespaces_make(struct restart *r, struct err *err)
 {
 	for (size_t i = 0; i < r->nspaces; i++) {
 		struct wish w = { r, r->spaces[i].rec };
-		int fd = ns_made(make_one, &w);
+		const struct space *owner = find(r, w.rec->owner);
+		int fd = -1, root = -1;
 
+		if (w.rec->kind == CLONE_NEWNS) {
+			if (mounts_make(r, w.rec, owner ? owner->fd : -1, &fd, &root, err))
+				return -1;
+			r->spaces[i].root = rset_move(&r->rset, root);
+		} else {
+			fd = ns_made(make_one, &w);
+		}
 		if (fd < 0)
 			return not_made(w.rec, err);
 		r->spaces[i].fd = rset_move(&r->rset, fd);
-		if (r->spaces[i].fd < 0)
+		if (r->spaces[i].fd < 0 || (root >= 0 && r->spaces[i].root < 0))
 			return err_set(err, E_LIMIT, errno, "too many open files");
 	}
+	mounts_done(r);
 	return 0;
 }
 
 /* ---- entering ---- */
 
+/* Whoever has become another user for a moment has no rights to go anywhere. */
 int namespaces_enter_one(struct rset *set, int kind, uint32_t ns)
 {
 	const struct space *s = find(set->arg, ns);
+	const uid_t uid = geteuid();
+	int ret;
 
-	return s ? setns(s->fd, kind) : -1;
+	if (uid != getuid() && syscall(SYS_setresuid, -1, getuid(), -1))
+		return -1;
+	ret = s ? setns(s->fd, kind) : -1;
+	if (uid != getuid() && syscall(SYS_setresuid, -1, uid, -1))
+		return -1;
+	return ret;
 }
 
 size_t namespaces_late_fds(const struct restart *r, int *fds, size_t max)
@@ -345,10 +370,31 @@ int namespaces_enter(const struct restart_task *t, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const struct space *s = space_of(t->r, t->image, (uint32_t)kinds[i].flag);
 
-		if (s && kinds[i].flag != CLONE_NEWUSER && setns(s->fd, kinds[i].flag))
+		if (s && kinds[i].flag != CLONE_NEWUSER && kinds[i].flag != CLONE_NEWNS && setns(s->fd, kinds[i].flag))
 			return err_set(err, err_code_of_errno(errno), errno, "entering its %s namespace", name_of(s->rec));
 	}
 	return 0;
+}
+
+uint32_t namespaces_mounts(const struct restart *r, const struct image *img)
+{
+	const struct space *s = space_of(r, img, CLONE_NEWNS);
+
+	return s ? s->rec->id : 0;
+}
+
+int namespaces_root(const struct restart *r, uint32_t mounts)
+{
+	const struct space *s = find(r, mounts);
+
+	return s ? s->root : -1;
+}
+
+int namespaces_enter_mounts(const struct restart_task *t, struct err *err)
+{
+	const struct space *s = space_of(t->r, t->image, CLONE_NEWNS);
+
+	return s && setns(s->fd, CLONE_NEWNS) ? err_set(err, err_code_of_errno(errno), errno, "entering its mount namespace") : 0;
 }
 
 int namespaces_user(const struct restart *r, const struct image *img)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * path.c - where a path that was saved is now. Outside of the container --rootfs and --bind are
- * only promises, so they are applied to the text; inside they are mounts.
+ * only promises, so they are applied to the text; inside they are mounts. What is in a mount namespace of the
+ * program's is reached through a descriptor of its root directory.
  */
-#include "restart.h"
+#include "mounts.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,6 +43,11 @@ int path_map(struct rset *set, const char *saved, char *ret, size_t len)
 {
 	const struct restart *r = set->arg;
 	const char *rest, *root = r->inside || !r->o.rootfs ? "" : r->o.rootfs;
+	char outside[PATH_MAX];
+
+	/* What only the program has is nowhere else: then it is left as it is. */
+	if (set->mounts && !r->inside && mounts_outside(r, set->mounts, saved, outside, sizeof(outside)) == 0)
+		saved = outside;
 
 	for (size_t i = 0; i < r->o.nfds; i++) {
 		const char *path = path_of_number(r, r->o.fds[i].fd);
@@ -54,6 +61,8 @@ int path_map(struct rset *set, const char *saved, char *ret, size_t len)
 			return snprintf(ret, len, "%s%s", r->o.binds[i].src, rest) < (int)len ? 0
 											      : -1;
 	}
+	if (r->inside && set->mounts)
+		return snprintf(ret, len, "/proc/self/fd/%d%s", namespaces_root(r, set->mounts), saved) < (int)len ? 0 : -1;
 	return snprintf(ret, len, "%s%s", root, saved) < (int)len ? 0 : -1;
 }
 

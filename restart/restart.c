@@ -37,6 +37,7 @@
 #include "../resource/object.h"
 #include "frames.h"
 #include "lazy.h"
+#include "mounts.h"
 #include "numa.h"
 #include "packed.h"
 #include "pager.h"
@@ -90,6 +91,7 @@ static int load(struct restart *r, struct err *err)
 	r->rset.object_fill = fill_object;
 	r->rset.image_of = image_of;
 	r->rset.enter = namespaces_enter_one;
+	r->rset.is_own = mounts_is_own;
 	r->rset.arg = r;
 	r->rset.own_net = (r->o.namespaces & CLONE_NEWNET) != 0;
 	r->rset.own_user = !r->o.namespaces_auto && (r->o.namespaces & CLONE_NEWUSER) != 0;

@@ -82,6 +82,8 @@ struct restart {
 
 	struct space *spaces;		/* namespaces.c: those that the program had made */
 	size_t nspaces;
+	struct mounts_spare *spares;	/* mounts_make.c */
+	size_t nspares;
 
 	int fd_base;
 	int namespaces;			/* CLONE_NEW* that were really made */
@@ -215,6 +217,11 @@ int namespaces_enter_one(struct rset *set, int kind, uint32_t ns);
  */
 size_t namespaces_late_fds(const struct restart *r, int *fds, size_t max);
 void namespaces_let_go(struct restart *r);
+/* namespaces_mounts() - number of the mount namespace of a process, 0: the job's; namespaces_root() - root directory of one, -1. */
+uint32_t namespaces_mounts(const struct restart *r, const struct image *img);
+int namespaces_root(const struct restart *r, uint32_t mounts);
+/* namespaces_enter_mounts() - in a process, when all else is where it belongs. */
+int namespaces_enter_mounts(const struct restart_task *t, struct err *err);
 /* namespaces_user() - the user namespace of a process, -1: the job's. */
 int namespaces_user(const struct restart *r, const struct image *img);
 

@@ -244,7 +244,10 @@ static int restore(struct restart_task *t, struct err *err)
 
 	cgroups_enter(t);
 	if (fault(FAULT_process, err) || namespaces_enter(t, err) || tty_foreground(r, t->task, err) ||
-	    place_fds(t, err) || take_locks(t, err) || dirs_find(t, err))
+	    place_fds(t, err) || take_locks(t, err))
+		return -1;
+	r->rset.mounts = namespaces_mounts(r, t->image);
+	if (dirs_find(t, err))
 		return -1;
 	if (sysv_restore_undo(&t->image->recs, err))
 		return -1;

@@ -39,7 +39,7 @@
 #include <signal.h>
 #include "withheld.h"
 
-#define AGENT_VERSION		19
+#define AGENT_VERSION		20
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
@@ -323,6 +323,7 @@ struct agent_call {
 struct agent_fd {
 	int32_t fd;
 	uint32_t flags;			/* FD_CLOEXEC, AGENT_FD_UNSENDABLE */
+	uint32_t peer;			/* of a socket: the process in SO_PEERCRED, as the process sees it; 0 none */
 };
 #define AGENT_FD_UNSENDABLE 0x80000000u	/* the kernel does not pass this one on (io_uring): no
 					 * descriptor stands for it in the message */

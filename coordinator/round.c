@@ -38,6 +38,20 @@ static uint32_t set_inside(void *arg, pid_t host)
 	return p ? p->pid : host == r->p->keeper ? r->keeper_pid : 0;
 }
 
+static int by_number(const void *key, const void *f)
+{
+	return *(const int *)key - ((const struct agent_fd *)f)->fd;
+}
+
+static uint32_t set_peer(void *arg, uint32_t pid, int fd)
+{
+	const struct round *r = arg;
+	const struct rproc *p = round_proc_inside(r, pid);
+	const struct agent_fd *f = p && p->nfds ? bsearch(&fd, p->fds, p->nfds, sizeof(*f), by_number) : NULL;
+
+	return f ? f->peer : 0;
+}
+
 static uint32_t set_session(void *arg, unsigned int tty)
 {
 	const struct round *r = arg;
@@ -85,6 +99,7 @@ static int refuse(struct round *r, struct err *err)
 
 	r->set.comm = set_comm;
 	r->set.inside = set_inside;
+	r->set.peer = set_peer;
 	r->set.session = set_session;
 	r->set.arg = r;
 	r->set.dirs = dirs;

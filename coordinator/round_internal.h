@@ -85,6 +85,8 @@ struct rproc {
 	size_t nnotes;
 	struct agent_from_image *from_image; /* anonymous memory that the last restart has mapped from an image */
 	size_t nfrom_image;
+	struct agent_fd *fds;
+	size_t nfds;
 	struct agent_timer *timers;
 	size_t ntimers, ntimers_heard;
 	struct agent_undo *undo;	/* what it owes to semaphores */

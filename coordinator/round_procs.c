@@ -60,6 +60,7 @@ static void proc_free(struct rproc *p)
 	free(p->notes);
 	free(p->from_image);
 	free(p->timers);
+	free(p->fds);
 	free(p->timer_recs);
 	free(p->undo);
 	free(p->policies);

@@ -150,6 +150,7 @@ static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m,
 	if (m->len != m->count * sizeof(*f) || (nfds != m->count && nfds))
 		return err_set(err, E_FAILED, 0, "%s: descriptors were lost on the way; raise the limit of open files "
 			       "(ulimit -n)", round_who(p));
+	round_collect(m, body, sizeof(*f), (void **)&p->fds, &p->nfds);
 	for (size_t i = 0; i < m->count; i++) {
 		if (f[i].flags & AGENT_FD_UNSENDABLE || !nfds) {
 			char path[64], *link;

@@ -9,6 +9,7 @@
 #include <linux/keyctl.h>
 #include <linux/mempolicy.h>
 #include <linux/prctl.h>
+#include <sys/socket.h>
 #include "agent.h"
 #include "mem.h"
 #include "sys.h"
@@ -169,6 +170,15 @@ static int send_fds(struct leader *l, struct agent_fd *f, const int *fds, int n)
 	return 0;
 }
 
+/* The process that a socket says to be connected with: one that has ended has a number for us alone. */
+static uint32_t peer_of(int fd)
+{
+	struct ucred cred = { .pid = 0 };
+	uint32_t len = sizeof(cred);
+
+	return SYS(getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 ? (uint32_t)cred.pid : 0;
+}
+
 static int tell_fds(struct leader *l)
 {
 	struct { uint64_t ino; int64_t off; uint16_t reclen; uint8_t type; char name[]; } *d;
@@ -193,6 +203,7 @@ static int tell_fds(struct leader *l)
 			if (fds[n] == l->sock || fds[n] == (int)dir || fds[n] == proc_fd() || fds[n] == api_socket)
 				continue;
 			f[n].flags = (uint32_t)SYS(fcntl, fds[n], F_GETFD);
+			f[n].peer = peer_of(fds[n]);
 			if (++n == AGENT_FDS_MAX) {
 				r = send_fds(l, f, fds, n);
 				n = 0;

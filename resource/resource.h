@@ -92,6 +92,8 @@ struct res_set {
 	 */
 	const char *(*comm)(void *arg, uint32_t pid);
 	uint32_t (*inside)(void *arg, pid_t pid);
+	/* peer: the process that socket @fd of process @pid says to be connected with, as that sees it; 0 none. */
+	uint32_t (*peer)(void *arg, uint32_t pid, int fd);
 	/* session: of a process of the job whose controlling terminal is @tty, as /proc/PID/stat has it; 0 none. */
 	uint32_t (*session)(void *arg, unsigned int tty);
 	void *arg;
@@ -161,6 +163,11 @@ struct rset {
 	int (*late)(struct rset *, struct err *);
 	/* enter() - for good: into that namespace of kind @kind (CLONE_NEW*) which the program had made. */
 	int (*enter)(struct rset *, int kind, uint32_t ns);
+	/*
+	 * next_pid() - the next process that is made has number @pid; 0: it does not matter any more. -1: it cannot be
+	 * chosen here. NULL when there are processes of the job.
+	 */
+	int (*next_pid)(struct rset *, uint32_t pid);
 	uint32_t net, ipc;		/* where we are for the moment; 0: the job's */
 	uint32_t mounts;		/* the mount namespace of which paths are meant for the moment; 0: the job's */
 	/* is_own() - is @path of set->mounts in a file system that the program had made, and will be made again? May be NULL. */

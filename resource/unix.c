@@ -248,8 +248,6 @@ static int unix_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 	struct sockaddr_un local, remote;
 	struct rec_socket r = { .desc = d->id, .ino = d->st.st_ino, .family = AF_UNIX, .type = get_int(d->fd, SO_TYPE) };
 	cleanup_free char *dir = NULL, *file = NULL;
-	struct ucred peer = { 0 };
-	socklen_t len = sizeof(peer);
 	const struct desc *other;
 
 	if (d->std >= 0) {
@@ -273,11 +271,9 @@ static int unix_save(struct res_set *set, struct desc *d, struct err *err UNUSED
 		unix_find_file(set, d, info, local.sun_path, &r, &dir, &file);
 	r.dir = dir;
 	r.file = file;
-	if (getsockopt(d->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
-		r.peer_uid = peer.uid;
-		r.peer_gid = peer.gid;
-	}
+	unix_peer_save(set, d, &r);
 	rec_put_socket(set->recs, &r);
+	free((void *)r.peer_groups.data);
 	if (q) {
 		set->recs->data = xrealloc(set->recs->data, set->recs->cap = set->recs->len + q->len);
 		memcpy(set->recs->data + set->recs->len, q->recs, q->len);

@@ -2,7 +2,7 @@
 /*
  * unix.h - between the files that deal with AF_UNIX sockets: unix.c (checked and saved), unix_diag.c
  * and unix_notes.c (who is connected to whom), unix_queue.c (what is in their queues), unix_name.c (where their names are
- * now), unix_restore.c (made again), unix_fill.c (queues filled, when all are there). Context: HOST.
+ * now), unix_peer.c (who the other end is), unix_restore.c (made again), unix_fill.c (queues filled, when all are there). Context: HOST.
  */
 #ifndef CKPT_UNIX_H
 #define CKPT_UNIX_H
@@ -62,6 +62,20 @@ struct unix_restart *unix_restart(struct rset *set);
 int unix_open(struct rset *set, struct rdesc *d, struct err *err);
 int unix_verify(struct rset *set, const struct rdesc *d, struct err *err);
 int unix_finish(struct rset *set, struct rdesc *d, struct err *err);
+
+/*
+ * unix_peer.c: who a socket says that its peer is.
+ * unix_peer_save() - into @r; r->peer_groups is malloc'ed.
+ * unix_peer_of() - as saved. unix_peer_client() - likely, of one that waits to be accepted: as a process that has it.
+ * unix_peer_listen(), unix_peer_connect(), unix_peer_pair() - these calls, as if @peer made them. 0, or -1 + errno.
+ */
+struct unix_peer { uint32_t pid, uid, gid; struct bytes groups; };
+void unix_peer_save(const struct res_set *set, const struct desc *d, struct rec_socket *r);
+struct unix_peer unix_peer_of(const struct rec_socket *r);
+struct unix_peer unix_peer_client(struct rset *set, const struct rec_socket *r);
+int unix_peer_listen(struct rset *set, struct unix_peer peer, int fd, uint32_t backlog);
+int unix_peer_connect(struct rset *set, struct unix_peer peer, int fd, const struct sockaddr_un *to, socklen_t len);
+int unix_peer_pair(struct rset *set, struct unix_peer peer, uint32_t type, int ret[2]);
 
 const struct rec_socket *unix_rec(const struct rset *set, const struct rdesc *d, struct err *err);
 /* unix_by_ino() - the restored socket that had inode @ino, NULL. */

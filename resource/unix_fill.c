@@ -266,7 +266,7 @@ static int queue_clients(struct rset *set, struct rdesc *listener, struct err *e
 		if (!next)
 			return 0;
 		order = made_of(next)->rec->order;
-		if (connect(next->fd, (struct sockaddr *)&to, len) < 0)
+		if (unix_peer_connect(set, unix_peer_client(set, made_of(next)->rec), next->fd, &to, len) < 0)
 			return err_set(err, E_FAILED, errno, "cannot connect %s to %s, where it waited to be accepted",
 				       next->rec->name, listener->rec->name);
 	}

@@ -99,23 +99,6 @@ static struct unix_made *made(struct rset *set, struct rdesc *d, struct err *err
 	return m;
 }
 
-/* Who a socket says its peer is, was decided when it was connected: by the user of whoever did that. */
-static void become(uint32_t uid, uint32_t gid)
-{
-	if (geteuid() != 0 || (!uid && !gid))
-		return;
-	if (setegid(gid) < 0 || seteuid(uid) < 0)
-		errno = 0;
-}
-
-static void become_self(void)
-{
-	if (getuid() == geteuid() && getgid() == getegid())
-		return;
-	if (seteuid(getuid()) < 0 || setegid(getgid()) < 0)
-		errno = 0;
-}
-
 static int new_here(struct rset *set, void *desc, struct err *err)
 {
 	struct rdesc *d = desc;
@@ -223,18 +206,16 @@ static int make_bound(struct rset *set, struct rdesc *d, struct err *err)
 	set_owner(m);
 	if (r->state != RES_SOCKET_LISTENING)
 		return 0;
-	become(r->peer_uid, r->peer_gid);
-	n = listen(d->fd, r->backlog);
-	become_self();
+	n = unix_peer_listen(set, unix_peer_of(r), d->fd, r->backlog);
 	return n < 0 ? err_set(err, E_FAILED, errno, "cannot listen on %s", d->rec->name) : 0;
 }
 
 /*
  * The job's listener of that name, open; else one for the moment, whose name it has from @server. Descriptor, -1
- * none. @to, @ret_len: how it is reached.
+ * none. @client: whom it is for. @to, @ret_len: how it is reached.
  */
-static int listener_for(struct rset *set, const struct rec_socket *server, struct sockaddr_un *to, socklen_t *ret_len,
-			int *ret_temp, struct err *err)
+static int listener_for(struct rset *set, const struct rec_socket *client, const struct rec_socket *server,
+			struct sockaddr_un *to, socklen_t *ret_len, int *ret_temp, struct err *err)
 {
 	struct rdesc *l = unix_by_name(set, server->local, server->type, 1);
 	char path[40];
@@ -251,7 +232,8 @@ static int listener_for(struct rset *set, const struct rec_socket *server, struc
 	}
 	*ret_temp = 1;
 	fd = socket(AF_UNIX, server->type | SOCK_CLOEXEC, 0);
-	if (fd < 0 || unix_bind_aside(set, fd, server, server->local, NULL, &file) < 0 || listen(fd, 1) < 0) {
+	if (fd < 0 || unix_bind_aside(set, fd, server, server->local, NULL, &file) < 0 ||
+	    unix_peer_listen(set, unix_peer_of(client), fd, 1) < 0) {
 		close(file);
 		close(fd);
 		return -1;
@@ -271,7 +253,7 @@ static int make_accepted(struct rset *set, struct rdesc *c, struct rdesc *s, str
 	const struct rec_socket *client = m->rec, *server = ((struct unix_made *)s->priv)->rec;
 	struct sockaddr_un to;
 	socklen_t len = 0;
-	int temp, n = -1, listener = listener_for(set, server, &to, &len, &temp, err);
+	int temp, n = -1, listener = listener_for(set, client, server, &to, &len, &temp, err);
 
 	if (listener < 0)
 		return temp ? 0 : -1;
@@ -282,11 +264,7 @@ static int make_accepted(struct rset *set, struct rdesc *c, struct rdesc *s, str
 		set_owner(m);
 	else if (client->local.len && !client->bound_file && bind_removed(set, c, NULL) == 0)
 		set_owner(m);
-	become(server->peer_uid, server->peer_gid);
-	n = connect(c->fd, (struct sockaddr *)&to, len);
-	become_self();
-	if (n < 0 && errno == EACCES)
-		n = connect(c->fd, (struct sockaddr *)&to, len);
+	n = unix_peer_connect(set, unix_peer_of(server), c->fd, &to, len);
 	s->fd = n < 0 ? -1 : accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (s->fd >= 0)
 		s->fd = rset_move(set, s->fd);
@@ -310,9 +288,7 @@ static int make_pair(struct rset *set, struct rdesc *a, struct rdesc *b, struct 
 	struct unix_made *m = a->priv;
 	int ends[2], n;
 
-	become(m->rec->peer_uid, m->rec->peer_gid);
-	n = socketpair(AF_UNIX, m->rec->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends);
-	become_self();
+	n = unix_peer_pair(set, unix_peer_of(m->rec), m->rec->type, ends);
 	if (n < 0)
 		return err_set(err, E_LIMIT, errno, "cannot make a pair of unix sockets");
 	a->fd = rset_move(set, ends[0]);

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -36,6 +37,7 @@
 
 #define WATCH_MS	100 /* how often init looks for processes that died while being restored */
 #define REAP_MS		10
+#define LAST_PID	"/proc/sys/kernel/ns_last_pid"
 #define GIVE_UP_MS	3000		/* how long the others have to see that somebody failed */
 
 /* Without a time namespace: how far is the clock behind what the program has seen? Once, for all of its processes. */
@@ -50,13 +52,33 @@ static void compare_clocks(struct restart *r)
 		r->boot_behind_ns = MAX(0, r->job->boottime_ns - (boot.tv_sec * 1000000000LL + boot.tv_nsec));
 }
 
+/* rset.next_pid: in a container of our own, where nobody else makes processes yet. */
+static int next_pid(struct rset *set, uint32_t pid)
+{
+	struct restart *r = set->arg;
+	cleanup_close int fd = r->namespaces & CLONE_NEWPID && !r->ascend ? open(LAST_PID, O_RDWR | O_CLOEXEC) : -1;
+	char text[16] = "";
+	int n;
+
+	if (fd < 0 || (!r->last_pid && read(fd, text, sizeof(text) - 1) <= 0))
+		return -1;
+	if (*text)
+		r->last_pid = (uint32_t)strtoul(text, NULL, 10);
+	n = snprintf(text, sizeof(text), "%u", pid ? pid - 1 : r->last_pid);
+	return pwrite(fd, text, (size_t)n, 0) == n ? 0 : -1;
+}
+
 /* Objects must exist before the processes that map them: made by two, there would be two. */
 static int open_all(struct restart *r, struct err *err)
 {
 	r->rset.own_ipc = (r->namespaces & CLONE_NEWIPC) != 0;
 	compare_clocks(r);
 	cgroups_make(r);
-	return namespaces_make(r, err) || rset_open(&r->rset, err) || sysv_restore(&r->rset, err) ? -1 : 0;
+	r->rset.next_pid = next_pid;
+	if (namespaces_make(r, err) || rset_open(&r->rset, err) || sysv_restore(&r->rset, err))
+		return -1;
+	r->rset.next_pid = NULL;
+	return 0;
 }
 
 /* No pipe of the program's may be held open by us; and libraries do not like closed standard streams. */
@@ -119,7 +141,7 @@ static int front_is_gone(const struct restart *r, struct err *err)
 static void number_on(const struct restart *r)
 {
 	cleanup_close int fd = r->namespaces & CLONE_NEWPID ?
-			       open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC) : -1;
+			       open(LAST_PID, O_WRONLY | O_CLOEXEC) : -1;
 	const struct rec_thread *t;
 	uint32_t last = 0;
 

@@ -98,6 +98,7 @@ struct restart {
 	int pty_master, pty_slave;	/* -1 none; the slave is at fd_base or above */
 	uint32_t tty_sid;		/* session whose controlling terminal the pty is */
 	int has_tty_sid;
+	uint32_t last_pid;		/* init's, when it was asked to choose the next one; 0 not yet */
 	int ascend;			/* 1: ids cannot be chosen, ascend.h */
 	int inside;			/* 1: in the container, paths are what they will be */
 	int own_proc;			/* 1: /proc shows the container */

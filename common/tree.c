@@ -8,35 +8,13 @@
  *   2. from the leaves up: in which session must each process be born, so that its children can be
  *   3. who cannot come from its own parent is left to a helper
  *   4. helpers for groups that have lost their leader
- *   5. write down the steps, makers before what they make
+ *   5. write down the steps, makers before what they make (tree_steps.c)
+ * Pid namespaces that the program made are the business of tree_places.c.
  */
-#include "tree.h"
+#include "tree_node.h"
+
+#include <string.h>
 #include "io.h"
-
-struct node {
-	uint32_t pid, sid, pgid;
-	size_t parent;			/* as recorded; helpers: the maker */
-	size_t maker;
-	uint32_t want;			/* session to be born in, if has_want */
-	int has_want;
-	int temp, zombie, reaper;
-	const char *comm;
-	size_t first_made, next_made;	/* list of what this node makes; 0 ends it */
-};
-
-struct planner {
-	struct node *nodes;		/* [0] the keeper, [1..ntasks] by pid, then helpers */
-	size_t n, ntasks;
-	size_t *order;			/* parents before children */
-	uint32_t keeper_sid;
-	uint32_t next_any;
-	struct err *err;
-};
-
-static int is_leader(const struct node *n)
-{
-	return n->pid == n->sid;
-}
 
 /* Orders tasks by pid: the plan must not depend on the order in which they were found. */
 static int by_pid(const void *a, const void *b)
@@ -47,7 +25,7 @@ static int by_pid(const void *a, const void *b)
 }
 
 /* Index of the task, 0 (the keeper) if @pid is none of them. */
-static size_t find_task(const struct planner *p, uint32_t pid)
+size_t tree_find_task(const struct planner *p, uint32_t pid)
 {
 	struct node key = { .pid = pid };
 	struct node *hit = bsearch(&key, p->nodes + 1, p->ntasks, sizeof(key), by_pid);
@@ -55,7 +33,7 @@ static size_t find_task(const struct planner *p, uint32_t pid)
 	return hit ? (size_t)(hit - p->nodes) : 0;
 }
 
-static size_t find_helper(const struct planner *p, uint32_t pid)
+size_t tree_find_helper(const struct planner *p, uint32_t pid)
 {
 	for (size_t i = p->ntasks + 1; i < p->n; i++)
 		if (p->nodes[i].pid == pid)
@@ -63,7 +41,7 @@ static size_t find_helper(const struct planner *p, uint32_t pid)
 	return 0;
 }
 
-static int refuse(struct planner *p, const struct node *n, const char *why)
+int tree_refuse(struct planner *p, const struct node *n, const char *why)
 {
 	return err_set(
 		p->err, E_UNSUPPORTED_PROCESS, 0,
@@ -87,7 +65,11 @@ static int read_tasks(struct planner *p, const struct rec_task *tasks, size_t n,
 			.pid = t->pid, .sid = t->sid, .pgid = t->pgid, .zombie = !!t->zombie,
 			.comm = t->comm ? t->comm : "?", .maker = t->ppid /* an index, soon */,
 		};
+		if (tree_task_spaces(t, &p->nodes[p->n - 1].at))
+			return tree_refuse(p, &p->nodes[p->n - 1], "its numbers in pid namespaces make no sense");
 	}
+	p->tasks = tasks;
+	p->all = n;
 	p->ntasks = p->n - 1;
 	qsort(p->nodes + 1, p->ntasks, sizeof(*p->nodes), by_pid);
 
@@ -95,20 +77,20 @@ static int read_tasks(struct planner *p, const struct rec_task *tasks, size_t n,
 		struct node *t = &p->nodes[i];
 		uint32_t ppid = (uint32_t)t->maker;
 
-		t->parent = find_task(p, ppid);
+		t->parent = tree_find_task(p, ppid);
 		t->maker = t->parent;
 		if (!t->pid || t->pid >= TREE_ANY_PID)
-			return refuse(p, t, "its pid is no pid");
+			return tree_refuse(p, t, "its pid is no pid");
 		if (t->pid == p->nodes[i - 1].pid)
-			return refuse(p, t, "two processes have that pid");
+			return tree_refuse(p, t, "two processes have that pid");
 		if (!t->parent && ppid != keeper)
 			return err_set(p->err, E_UNSUPPORTED_PROCESS, 0,
 				       "process %u (%s): its parent %u is not part of the job",
 				       t->pid, t->comm, ppid);
 		if (p->nodes[t->parent].zombie)
-			return refuse(p, t, "its parent has ended");
-		if (is_leader(t) && t->pgid != t->pid)
-			return refuse(p, t, "a session leader outside of its own group");
+			return tree_refuse(p, t, "its parent has ended");
+		if (tree_leads_session(t) && t->pgid != t->pid)
+			return tree_refuse(p, t, "a session leader outside of its own group");
 	}
 	return 0;
 }
@@ -135,10 +117,10 @@ static size_t walk(struct planner *p)
 }
 
 /* Is there a session in which @n must be born? */
-static int born_in(const struct node *n, uint32_t *ret_sid)
+int tree_born_in(const struct node *n, uint32_t *ret_sid)
 {
-	*ret_sid = is_leader(n) ? n->want : n->sid;
-	return !is_leader(n) || n->has_want;
+	*ret_sid = tree_leads_session(n) ? n->want : n->sid;
+	return !tree_leads_session(n) || n->has_want;
 }
 
 /* Was one of those above @n ever in session @sid? Then @n can be born in it without a helper. */
@@ -160,10 +142,10 @@ static void choose_birth(struct planner *p, struct node *parent)
 {
 	uint32_t born;
 
-	if (parent == p->nodes || !is_leader(parent))
+	if (parent == p->nodes || !tree_leads_session(parent))
 		return;
 	for (size_t c = parent->first_made; c; c = p->nodes[c].next_made) {
-		if (!born_in(&p->nodes[c], &born) || born == parent->sid)
+		if (!tree_born_in(&p->nodes[c], &born) || born == parent->sid)
 			continue;
 		if (!parent->has_want ||
 		    (!in_sight(p, parent, parent->want) && in_sight(p, parent, born)))
@@ -178,7 +160,7 @@ static int left_to_parent(const struct planner *p, const struct node *n)
 	const struct node *parent = &p->nodes[n->parent];
 	uint32_t born;
 
-	return !born_in(n, &born) || born == parent->sid ||
+	return !tree_born_in(n, &born) || born == parent->sid ||
 	       (parent != p->nodes && parent->has_want && parent->want == born);
 }
 
@@ -193,16 +175,15 @@ static size_t add_helper(struct planner *p, uint32_t pid, uint32_t sid, uint32_t
 		.pid = pid, .sid = sid, .pgid = pgid, .parent = maker, .maker = maker, .temp = 1,
 		.comm = "helper",
 	};
+	tree_spaces_of(p->tasks, p->all, pid, &p->nodes[p->n].at);
 	return p->n++;
 }
 
-/* The node that gets the children of @n at its end. */
-static size_t reaper_above(const struct planner *p, size_t n)
+/* A nameless one, in the same pid namespace as node @i, where any number will do. */
+static void be_beside(struct planner *p, size_t helper, size_t i)
 {
-	do {
-		n = p->nodes[n].parent;
-	} while (n && !p->nodes[n].reaper);
-	return n;
+	p->nodes[helper].at = p->nodes[i].at;
+	memset(p->nodes[helper].at.number, 0, sizeof(p->nodes[helper].at.number));
 }
 
 /*
@@ -211,16 +192,16 @@ static size_t reaper_above(const struct planner *p, size_t n)
  */
 static int adopt(struct planner *p, struct node *n, uint32_t sid)
 {
-	size_t leader = find_task(p, sid), helper = 0;
+	size_t leader = tree_find_task(p, sid), helper = 0;
 
 	if (!leader && (!sid || sid == p->keeper_sid || sid == p->nodes[0].pid))
-		return refuse(p, n, "its session is one that its parent never was in");
-	if (leader && !is_leader(&p->nodes[leader]))
-		return refuse(p, n, "the leader of its session is in another one");
+		return tree_refuse(p, n, "its session is one that its parent never was in");
+	if (leader && !tree_leads_session(&p->nodes[leader]))
+		return tree_refuse(p, n, "the leader of its session is in another one");
 	if (n->parent)
 		p->nodes[n->parent].reaper = 1;
 	if (!leader) {
-		helper = find_helper(p, sid);
+		helper = tree_find_helper(p, sid);
 		if (!helper)
 			helper = add_helper(p, sid, sid, sid, n->parent);
 	} else {
@@ -232,6 +213,7 @@ static int adopt(struct planner *p, struct node *n, uint32_t sid)
 		if (!helper) {
 			helper = add_helper(p, any_pid(p), sid, 0, leader);
 			p->nodes[helper].want = p->nodes[n->parent].pid;
+			be_beside(p, helper, n->parent);
 		}
 	}
 	n->maker = helper;
@@ -249,7 +231,7 @@ static int choose_makers(struct planner *p)
 		struct node *n = &p->nodes[i];
 		uint32_t born;
 
-		if (!left_to_parent(p, n) && (born_in(n, &born), adopt(p, n, born)))
+		if (!left_to_parent(p, n) && (tree_born_in(n, &born), adopt(p, n, born)))
 			return -1;
 	}
 	/*
@@ -259,8 +241,8 @@ static int choose_makers(struct planner *p)
 	for (size_t i = 1; i <= p->ntasks; i++) {
 		struct node *n = &p->nodes[i];
 
-		if (n->maker != n->parent && reaper_above(p, n->maker) != n->parent)
-			return refuse(p, n, "another process would become its parent");
+		if (n->maker != n->parent && tree_reaper_above(p, n->maker) != n->parent)
+			return tree_refuse(p, n, "another process would become its parent");
 	}
 	return 0;
 }
@@ -268,9 +250,9 @@ static int choose_makers(struct planner *p)
 /* Somebody who is in session @sid for as long as the groups are made. */
 static size_t session_node(const struct planner *p, uint32_t sid)
 {
-	size_t i = find_task(p, sid);
+	size_t i = tree_find_task(p, sid);
 
-	return i || sid == p->keeper_sid ? i : find_helper(p, sid);
+	return i || sid == p->keeper_sid ? i : tree_find_helper(p, sid);
 }
 
 static int by_group(const void *a, const void *b)
@@ -294,7 +276,7 @@ static int lead_groups(struct planner *p, struct tree_plan *plan)
 
 	for (size_t i = 0; i < p->ntasks; i++) {
 		struct tree_group g = all[i];
-		size_t leader = find_task(p, g.pgid);
+		size_t leader = tree_find_task(p, g.pgid);
 
 		if (i && !by_group(&g, &all[i - 1]))
 			continue;
@@ -303,7 +285,7 @@ static int lead_groups(struct planner *p, struct tree_plan *plan)
 				       "process group %u is in two sessions, %u and %u",
 				       g.pgid, all[i - 1].sid, g.sid);
 		if (!leader && g.pgid != p->nodes[0].pid)
-			leader = find_helper(p, g.pgid);
+			leader = tree_find_helper(p, g.pgid);
 		if (leader || g.pgid == p->nodes[0].pid) {
 			if (p->nodes[leader].sid != g.sid)
 				return err_set(
@@ -312,7 +294,7 @@ static int lead_groups(struct planner *p, struct tree_plan *plan)
 					g.pgid, g.sid, p->nodes[leader].sid);
 			if (leader && p->nodes[leader].pgid != g.pgid) {
 				g.helper = any_pid(p);
-				add_helper(p, g.helper, g.sid, g.pgid, session_node(p, g.sid));
+				be_beside(p, add_helper(p, g.helper, g.sid, g.pgid, session_node(p, g.sid)), leader);
 				all[ngroups++] = g;
 			}
 			continue;
@@ -325,41 +307,6 @@ static int lead_groups(struct planner *p, struct tree_plan *plan)
 	}
 	plan->ngroups = ngroups;
 	return 0;
-}
-
-static void add_step(struct tree_plan *plan, enum tree_op op, const struct node *maker,
-		     const struct node *made)
-{
-	plan->steps[plan->nsteps++] = (struct tree_step){
-		.op = op,
-		.maker = maker->pid,
-		.pid = made ? made->pid : 0,
-		.temp = made ? made->temp : 0,
-	};
-}
-
-static void write_steps(struct planner *p, struct tree_plan *plan)
-{
-	plan->steps = xcalloc(4 * p->n, sizeof(*plan->steps));
-	for (size_t i = 0; i < p->n; i++) {
-		struct node *maker = &p->nodes[p->order[i]];
-		uint32_t born;
-
-		if (maker->reaper)
-			add_step(plan, TREE_SUBREAPER, maker, NULL);
-		/* Twice over the list: what must be born before setsid(), and the rest. */
-		for (int late = 0; late < 2; late++) {
-			if (late && is_leader(maker) && maker != p->nodes)
-				add_step(plan, TREE_SETSID, maker, NULL);
-			for (size_t c = maker->first_made; c; c = p->nodes[c].next_made)
-				if (late == !(born_in(&p->nodes[c], &born) && born != maker->sid))
-					add_step(plan, TREE_FORK, maker, &p->nodes[c]);
-		}
-	}
-	/* A helper's own helpers end before it does. */
-	for (size_t i = p->n; i-- > 1; )
-		if (p->nodes[p->order[i]].temp)
-			add_step(plan, TREE_EXIT, &p->nodes[p->order[i]], NULL);
 }
 
 int tree_make(const struct rec_task *tasks, size_t n, uint32_t keeper, uint32_t keeper_sid,
@@ -377,7 +324,8 @@ int tree_make(const struct rec_task *tasks, size_t n, uint32_t keeper, uint32_t 
 			"the sessions of the processes cannot be made in any order");
 		goto out;
 	}
-	write_steps(&p, &plan);
+	if (tree_place(&p, &plan) || tree_write_steps(&p, &plan))
+		goto out;
 	*ret = plan;
 	r = 0;
 out:
@@ -392,5 +340,6 @@ void tree_plan_free(struct tree_plan *p)
 {
 	free(p->steps);
 	free(p->groups);
+	free(p->early);
 	*p = (struct tree_plan){ 0 };
 }

@@ -11,12 +11,16 @@
  * So a process is either made by its own parent, at a time when that is in the right session (a
  * session leader may have to make children before its setsid()), or, when it was left behind by a
  * parent that ended, by a helper in the right session below its present parent, which then exits.
+ *
+ * In a pid namespace orphans go no further than to its process 1; and whoever makes a process is in the same namespace or
+ * in one around it, of a process 1 in the one right around.
  * Context: HOST.
  */
 #ifndef CKPT_TREE_H
 #define CKPT_TREE_H
 
 #include "record.h"
+#include "tree_spaces.h"
 
 /*
  * What a process (the step's maker) does, in order. The list of all steps is in an order in which a
@@ -34,7 +38,14 @@ enum tree_op {
 /* A helper's pid with this bit does not matter: any number that the job does not use will do. */
 #define TREE_ANY_PID	0x80000000u
 
-struct tree_step { enum tree_op op; uint32_t maker, pid; int temp; };
+struct tree_step {
+	enum tree_op op;
+	uint32_t maker, pid;
+	int temp;
+	uint32_t space;			/* TREE_FORK: pid namespace in which it is to be (rec_task.spaces), 0: the job's */
+	int first;			/* 1: it is process 1 of that, and makes it */
+	uint32_t group;			/* the group that its maker puts it in, as nobody in there could name it; 0 none */
+};
 
 /*
  * A group that a helper (it is among the steps) must be in until all have joined: as its leader
@@ -44,11 +55,17 @@ struct tree_step { enum tree_op op; uint32_t maker, pid; int temp; };
  */
 struct tree_group { uint32_t pgid, sid, helper; };
 
+/*
+ * Of a pid namespace that the program made processes may be in a group that has no number there. Then they are born in it:
+ * its leader makes it at once (@early), and the last in the line of their makers who can name it puts the next one in.
+ */
 struct tree_plan {
 	struct tree_step *steps;
 	size_t nsteps;
 	struct tree_group *groups;
 	size_t ngroups;
+	uint32_t *early;		/* groups */
+	size_t nearly;
 };
 
 /*

@@ -68,33 +68,35 @@ size_t jobtree_list(pid_t keeper, pid_t **ret)
 	return n;
 }
 
-/* The number of process @pid in the innermost namespace it is in: what the job itself sees. */
-static pid_t inner_pid(pid_t pid, uint32_t *ret_threads)
+/* The number of process @pid in the job's namespace, which is @depth levels from ours on. */
+static pid_t inner_pid(pid_t pid, int depth, uint32_t *ret_threads)
 {
 	struct proc_status st;
 
-	if (pid <= 0 || proc_status(pid, 0, &st) < 0 || st.ns_depth < 1)
+	if (pid <= 0 || proc_status(pid, 0, &st) < 0 || st.ns_depth < depth)
 		return 0;
 	if (ret_threads)
 		*ret_threads = st.threads;
-	return (pid_t)st.nspid[st.ns_depth - 1];
+	return (pid_t)st.nspid[depth - 1];
 }
 
 json_t *jobtree_json(pid_t keeper)
 {
 	json_t *all = json_array();
+	struct proc_status job;
+	int depth = keeper > 0 && proc_status(keeper, 0, &job) == 0 && job.ns_depth > 0 ? job.ns_depth : 1;
 	pid_t *pids;
 	size_t n = jobtree_list(keeper, &pids);
 
 	for (size_t i = 0; i < n; i++) {
 		struct proc_stat st;
 		uint32_t threads = 0;
-		pid_t inner = inner_pid(pids[i], &threads);
+		pid_t inner = inner_pid(pids[i], depth, &threads);
 
 		if (inner == 0 || proc_stat(pids[i], 0, &st) < 0)
 			continue;	/* ended meanwhile */
 		json_array_append_new(all, json_pack("{s:i, s:i, s:i, s:o, s:i}", "pid", (int)inner,
-			"host_pid", (int)pids[i], "ppid", (int)inner_pid(st.ppid, NULL),
+			"host_pid", (int)pids[i], "ppid", (int)inner_pid(st.ppid, depth, NULL),
 			"comm", control_text(st.comm), "threads", (int)threads));
 	}
 	free(pids);

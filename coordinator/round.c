@@ -60,7 +60,7 @@ static uint32_t set_session(void *arg, unsigned int tty)
 
 	for (size_t i = 0; i < r->nprocs; i++)
 		if ((unsigned int)r->procs[i]->stat.tty_nr == tty)
-			return r->procs[i]->status.nssid[r->procs[i]->status.ns_depth - 1];
+			return r->procs[i]->status.nssid[r->ns_depth - 1];
 	if (proc_stat(r->p->keeper, 0, &st) || (unsigned int)st.tty_nr != tty || proc_status(r->p->keeper, 0, &keeper))
 		return 0;
 	return keeper.nssid[keeper.ns_depth - 1];
@@ -101,6 +101,7 @@ static int refuse(struct round *r, struct err *err)
 	r->set.inside = set_inside;
 	r->set.peer = set_peer;
 	r->set.session = set_session;
+	r->set.sees = round_sees;
 	r->set.arg = r;
 	r->set.dirs = dirs;
 	r->set.root = r->root;

@@ -123,7 +123,7 @@ static int check_threads(struct rproc *p, const struct proc_status *st,
 	return ret;
 }
 
-int round_apart(const struct round *r, struct rproc *p, const struct proc_status *st,
+int round_apart(struct round *r, struct rproc *p, const struct proc_status *st,
 		struct err *err)
 {
 	struct proc_status living = *st;

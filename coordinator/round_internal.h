@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include "../common/agent.h"
 #include "../common/proc.h"
+#include "../common/tree_spaces.h"
 #include "hold.h"
 #include "round.h"
 
@@ -51,7 +52,7 @@ struct rthread {
 
 struct rproc {
 	pid_t host_pid, host_ppid;	/* in our pid namespace */
-	uint32_t pid;			/* as the process sees itself */
+	uint32_t pid;			/* in the job's pid namespace */
 	int zombie;
 	pid_t look;			/* a thread that has not ended, usually the main one: its /proc/TID is the process's */
 	int main_ended;			/* it has, and others go on */
@@ -69,6 +70,11 @@ struct rproc {
 	size_t ncalls;
 	uint32_t spaces[10];		/* namespaces that the job as a whole is not in */
 	size_t nspaces;
+	uint32_t pid_spaces[TREE_DEPTH]; /* pid namespaces below the job's that it is in, outermost first */
+	size_t npid_spaces;
+	uint32_t children;		/* the one that its children are made in, 0: its own */
+	struct rtid *tids;		/* round_pids.c: of who is in one */
+	size_t ntids;
 	int filtered;			/* it has seccomp filters that the job as a whole does not have */
 	struct hold hold;		/* while these are looked at */
 	struct rchain *chains;		/* those of each of its threads */
@@ -183,6 +189,23 @@ int round_is_ours(const struct round *r, pid_t host_pid);
 void round_drop(struct round *r, struct rproc *p);
 void round_drop_all(struct round *r);
 
+/*
+ * round_pids.c
+ * round_pid() - the number in the job's pid namespace of who has that status, round_own_pid() - as it sees itself.
+ * round_tid() - in the job's, of the thread of @p that is @ours to us. 0: it is gone.
+ */
+uint32_t round_pid(const struct round *r, const struct proc_status *st);
+uint32_t round_own_pid(const struct proc_status *st);
+uint32_t round_tid(const struct round *r, const struct rproc *p, pid_t ours);
+/* round_within() - of @numbers (nspid, nspgid, nssid of @p's status) those below the job's. */
+struct bytes round_within(const struct round *r, const struct rproc *p, const uint32_t *numbers);
+/* round_pids_heard() - what the leader of @p has said of threads: from now on with the job's numbers. 0, -1. */
+int round_pids_heard(const struct round *r, struct rproc *p, struct err *err);
+/* round_tid_within() - then the other numbers of thread @tid. */
+struct bytes round_tid_within(const struct round *r, const struct rproc *p, uint32_t tid);
+/* round_sees() - res_set.sees. */
+int round_sees(void *arg, uint32_t by, uint32_t pid);
+
 /* round_listen.c */
 /* round_listen() - r->listener and r->nameless, before anybody is told to stop. */
 int round_listen(struct round *r, struct err *err);
@@ -237,7 +260,7 @@ int round_static(const struct rproc *p, struct err *err);
  * round_apart() - refuse what @p has for itself, before anything is done to it; sets p->filtered. @st: its status.
  * 0 it can be signalled, 1 not now (and why not for ever), -1 never.
  */
-int round_apart(const struct round *r, struct rproc *p, const struct proc_status *st,
+int round_apart(struct round *r, struct rproc *p, const struct proc_status *st,
 		struct err *err);
 /* round_is_of_job() - process or thread @pid. An outsider may be a tracer (strace -p), or in one of its namespaces. */
 int round_is_of_job(const struct round *r, pid_t pid);
@@ -248,7 +271,7 @@ int round_shares_memory(const struct round *r, const struct rproc *p);
 
 /* round_namespaces.c: those that the program made. */
 /* round_namespaces_apart() - refuse what cannot be made again. 0, -1. round_namespaces_thread(): what thread @tid alone has. */
-int round_namespaces_apart(const struct round *r, const struct rproc *p, struct err *err);
+int round_namespaces_apart(struct round *r, const struct rproc *p, struct err *err);
 int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err);
 /* round_namespaces() - all stand still: look at those that can be. */
 int round_namespaces(struct round *r, struct err *err);
@@ -392,7 +415,7 @@ int round_threads(struct round *r, struct rproc *p, struct err *err);
 const struct agent_thread *round_threads_main(const struct rproc *p);
 void round_threads_forget(struct rproc *p);
 /* round_threads_records.c */
-void round_threads_records(struct rproc *p);
+void round_threads_records(const struct round *r, struct rproc *p);
 
 /* round_records.c: what is known of a process, as records. */
 int round_records(struct round *r, struct rproc *p, struct err *err);

@@ -29,11 +29,10 @@ static const struct ns_kind kinds[] = {
 	{ "cgroup", CLONE_NEWCGROUP, "is in a cgroup namespace of its own", 1 },
 	{ "mnt", CLONE_NEWNS, "is in a mount namespace of its own", 1 },
 	{ "user", CLONE_NEWUSER, "is in a user namespace of its own", 1 },
-	{ "pid", CLONE_NEWPID, "is in a pid namespace of its own", 0 },
 	{ "time", CLONE_NEWTIME, "is in a time namespace of its own", 0 },
-	{ "pid_for_children", 0, "has a pid namespace for its children", 0 },
 	{ "time_for_children", 0, "has a time namespace for its children", 0 },
 };
+static const struct ns_kind pid_kind = { "pid", CLONE_NEWPID, "is in a pid namespace of its own", 1 };
 #define KIND_NET	1
 #define KIND_USER	5
 
@@ -65,10 +64,7 @@ static struct ns_id of_job(const struct round *r, size_t kind)
 
 static struct ns_id of_process(const struct rproc *p, size_t kind)
 {
-	struct ns_id own = id_of(p->look, kinds[kind].file);
-
-	/* A pid namespace that nobody is in yet cannot be read: then the process itself can. */
-	return own.ino || strcmp(kinds[kind].file, "pid_for_children") ? own : id_of(p->look, "uts");
+	return id_of(p->look, kinds[kind].file);
 }
 
 static int refuse(const struct rproc *p, const char *what, struct err *err)
@@ -94,11 +90,13 @@ static int has_other_root(const struct round *r, const struct rproc *p)
 	       (job.st_ino != own.st_ino || job.st_dev != own.st_dev);
 }
 
-int round_namespaces_apart(const struct round *r, const struct rproc *p, struct err *err)
+int round_namespaces_apart(struct round *r, const struct rproc *p, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (!kinds[i].saved && are_two(of_job(r, i), of_process(p, i)))
 			return refuse(p, kinds[i].what, err);
+	if (round_namespaces_pid_apart(r, p, err))
+		return -1;
 	if (are_two(of_job(r, KIND_NET), of_process(p, KIND_NET)) && has_other_root(r, p))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a network namespace of its own with another root "
 			       "directory (chroot), and cannot be asked there; start ckpt_launch inside of it", round_who(p));
@@ -114,6 +112,9 @@ int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err)
 	for (size_t i = 0; i < THREAD_KINDS; i++)
 		if (are_two(id_of(p->look, kinds[i].file), id_of(tid, kinds[i].file)))
 			return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread that %s", round_who(p), kinds[i].what);
+	if (round_namespaces_children_of(tid) != NS_CHILDREN_HERE)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread with a pid namespace for its children (unshare, setns)",
+			       round_who(p));
 	return 0;
 }
 
@@ -141,6 +142,10 @@ static int find_owner(struct round *r, const struct rproc *p, const struct ns_ki
 static void describe(struct rspace *s, int fd)
 {
 	uid_t uid = 0;
+
+	s->rec.uid_map = s->rec.gid_map = s->rec.setgroups = s->rec.hostname = s->rec.domainname = s->rec.settings = "";
+	if (!s->seen)
+		return;
 
 	if (s->rec.kind == CLONE_NEWUSER) {
 		ioctl(fd, NS_GET_OWNER_UID, &uid);
@@ -171,8 +176,9 @@ static int find(struct round *r, const struct rproc *p, const struct ns_kind *ki
 	new.id = (struct ns_id){ st.st_dev, st.st_ino };
 	if (find_owner(r, p, kind, fd, &new.rec.owner, err))
 		return -1;
-	new.seen = ns_look(fd, kind->flag);
-	if (!new.seen)
+	if (kind != &pid_kind)
+		new.seen = ns_look(fd, kind->flag);
+	if (!new.seen && kind != &pid_kind)
 		return err_set(err, E_ACCESS, 0, "%s is in a %s namespace of its own, which we may not enter", round_who(p),
 			       kind->file);
 	new.rec.id = *ret = (uint32_t)r->nspaces + 1;
@@ -180,6 +186,16 @@ static int find(struct round *r, const struct rproc *p, const struct ns_kind *ki
 	r->spaces = xrealloc(r->spaces, (r->nspaces + 1) * sizeof(*r->spaces));
 	r->spaces[r->nspaces++] = new;
 	return 0;
+}
+
+int ns_find_pid(struct round *r, const struct rproc *p, int fd, uint32_t *ret, struct err *err)
+{
+	return find(r, p, &pid_kind, fd, ret, err);
+}
+
+int ns_differ(pid_t pid, const char *one, const char *other)
+{
+	return are_two(id_of(pid, one), id_of(pid, other));
 }
 
 static int add(struct round *r, struct rproc *p, const struct ns_kind *kind, struct err *err)
@@ -302,6 +318,8 @@ int round_namespaces(struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nprocs; i++) {
 		struct rproc *p = r->procs[i];
 
+		if (round_namespaces_pid(r, p, err))
+			return -1;
 		/* Again, as it has run since then. */
 		if (p->zombie)
 			continue;
@@ -311,6 +329,9 @@ int round_namespaces(struct round *r, struct err *err)
 			if (kinds[k].saved && are_two(of_job(r, k), of_process(p, k)) && add(r, p, &kinds[k], err))
 				return -1;
 	}
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (!r->procs[i]->zombie && round_namespaces_children(r, r->procs[i], err))
+			return -1;
 	for (size_t i = 0; i < r->nspaces; i++)
 		if (r->spaces[i].rec.kind == CLONE_NEWNET && check_net(r, &r->spaces[i], err))
 			return -1;
@@ -328,13 +349,16 @@ void round_namespaces_members(struct rproc *p)
 {
 	for (size_t i = 0; i < p->nspaces; i++)
 		rec_put_member(&p->recs, &(struct rec_member){ .namespace = p->spaces[i] });
+	if (p->children)
+		rec_put_member(&p->recs, &(struct rec_member){ .namespace = p->children });
 }
 
 void round_namespaces_free(struct round *r)
 {
 	round_mounts_free(r);
 	for (size_t i = 0; i < r->nspaces; i++)
-		ns_seen_free(r->spaces[i].seen);
+		if (r->spaces[i].seen)
+			ns_seen_free(r->spaces[i].seen);
 	free(r->spaces);
 	r->spaces = NULL;
 	r->nspaces = 0;

@@ -43,4 +43,23 @@ int round_mounts(struct round *r, struct err *err);
 void round_mounts_records(const struct round *r, struct rec_buf *manifest);
 void round_mounts_free(struct round *r);
 
+/* round_namespaces.c */
+/* ns_find_pid() - *ret: the number of the pid namespace that @fd is of, which is added if it is a new one. 0, -1. */
+int ns_find_pid(struct round *r, const struct rproc *p, int fd, uint32_t *ret, struct err *err);
+/* ns_differ() - are these two, files of /proc/PID/ns? Not where one of them is not to be known. */
+int ns_differ(pid_t pid, const char *one, const char *other);
+
+/* round_namespaces_pid.c */
+/*
+ * round_namespaces_children_of() - where thread @tid makes its children: in its own pid namespace, in another one, or as the
+ * first of a new one.
+ */
+enum ns_children { NS_CHILDREN_HERE, NS_CHILDREN_THERE, NS_CHILDREN_FIRST };
+enum ns_children round_namespaces_children_of(pid_t tid);
+/* round_namespaces_pid_apart() - before @p is signalled: refuse what would be harmed by that. 0, -1. */
+int round_namespaces_pid_apart(struct round *r, const struct rproc *p, struct err *err);
+/* round_namespaces_pid() - p->pid_spaces; zombies, too. round_namespaces_children() - p->children, when those of all are known. */
+int round_namespaces_pid(struct round *r, struct rproc *p, struct err *err);
+int round_namespaces_children(struct round *r, struct rproc *p, struct err *err);
+
 #endif

@@ -65,6 +65,7 @@ static void proc_free(struct rproc *p)
 	free(p->undo);
 	free(p->policies);
 	free(p->notified);
+	free(p->tids);
 	free(p->auxv);
 	free(p->extents);
 	free(p->no_data);

@@ -84,16 +84,14 @@ static void put_process(struct rproc *p)
 	free(autogroup);
 }
 
-static uint32_t inside_tid(const struct rproc *p, uint32_t host)
+static uint32_t inside_tid(const struct round *r, const struct rproc *p, uint32_t host)
 {
-	struct proc_status st;
+	uint32_t tid = p->status.ns_depth > 1 ? round_tid(r, p, (pid_t)host) : 0;
 
-	if (p->status.ns_depth > 1 && !proc_status(p->host_pid, (pid_t)host, &st))
-		return st.nspid[st.ns_depth - 1];
-	return host;
+	return tid ? tid : host;
 }
 
-static void put_signals(struct rproc *p)
+static void put_signals(const struct round *r, struct rproc *p)
 {
 	for (uint32_t i = 0; i < 64; i++) {
 		struct rec_sigaction a = {
@@ -131,7 +129,7 @@ static void put_signals(struct rproc *p)
 		t.value_ns = (uint64_t)p->timers[i].value_ns;
 		t.interval_ns = (uint64_t)p->timers[i].interval_ns;
 		t.overrun = (uint32_t)p->timers[i].overrun;
-		t.tid = !(t.notify & 4) ? 0 : p->hides_timers ? t.tid : inside_tid(p, t.tid);
+		t.tid = !(t.notify & 4) ? 0 : p->hides_timers ? t.tid : inside_tid(r, p, t.tid);
 		rec_put_timer(&p->recs, &t);
 	}
 }
@@ -201,8 +199,8 @@ int round_records(struct round *r, struct rproc *p, struct err *err)
 	put_process(p);
 	round_namespaces_members(p);
 	round_cgroups_records(r, p);
-	round_threads_records(p);
-	put_signals(p);
+	round_threads_records(r, p);
+	put_signals(r, p);
 	put_limits(p);
 	put_fds(r, p);
 	if (lock_save(&r->set, p->look, p->pid, &p->recs, err))

@@ -36,6 +36,9 @@ static int ask_to_save(struct round *r, struct rproc *p, struct err *err)
 	size_t n;
 	int ret;
 
+	/* The copy that writes would become the child of a process 1 that is the program's. */
+	if (p->npid_spaces || p->children)
+		s.background = 0;
 	p->image_fd = open_image(r, p->image_name, err);
 	if (p->image_fd < 0)
 		return -1;

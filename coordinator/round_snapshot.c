@@ -80,8 +80,8 @@ static uint32_t tid_inside(const struct rproc *p, pid_t tid)
 	struct proc_status st;
 
 	if (tid == p->host_pid)
-		return p->pid;
-	return proc_status(p->host_pid, tid, &st) ? 0 : st.nspid[st.ns_depth - 1];
+		return round_own_pid(&p->status);
+	return proc_status(p->host_pid, tid, &st) ? 0 : round_own_pid(&st);
 }
 
 /* CLOCK_MONOTONIC as the job has it when it began to wait; 0 not known. */
@@ -294,19 +294,19 @@ static void hand_on_notes(struct round *r)
 	}
 }
 
-/* Numbers as the job sees them: the innermost namespace's. */
+/* Numbers as the job as a whole sees them. */
 static int identify(struct round *r, struct rproc *p, struct err *err)
 {
 	if (round_read_status(p))
 		return err_set(err, E_PROCESS_DIED, 0, "process %d ended during the checkpoint",
 			       (int)p->host_pid);
-	p->pid = p->status.nspid[p->status.ns_depth - 1];
+	p->pid = round_pid(r, &p->status);
 	free(p->comm);
 	p->comm = xstrdup(p->stat.comm);
-	if (p->status.ns_depth != r->ns_depth && !p->zombie)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a pid namespace of its own",
+	if (p->status.ns_depth < r->ns_depth || p->status.ns_depth > r->ns_depth + TREE_DEPTH)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is not in the job's pid namespace, or too deep below it",
 			       round_who(p));
-	if (!p->zombie && p->hello.pid != p->pid)
+	if (!p->zombie && p->hello.pid != round_own_pid(&p->status))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s sees itself as pid %u",
 			       round_who(p), p->hello.pid);
 	return 0;
@@ -326,7 +326,7 @@ static void describe_tasks(struct round *r)
 	for (size_t i = 0; i < r->nprocs; i++) {
 		struct rproc *p = r->procs[i];
 		struct rec_task *t = &r->tasks[i];
-		int d = p->status.ns_depth - 1;
+		int d = r->ns_depth - 1;
 
 		t->pid = p->pid;
 		t->ppid = inside_of(r, p->host_ppid);
@@ -339,6 +339,10 @@ static void describe_tasks(struct round *r)
 		t->exit_signal = (uint32_t)p->stat.exit_signal;
 		t->foreground = p->stat.tty_nr && p->stat.tpgid == p->stat.pgrp;
 		t->comm = p->comm;
+		t->spaces = (struct bytes){ p->pid_spaces, p->npid_spaces * sizeof(*p->pid_spaces) };
+		t->pids = round_within(r, p, p->status.nspid);
+		t->pgids = round_within(r, p, p->status.nspgid);
+		t->sids = round_within(r, p, p->status.nssid);
 		if (!p->zombie)
 			snprintf(p->image_name, sizeof(p->image_name), "%u.img", p->pid);
 		t->image = p->image_name;
@@ -426,6 +430,9 @@ int round_snapshot(struct round *r, struct err *err)
 	}
 	if (listen_to_all(r, err))
 		return -1;
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (round_pids_heard(r, r->procs[i], err))
+			return -1;
 	hand_on_notes(r);
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie &&

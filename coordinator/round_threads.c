@@ -21,12 +21,6 @@ static int refuse(const struct rproc *p, const char *what, struct err *err)
 		       round_who(p), what);
 }
 
-/* As the process sees it. */
-static uint32_t inside(const struct proc_status *st)
-{
-	return st->nspid[st->ns_depth - 1];
-}
-
 static size_t index_of(const struct rproc *p, uint32_t tid)
 {
 	size_t i = 0;
@@ -149,7 +143,7 @@ static int check_shared(const struct rproc *p, struct err *err)
 }
 
 /* Which is which: our numbers for those that have told theirs. Of a main thread that has ended there is no more than that. */
-static int find_all(struct rproc *p, const pid_t *tids, ssize_t n, struct err *err)
+static int find_all(const struct round *r, struct rproc *p, const pid_t *tids, ssize_t n, struct err *err)
 {
 	for (ssize_t k = 0; k < n; k++) {
 		struct proc_status st;
@@ -157,7 +151,7 @@ static int find_all(struct rproc *p, const pid_t *tids, ssize_t n, struct err *e
 
 		if (p->status.ns_depth > 1 && proc_status(p->host_pid, tids[k], &st))
 			continue;
-		i = index_of(p, p->status.ns_depth > 1 ? inside(&st) : (uint32_t)tids[k]);
+		i = index_of(p, p->status.ns_depth > 1 ? round_pid(r, &st) : (uint32_t)tids[k]);
 		if (i < p->nthreads)
 			p->own[i].tid = tids[k];
 	}
@@ -191,7 +185,7 @@ int round_threads(struct round *r, struct rproc *p, struct err *err)
 		return 0;
 	}
 	n = proc_list(p->host_pid, "task", &tids);
-	if (find_all(p, tids, n, err))
+	if (find_all(r, p, tids, n, err))
 		return -1;
 	for (size_t i = 0; i < p->nthreads; i++)
 		if (look_at(r, p, i, err))

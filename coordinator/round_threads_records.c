@@ -71,7 +71,7 @@ static void put_own(struct rproc *p, size_t i)
 		});
 }
 
-void round_threads_records(struct rproc *p)
+void round_threads_records(const struct round *r, struct rproc *p)
 {
 	const struct agent_thread *main = round_threads_main(p);
 
@@ -109,6 +109,7 @@ void round_threads_records(struct rproc *p)
 			.speculation = {t->speculation, sizeof(t->speculation)},
 			.mempolicy = t->mempolicy,
 			.nodes = {t->nodes, t->mempolicy ? sizeof(t->nodes) : 0},
+			.pids = round_tid_within(r, p, t->tid),
 		};
 
 		rec.comm = tid == p->host_pid || proc_stat(p->host_pid, tid, &st) ? p->comm : st.comm;

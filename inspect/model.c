@@ -98,6 +98,7 @@ static void put_namespaces(json_t *o, const struct ckpt *c, const struct proc *p
 	static const struct { int flag; const char *name; } kinds[] = {
 		{ CLONE_NEWUSER, "user" }, { CLONE_NEWUTS, "uts" }, { CLONE_NEWIPC, "ipc" },
 		{ CLONE_NEWCGROUP, "cgroup" }, { CLONE_NEWNET, "net" }, { CLONE_NEWNS, "mnt" },
+		{ CLONE_NEWPID, "pid_for_children" },
 	};
 	json_t *all = json_object();
 	const struct rec_member *m;
@@ -115,6 +116,30 @@ static void put_namespaces(json_t *o, const struct ckpt *c, const struct proc *p
 	json_object_set_new(o, "namespaces", all);
 }
 
+static void put_numbers(json_t *all, const char *name, struct bytes numbers)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < numbers.len / sizeof(uint32_t); i++)
+		json_array_append_new(list, json_integer(((const uint32_t *)numbers.data)[i]));
+	json_object_set_new(all, name, list);
+}
+
+/* The pid namespaces that the program made and this process is in, outermost first, with its numbers there. */
+static void put_pid_namespaces(json_t *o, const struct rec_task *t)
+{
+	json_t *all;
+
+	if (!t->spaces.len)
+		return;
+	all = json_object();
+	put_numbers(all, "namespaces", t->spaces);
+	put_numbers(all, "pids", t->pids);
+	put_numbers(all, "pgids", t->pgids);
+	put_numbers(all, "sids", t->sids);
+	json_object_set_new(o, "pid_namespaces", all);
+}
+
 json_t *model_process(struct ckpt *c, struct proc *p)
 {
 	json_t *o = json_object();
@@ -124,6 +149,7 @@ json_t *model_process(struct ckpt *c, struct proc *p)
 	put_int(o, "ppid", p->task->ppid);
 	put_int(o, "pgid", p->task->pgid);
 	put_int(o, "sid", p->task->sid);
+	put_pid_namespaces(o, p->task);
 	json_object_set_new(o, "zombie", json_boolean(p->task->zombie));
 	put_str(o, "comm", p->task->comm);
 	if (p->task->zombie)

@@ -77,6 +77,7 @@ enum { PARK_WAIT, PARK_LOOK, PARK_DEQUEUE, PARK_GO };
 struct park {
 	uint64_t regs[8]; /* rbx rbp r12 r13 r14 r15 rsp rip: park.S knows the order */
 	struct agent_thread pub;
+	uint32_t task;			/* its number in /proc, found by the scout */
 	struct call call;
 	int64_t stopped_ns;		/* program_clock() when it was interrupted */
 	int64_t stopped_delta;		/* agent_self.clock_delta then */
@@ -328,6 +329,11 @@ HIDDEN void proc_end(void);
 HIDDEN int proc_fd(void);
 /* proc_open() - a path that begins with /proc/. A descriptor, -errno. */
 HIDDEN long proc_open(const char *path, int flags);
+/*
+ * proc_own_number() - of the process or thread whose status file that is, as it sees itself. 0: not told. *ret_levels: in
+ * so many pid namespaces; 1: this /proc has the same number.
+ */
+HIDDEN uint32_t proc_own_number(const char *path, int *ret_levels);
 
 /* Small system-call helpers, handler.c. */
 HIDDEN void futex_wait(uint32_t *word, uint32_t value, int64_t timeout_ns);

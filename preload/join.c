@@ -68,6 +68,9 @@ int leader_join(struct leader *l)
 
 /* ---- /proc ---- */
 
+#define PROC_CHUNK	1024
+#define PROC_LINE	512		/* longer than any line that is looked for */
+
 /* In the table of whoever called proc_begin(); -1: the program has a /proc of its own. */
 static int proc_dir = -1;
 
@@ -76,16 +79,48 @@ int proc_fd(void)
 	return proc_dir;
 }
 
-/* There is a /proc, and not one that counts processes otherwise, mounted from outside of our container. */
+/* What stands behind "NSpid:" may be far behind a list of groups. */
+uint32_t proc_own_number(const char *path, int *ret_levels)
+{
+	char buf[PROC_CHUNK + PROC_LINE + 1];
+	const char *at = NULL;
+	long fd = proc_open(path, O_RDONLY | O_CLOEXEC), n = 0, r = 0;
+	uint32_t number = 0;
+
+	*ret_levels = 0;
+	while (fd >= 0 && !at && (r = SYS(read, fd, buf + n, PROC_CHUNK)) > 0) {
+		long drop = MAX(0, n + r - PROC_LINE);
+
+		buf[n + r] = 0;
+		at = str_after(buf, "\nNSpid:");
+		if (at && !str_after(at, "\n"))	/* not yet all of the line */
+			at = NULL;
+		if (at)
+			break;
+		memmove(buf, buf + drop, (size_t)(n + r - drop));
+		n += r - drop;
+	}
+	if (fd >= 0)
+		SYS(close, fd);
+	for (; at && *at == '\t'; ++*ret_levels)
+		number = (uint32_t)str_u64(at + 1, &at);
+	return number;
+}
+
+/*
+ * There is a /proc that knows us. One that was mounted outside of our container, or of a pid namespace that the program
+ * made, has other numbers: then it must say which.
+ */
 static int has_proc(void)
 {
 	char link[24];
 	long n = SYS(readlinkat, AT_FDCWD, "/proc/self", link, sizeof(link) - 1);
+	int levels;
 
 	if (n <= 0)
 		return 0;
 	link[n] = 0;
-	return str_u64(link, NULL) == (uint64_t)SYS0(getpid);
+	return str_u64(link, NULL) == (uint64_t)SYS0(getpid) || proc_own_number("/proc/self/status", &levels);
 }
 
 void proc_begin(void)

@@ -26,14 +26,18 @@ unsigned long pending_set(void)
 	return set & ~(1UL << (AGENT_SIGNAL - 1));
 }
 
-/* Bits of SigPnd (@own) or ShdPnd of a thread. -1: no such line; 0 otherwise. */
-static int status_set(char *text, uint32_t tid, int own, unsigned long *ret)
+/* Bits of SigPnd (@own) or ShdPnd of a thread, by its number in /proc, 0: ours. -1: no such line; 0 otherwise. */
+static int status_set(char *text, uint32_t task, int own, unsigned long *ret)
 {
-	char path[64] = "/proc/self/task/";
+	char path[64] = "/proc/thread-self";
 	const char *at;
 
 	*ret = 0;
-	str_cat_u64(path, sizeof(path), tid);
+	if (task) {
+		path[0] = 0;
+		str_cat(path, sizeof(path), "/proc/self/task/");
+		str_cat_u64(path, sizeof(path), task);
+	}
 	str_cat(path, sizeof(path), "/status");
 	if (read_file(path, text, PARK_TEXT) < 0)
 		return 0;
@@ -86,12 +90,12 @@ static void queue_again(const struct agent_pending *p, uint32_t n)
 }
 
 /* What is pending for this thread (@tid) or the process (0), as the status file has it. */
-static uint32_t take(char *text, uint32_t me, uint32_t tid, struct agent_pending *out, uint32_t room)
+static uint32_t take(char *text, uint32_t tid, struct agent_pending *out, uint32_t room)
 {
 	unsigned long set, quick = 0;
 	uint32_t n = 0, again = 0;
 
-	while (n < room && status_set(text, me, tid != 0, &set) == 0 && pending_one(set & ~quick, &out[n], tid))
+	while (n < room && status_set(text, 0, tid != 0, &set) == 0 && pending_one(set & ~quick, &out[n], tid))
 		if (!pending_again(out, n))
 			n++, again = 0;
 		else if (++again > PENDING_AGAIN(n))
@@ -113,8 +117,8 @@ void pending_take(void *arg)
 	uint32_t room = p->npending;
 	unsigned long set;
 
-	if (status_set(p->text, p->pub.tid, 1, &set) == 0) {
-		p->npending = take(p->text, p->pub.tid, p->pub.tid, p->pending, room);
+	if (status_set(p->text, 0, 1, &set) == 0) {
+		p->npending = take(p->text, p->pub.tid, p->pending, room);
 		return;
 	}
 	/* The leader has those of the process in its hands: what is left is ours. */
@@ -152,10 +156,10 @@ static uint32_t take_all(struct leader *l, struct agent_pending *out)
 	unsigned long set;
 
 	/* The leader's own first: sigtimedwait prefers them to the process's of the same number. */
-	n = take((char *)l->body, me, me, out, PENDING_MAX);
-	n += take((char *)l->body, me, 0, out + n, PENDING_MAX - n);
+	n = take((char *)l->body, me, out, PENDING_MAX);
+	n += take((char *)l->body, 0, out + n, PENDING_MAX - n);
 	for (struct park *p = round_state.list; p && n < PENDING_MAX; p = p->next)
-		if (status_set((char *)l->body, p->pub.tid, 1, &set) == 0 && set)
+		if (status_set((char *)l->body, p->task, 1, &set) == 0 && set)
 			n += have_taken(l, p, out + n, PENDING_MAX - n);
 	return n;
 }
@@ -255,7 +259,7 @@ int pending_tell(struct leader *l)
 
 	if (!out)
 		return -ENOMEM;
-	n = status_set((char *)l->body, l->park->pub.tid, 1, &set) == 0 ? take_all(l, out) :
+	n = status_set((char *)l->body, 0, 1, &set) == 0 ? take_all(l, out) :
 									   look_unknown(l, out);
 	return n ? leader_tell(l, AGENT_PENDING, out, n * sizeof(*out), n) : 0;
 }

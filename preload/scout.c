@@ -6,6 +6,9 @@
  * `sched` files before it is woken by our signal. All that takes descriptors, which must not appear
  * in the program's table while other threads run. So it is done by a child made as vfork() makes
  * them: it shares the memory, has a table of its own, and the leader waits for it.
+ *
+ * In a pid namespace that the program made /proc may be one of outside, with other numbers ("entry") than those by
+ * which we signal ("tid").
  */
 #include <linux/sched.h>
 #include <errno.h>
@@ -32,7 +35,7 @@ struct dirent64 {
 
 /* A thread as seen before it was stopped. */
 struct seen {
-	uint32_t tid;
+	uint32_t tid, entry;
 	uint32_t signals;		/* how often we sent */
 	uint32_t denied;		/* 1: the leader has to send */
 	struct call call;
@@ -47,6 +50,8 @@ struct cpu_clock {
 
 struct scout {
 	uint32_t pid, leader;
+	uint32_t dir;			/* of pid, the entry */
+	int foreign;			/* 1: they differ */
 	struct arena *arena;
 	struct seen *seen;
 	size_t nseen, max;
@@ -134,28 +139,28 @@ static int64_t clock_of(struct scout *s, int cpu)
 }
 
 /* When a thread began to wait, as the program's clock has it; 0 not known. */
-static int64_t wait_began(struct scout *s, uint32_t tid)
+static int64_t wait_began(struct scout *s, uint32_t entry)
 {
 	int64_t exec = 0, offset = 0;
 	char path[64];
 
-	task_path(path, sizeof(path), s->pid, tid, "/sched");
+	task_path(path, sizeof(path), s->dir, entry, "/sched");
 	if (read_file(path, s->text, sizeof(s->text)) > 0)
 		exec = exec_start(s->text);
-	task_path(path, sizeof(path), s->pid, tid, "/stat");
+	task_path(path, sizeof(path), s->dir, entry, "/stat");
 	if (exec && read_file(path, s->text, sizeof(s->text)) > 0)
 		offset = clock_of(s, processor_of(s->text));
 	return offset ? exec + offset - agent_self.clock_delta : 0;
 }
 
-static void read_call(struct scout *s, uint32_t tid, struct call *c)
+static void read_call(struct scout *s, uint32_t entry, struct call *c)
 {
 	char path[64];
 	const char *at;
 
 	memset(c, 0, sizeof(*c));
 	c->nr = -2;
-	task_path(path, sizeof(path), s->pid, tid, "/syscall");
+	task_path(path, sizeof(path), s->dir, entry, "/syscall");
 	if (read_file(path, s->text, sizeof(s->text)) <= 0)
 		return;
 	c->nr = -1;
@@ -166,31 +171,31 @@ static void read_call(struct scout *s, uint32_t tid, struct call *c)
 		c->arg[i] = str_u64(at + 1, &at);
 	c->sp = *at == ' ' ? str_u64(at + 1, &at) : 0;
 	c->pc = *at == ' ' ? str_u64(at + 1, &at) : 0;
-	c->since_ns = wait_began(s, tid);
+	c->since_ns = wait_began(s, entry);
 }
 
-static int parked(uint32_t tid)
+static struct park *parked(uint32_t tid)
 {
 	for (struct park *p = __atomic_load_n(&round_state.list, __ATOMIC_ACQUIRE); p; p = p->next)
 		if (p->pub.tid == tid)
-			return 1;
-	return 0;
+			return p;
+	return NULL;
 }
 
 /* A thread that has ended but whose entry stays (the main thread after pthread_exit). */
-static int ended(struct scout *s, uint32_t tid)
+static int ended(struct scout *s, uint32_t entry)
 {
 	char path[64];
 	const char *at;
 
-	task_path(path, sizeof(path), s->pid, tid, "/status");
+	task_path(path, sizeof(path), s->dir, entry, "/status");
 	if (read_file(path, s->text, sizeof(s->text)) <= 0)
 		return 1;
 	at = str_after(s->text, "\nState:\t");
 	return at && (*at == 'Z' || *at == 'X');
 }
 
-static struct seen *see(struct scout *s, uint32_t tid)
+static struct seen *see(struct scout *s, uint32_t tid, uint32_t entry)
 {
 	for (size_t i = 0; i < s->nseen; i++)
 		if (s->seen[i].tid == tid)
@@ -199,6 +204,7 @@ static struct seen *see(struct scout *s, uint32_t tid)
 		return NULL;
 	memset(&s->seen[s->nseen], 0, sizeof(struct seen));
 	s->seen[s->nseen].tid = tid;
+	s->seen[s->nseen].entry = entry;
 	s->seen[s->nseen].call.nr = -2;
 	return &s->seen[s->nseen++];
 }
@@ -229,33 +235,66 @@ static long queue_signal(struct scout *s, uint32_t tid)
 	return r;
 }
 
+/* 0: it is gone. */
+static uint32_t tid_of(struct scout *s, uint32_t entry)
+{
+	char path[64];
+	int levels;
+
+	if (!s->foreign)
+		return entry;
+	for (size_t i = 0; i < s->nseen; i++)
+		if (s->seen[i].entry == entry)
+			return s->seen[i].tid;
+	task_path(path, sizeof(path), s->dir, entry, "/status");
+	return proc_own_number(path, &levels);
+}
+
+/* Who looks is a child of the leader, in the same namespaces, or the leader itself. */
+static void find_numbers(struct scout *s)
+{
+	const char *at;
+	int levels;
+
+	s->dir = s->pid;
+	s->foreign = proc_own_number("/proc/self/status", &levels) && levels > 1;
+	if (!s->foreign || read_file("/proc/self/status", s->text, sizeof(s->text)) <= 0)
+		return;
+	at = str_after(s->text, (uint32_t)SYS0(getpid) == s->pid ? "\nPid:\t" : "\nPPid:\t");
+	if (at)
+		s->dir = (uint32_t)str_u64(at, NULL);
+}
+
 /* Signal every thread that is not parked. Returns how many there were; -errno when it cannot be told. */
 static long pass(struct scout *s, int repeat)
 {
 	char path[64], buf[2048] __attribute__((aligned(8)));
 	long fd, n, waiting = 0;
 
-	task_path(path, sizeof(path), s->pid, 0, "");
+	task_path(path, sizeof(path), s->dir, 0, "");
 	fd = proc_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return fd;
 	while ((n = SYS(getdents64, fd, buf, sizeof(buf))) > 0)
 		for (long at = 0; at < n; at += ((struct dirent64 *)(buf + at))->reclen) {
-			uint32_t tid =
-				(uint32_t)str_u64(((struct dirent64 *)(buf + at))->name, NULL);
+			uint32_t entry = (uint32_t)str_u64(((struct dirent64 *)(buf + at))->name, NULL);
+			uint32_t tid = entry ? tid_of(s, entry) : 0;
+			struct park *park = tid ? parked(tid) : NULL;
 			struct seen *seen;
 
-			if (!tid || tid == s->leader || parked(tid))
+			if (park)
+				park->task = entry;
+			if (!tid || tid == s->leader || park)
 				continue;
-			seen = see(s, tid);
-			if (seen && seen->signals && ended(s, tid))
+			seen = see(s, tid, entry);
+			if (seen && seen->signals && ended(s, entry))
 				continue;
 			waiting++;
 			s->stuck = tid;
 			if (seen && seen->signals && !repeat)
 				continue;
 			if (seen && !seen->signals++ && !round_state.all)
-				read_call(s, tid, &seen->call);
+				read_call(s, entry, &seen->call);
 			if ((repeat || !round_state.all) && queue_signal(s, tid) == -EPERM && seen)
 				seen->denied = s->denied = 1;
 		}
@@ -291,6 +330,7 @@ static int scout_main(void *arg)
 		s->begun = s->sent = clock_ns(1);
 	s->denied = 0;
 	proc_begin();
+	find_numbers(s);
 	for (;;) {
 		uint32_t before = __atomic_load_n(&round_state.parked, __ATOMIC_ACQUIRE);
 

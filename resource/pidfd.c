@@ -20,46 +20,48 @@ static int pidfd_probe(const struct desc *d)
 	return strcmp(d->link, "anon_inode:[pidfd]") == 0;
 }
 
-/* The last of "NSpid:	4711	12", the number in the innermost namespace; "Pid:	-1" when it is gone. */
-static int inner_pid(const char *fdinfo, uint32_t *ret)
+/*
+ * "Pid:	4711", or -1 when it is gone: in our namespace, and so whatever that of the process is; "NSpid:" is there if
+ * the kernel tells at all.
+ */
+static int pid_of(const struct res_set *set, const struct desc *d, uint32_t *ret, int *ret_ours)
 {
-	const char *p = strstr(fdinfo, "\nNSpid:"), *pid = strstr(fdinfo, "Pid:");
-	char *end;
+	const char *p = strstr(d->fdinfo, "\nNSpid:"), *pid = strstr(d->fdinfo, "Pid:");
 
-	if (pid && atoi(pid + 4) < 0) {
-		*ret = DEAD;
+	*ret_ours = pid ? atoi(pid + 4) : 0;
+	*ret = DEAD;
+	if (*ret_ours < 0)
 		return 0;
-	}
-	if (!p)
-		return -1;
-	*ret = 0;
-	for (p += strlen("\nNSpid:"); *p == '\t' || *p == ' '; p = end) {
-		*ret = strtoul(p, &end, 10);
-		if (end == p)
-			break;
-	}
-	return *ret ? 0 : -1;
+	*ret = *ret_ours ? res_inside(set, *ret_ours) : 0;
+	return p && *ret_ours ? 0 : -1;
 }
 
 static int pidfd_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	uint32_t pid;
+	int ours;
 
-	if (inner_pid(d->fdinfo, &pid) < 0)
+	if (pid_of(set, d, &pid, &ours) < 0)
 		return res_refuse(set, d, E_KERNEL_FEATURE, err, "the kernel does not tell which process it is for");
 	if (pid == DEAD)
 		return 0;
-	if (set->comm && !set->comm(set->arg, pid))
+	if (!pid || (set->comm && !set->comm(set->arg, pid)))
 		return res_refuse(set, d, E_OUTSIDE, err, "it is for process %u, which does not belong to the job (or is "
-				  "a thread)", pid);
+				  "a thread)", pid ? pid : (uint32_t)ours);
+	for (size_t i = 0; set->sees && i < d->nholders; i++)
+		if (!set->sees(set->arg, d->holders[i].pid, pid))
+			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it is for process %u, which is outside of the pid "
+					  "namespace of process %u that has it, and could not be opened there", pid,
+					  d->holders[i].pid);
 	return 0;
 }
 
 static int pidfd_save(struct res_set *set, struct desc *d, struct err *err UNUSED)
 {
 	struct rec_pidfd r = { .desc = d->id };
+	int ours;
 
-	inner_pid(d->fdinfo, &r.pid);
+	pid_of(set, d, &r.pid, &ours);
 	rec_put_pidfd(set->recs, &r);
 	return 0;
 }
@@ -99,7 +101,7 @@ static int pidfd_attach(struct rset *set, const struct rdesc *d, uint32_t pid UN
 	if (p->pid == DEAD)
 		return 0;
 	/* O_NONBLOCK and O_EXCL have the values of PIDFD_NONBLOCK and PIDFD_THREAD. */
-	now = syscall(SYS_pidfd_open, p->pid, d->rec->flags & (O_NONBLOCK | O_EXCL));
+	now = syscall(SYS_pidfd_open, rset_number(set, p->pid), d->rec->flags & (O_NONBLOCK | O_EXCL));
 	if (now < 0 || dup3(now, fd, O_CLOEXEC) < 0) {
 		err_set(err, E_FAILED, errno, "cannot open a pidfd of process %u", p->pid);
 		if (now >= 0)

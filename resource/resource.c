@@ -258,6 +258,20 @@ static const struct res_ops *find_ops(const struct desc *d)
 	return &res_unknown;
 }
 
+/* Who is told of I/O (F_SETOWN) can be named again by who sees it only; 0: nobody does. */
+static int owner_is_seen(const struct res_set *set, const struct desc *d)
+{
+	struct f_owner_ex owner = { .type = F_OWNER_TID, .pid = 0 };
+	uint32_t pid = 0;
+	int seen = 0;
+
+	if (set->sees && fcntl(d->fd, F_GETOWN_EX, &owner) == 0 && owner.pid > 0)
+		pid = res_inside(set, owner.pid);
+	for (size_t i = 0; pid && i < d->nholders; i++)
+		seen |= set->sees(set->arg, d->holders[i].pid, pid);
+	return !pid || !d->nholders || seen;
+}
+
 int res_set_check(struct res_set *set, struct err *err)
 {
 	/* Kinds may add descriptions while we look (descriptors in flight in sockets). */
@@ -283,6 +297,9 @@ int res_set_check(struct res_set *set, struct err *err)
 		if (d->std < 0 && res_net_of(set, d) == RES_NET_OTHER && !res_inherited(set, d))
 			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it is of a network namespace that no process of the job "
 					  "is in");
+		if (!owner_is_seen(set, d))
+			return res_refuse(set, d, E_UNSUPPORTED_FD, err, "who is told of it (F_SETOWN) is outside of its pid namespace, "
+					  "and could not be named there again");
 		if (d->ops->check && d->ops->check(set, d, err) < 0)
 			return -1;
 	}

@@ -87,13 +87,15 @@ struct res_set {
 	size_t nobjects;
 	/*
 	 * What the caller knows of the job's processes; each may be NULL.
-	 * comm: name of the process that sees itself as @pid, NULL if there is none such in the job.
-	 * inside: the number by which process @pid of our own namespace sees itself, 0 not in the job.
+	 * comm: name of the process that is @pid to the job, NULL if there is none such in it.
+	 * inside: the number that process @pid of our own namespace has in the job's, 0 not in the job.
+	 * sees: has @pid a number in the pid namespace that process @by is in?
 	 */
 	const char *(*comm)(void *arg, uint32_t pid);
 	uint32_t (*inside)(void *arg, pid_t pid);
 	/* peer: the process that socket @fd of process @pid says to be connected with, as that sees it; 0 none. */
 	uint32_t (*peer)(void *arg, uint32_t pid, int fd);
+	int (*sees)(void *arg, uint32_t by, uint32_t pid);
 	/* session: of a process of the job whose controlling terminal is @tty, as /proc/PID/stat has it; 0 none. */
 	uint32_t (*session)(void *arg, unsigned int tty);
 	void *arg;
@@ -161,6 +163,8 @@ struct rset {
 	 * descriptors must stay open in the process that opened them.
 	 */
 	int (*late)(struct rset *, struct err *);
+	/* number() - of process or group @pid in the pid namespace that we are in; 0: it has none there. NULL: the same. */
+	uint32_t (*number)(struct rset *, uint32_t pid);
 	/* enter() - for good: into that namespace of kind @kind (CLONE_NEW*) which the program had made. */
 	int (*enter)(struct rset *, int kind, uint32_t ns);
 	/*
@@ -291,9 +295,11 @@ int rset_open(struct rset *set, struct err *err);
  */
 int rset_fd(struct rset *set, uint32_t id, int number);
 /*
+ * rset_number() - rset.number.
  * rset_attach() - in process @pid, when its descriptors are in place and all processes of the job
  * exist: what must happen there. @fds: its rec_fd records.
  */
+uint32_t rset_number(struct rset *set, uint32_t pid);
 int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds, size_t n, struct err *err);
 struct rdesc *rset_desc(struct rset *set, uint32_t id);
 /* rset_same_ino() - as res_same_ino(), of what is restored; numbers are those that were saved. */

@@ -289,11 +289,12 @@ int rset_open(struct rset *set, struct err *err)
 }
 
 /* Signals on I/O: the receiver must exist, and the kernel notes on whose behalf it is asked. */
-static void set_owner(const struct rec_desc *rec, int fd)
+static void set_owner(struct rset *set, const struct rec_desc *rec, int fd)
 {
-	struct f_owner_ex owner = { .type = rec->own_type, .pid = rec->own_pid };
+	struct f_owner_ex owner = { .type = rec->own_type, .pid = (pid_t)rset_number(set, (uint32_t)rec->own_pid) };
 
-	if (!rec->own_pid || (rec->flags & O_PATH))
+	/* Without a number in our pid namespace it is another process' to say who it is. */
+	if (!owner.pid || (rec->flags & O_PATH))
 		return;
 	fcntl(fd, F_SETOWN_EX, &owner);
 	if (rec->flags & O_ASYNC)
@@ -315,6 +316,11 @@ static int spread(const struct rdesc *d, int fd, const struct rec_fd *const *fds
 	return 0;
 }
 
+uint32_t rset_number(struct rset *set, uint32_t pid)
+{
+	return set->number ? set->number(set, pid) : pid;
+}
+
 int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds, size_t n, struct err *err)
 {
 	cleanup_free int *number = xcalloc(set->ndescs + 1, sizeof(int));
@@ -333,7 +339,7 @@ int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds,
 				r = d->ops->attach(set, d, pid, fd, err);
 			if (r < 0 || ((d->ops->late || r == 1) && !d->external && spread(d, fd, fds, n, err) < 0))
 				return -1;
-			set_owner(d->rec, fd);
+			set_owner(set, d->rec, fd);
 		}
 	return 0;
 }

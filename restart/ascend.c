@@ -165,7 +165,7 @@ static size_t write_steps(const struct tree_plan *old, const struct made *made, 
 			if (made[k].step.maker == maker && !made[k].late)
 				break;
 		if (k == n)
-			to[count++] = (struct tree_step){ TREE_SETSID, maker, 0, 0 };
+			to[count++] = (struct tree_step){ .op = TREE_SETSID, .maker = maker };
 	}
 	for (size_t i = 0; i < old->nsteps; i++)
 		if (old->steps[i].op == TREE_EXIT)

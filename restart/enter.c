@@ -89,7 +89,7 @@ static size_t plan_children(const struct build *b, struct plan_child *ret)
 			continue;
 		if (ret)
 			ret[n] = (struct plan_child){
-				.pid = c->pid,
+				.pid = pid_spaces_number(&b->t->r->rset, c->pid),
 				.what = !c->stopped ? PLAN_CHILD_GOES_ON :
 					c->news == AGENT_NEWS_TOLD ? PLAN_CHILD_TOLD : PLAN_CHILD_STOPS,
 			};
@@ -222,6 +222,15 @@ static void surround(struct build *b, uint64_t region, const struct layout *l)
 	b->ops = all;
 }
 
+static void set_numbers(struct plan_thread *to, const struct rec_thread *t)
+{
+	const uint32_t *number = t->pids.data;
+
+	for (size_t i = MIN(t->pids.len / sizeof(*number), PLAN_NUMBERS - 1); i-- > 0;)
+		to->numbers[to->nnumbers++] = (int32_t)number[i];
+	to->numbers[to->nnumbers++] = (int32_t)t->tid;
+}
+
 static int fill_region(struct build *b, uint64_t region, const struct layout *l, struct err *err)
 {
 	struct plan *plan = (struct plan *)(region + l->plan);
@@ -240,6 +249,7 @@ static int fill_region(struct build *b, uint64_t region, const struct layout *l,
 		.region_end = region + l->size,
 		.sync = (uint64_t)sync,
 		.pid = b->t->task->pid,
+		.own_pid = pid_spaces_number(&b->t->r->rset, b->t->task->pid),
 		.children = region + l->children,
 		.nchildren = plan_children(b, (struct plan_child *)(region + l->children)),
 		.nops = b->ops.n,
@@ -263,6 +273,7 @@ static int fill_region(struct build *b, uint64_t region, const struct layout *l,
 		};
 		if (t) {	/* else it goes nowhere from the stub */
 			threads[i].tid = t->tid;
+			set_numbers(&threads[i], t);
 			threads[i].fs_base = t->fs_base;
 			threads[i].rec = t->rec;
 			threads[i].enter = t->enter;
@@ -317,6 +328,8 @@ int memory_enter(struct restart_task *t, struct err *err)
 
 	if (build_memory(&b, err) || build_threads(&b, err))
 		return -1;
+	if (t->children >= 0)	/* with the rights that it has here; then it can make no threads, but it has none */
+		build_sys(&b.ops, 0, SYS_setns, t->children, CLONE_NEWPID);
 	build_user_namespace(&b, &b.ops);
 	/* surround() adds its few ops, which count_ops() allows for; the kernel's mappings are at most 4. */
 	l = lay_out(&b);

@@ -179,8 +179,10 @@ static int watch(struct restart *r, int owner_fd, struct err *err)
 	if (state > 0 && (sysv_finish(&r->rset, err) || object_seal_late(&r->rset, err)))
 		return -1;
 	namespaces_let_go(r);
-	if (state > 0)
+	if (state > 0) {
+		pid_spaces_count_on(r);
 		number_on(r);
+	}
 	if (state > 0 && r->rset.late) {
 		if (r->rset.late(&r->rset, err))
 			return -1;

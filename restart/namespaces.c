@@ -61,7 +61,18 @@ static int is_known(const struct restart *r, const struct rec_namespace *n)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (n->kind == (uint32_t)kinds[i].flag)
 			return 1;
-	return 0;
+	return n->kind == CLONE_NEWPID;
+}
+
+/* Of a process that is in pid namespaces. */
+static int are_known(const struct restart *r, const struct rec_task *t)
+{
+	const uint32_t *id = t->spaces.data;
+
+	for (size_t i = 0; i < t->spaces.len / sizeof(*id); i++)
+		if (!find(r, id[i]) || find(r, id[i])->rec->kind != CLONE_NEWPID)
+			return 0;
+	return 1;
 }
 
 /* What is of a namespace, and of which kind. */
@@ -115,6 +126,9 @@ int namespaces_load(struct restart *r, struct err *err)
 	if (mounts_load(r, err))
 		return -1;
 	for (size_t i = 0; i < r->ntasks; i++) {
+		if (!are_known(r, &r->tasks[i]))
+			return err_set(err, E_CORRUPT, 0, "%s: process %u is in a pid namespace that is not there",
+				       r->manifest.name, r->tasks[i].pid);
 		pos = 0;
 		while (r->images[i].fd >= 0 && (m = rec_next_member(&r->images[i].recs, &pos)))
 			if (!find(r, m->namespace))
@@ -124,7 +138,7 @@ int namespaces_load(struct restart *r, struct err *err)
 	return 0;
 }
 
-/* Which of that @kind the process is in; NULL: the job's. */
+/* Which of that @kind the process is in, or its children are made in; NULL: the job's. */
 static const struct space *space_of(const struct restart *r, const struct image *img, uint32_t kind)
 {
 	const struct rec_member *m;
@@ -306,6 +320,8 @@ int namespaces_make(struct restart *r, struct err *err)
 		const struct space *owner = find(r, w.rec->owner);
 		int fd = -1, root = -1;
 
+		if (w.rec->kind == CLONE_NEWPID)	/* its process 1 makes it: tree_nested.c */
+			continue;
 		if (w.rec->kind == CLONE_NEWNS) {
 			if (mounts_make(r, w.rec, owner ? owner->fd : -1, &fd, &root, err))
 				return -1;
@@ -374,6 +390,13 @@ int namespaces_enter(const struct restart_task *t, struct err *err)
 			return err_set(err, err_code_of_errno(errno), errno, "entering its %s namespace", name_of(s->rec));
 	}
 	return 0;
+}
+
+uint32_t namespaces_children(const struct restart *r, const struct image *img)
+{
+	const struct space *s = space_of(r, img, CLONE_NEWPID);
+
+	return s ? s->rec->id : 0;
 }
 
 uint32_t namespaces_mounts(const struct restart *r, const struct image *img)

@@ -38,6 +38,25 @@ int namespaces_numbers(const struct restart *r, int *ret_fd, struct err *err)
 	return 0;
 }
 
+/* Of thread @tid in the pid namespaces that the program had made: before that in the container's, which all of it takes from. */
+static int count_within(const struct restart *r, uint32_t tid)
+{
+	const struct rec_thread *t;
+
+	for (size_t i = 0; i < r->ntasks; i++) {
+		const uint32_t *space = r->tasks[i].spaces.data, *number;
+		size_t pos = 0;
+
+		while (r->tasks[i].spaces.len && r->images[i].fd >= 0 && (t = rec_next_thread(&r->images[i].recs, &pos))) {
+			number = t->pids.data;
+			for (size_t k = 0; t->tid == tid && k < t->pids.len / sizeof(*number); k++)
+				if (pid_spaces_count(r, space[k], number[k] - 1))
+					return -1;
+		}
+	}
+	return 0;
+}
+
 int namespaces_give_number(const struct restart *r, int fd, struct err *err)
 {
 	uint32_t tid = sync_number_wanted(r->sync);
@@ -46,7 +65,7 @@ int namespaces_give_number(const struct restart *r, int fd, struct err *err)
 
 	if (!tid)
 		return 0;
-	if (pwrite(fd, text, (size_t)n, 0) != n)
+	if (count_within(r, tid) || pwrite(fd, text, (size_t)n, 0) != n)
 		return err_set(err, E_KERNEL_FEATURE, errno, "choosing thread id %u for a process in a user namespace of its "
 			       "own (/proc/sys/kernel/ns_last_pid)", tid);
 	sync_number_given(r->sync);

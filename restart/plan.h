@@ -28,9 +28,12 @@ struct plan_op {
 	uint64_t arg[6];
 };
 
+#define PLAN_NUMBERS	8
+
 struct plan_thread {
 	uint32_t tid;
-	uint32_t pad;
+	uint32_t nnumbers;
+	int32_t numbers[PLAN_NUMBERS];	/* tid, and before it those in pid namespaces below, innermost first */
 	uint64_t ops;			/* address of struct plan_op[nops]: done by the thread itself */
 	uint64_t nops;
 	uint64_t fs_base;
@@ -77,6 +80,7 @@ struct plan {
 	uint64_t region_start, region_end;
 	uint64_t sync;			/* address of struct plan_sync */
 	uint64_t pid;
+	uint64_t own_pid;		/* as it sees itself */
 	uint64_t ops, nops;		/* whole process, first: memory, then descriptors closed */
 	uint64_t threads, nthreads;	/* threads[0] is the one that executes this */
 	uint64_t late_ops, nlate_ops;	/* whole process, when all threads exist: timers, pending signals */

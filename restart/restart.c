@@ -92,6 +92,7 @@ static int load(struct restart *r, struct err *err)
 	r->rset.image_of = image_of;
 	r->rset.enter = namespaces_enter_one;
 	r->rset.is_own = mounts_is_own;
+	r->rset.number = pid_spaces_number;
 	r->rset.arg = r;
 	r->rset.own_net = (r->o.namespaces & CLONE_NEWNET) != 0;
 	r->rset.own_user = !r->o.namespaces_auto && (r->o.namespaces & CLONE_NEWUSER) != 0;

@@ -84,6 +84,7 @@ struct restart {
 	size_t nspaces;
 	struct mounts_spare *spares;	/* mounts_make.c */
 	size_t nspares;
+	struct tree_spaces at;		/* pid namespaces below the container's that we are in ourselves */
 
 	int fd_base;
 	int namespaces;			/* CLONE_NEW* that were really made */
@@ -131,6 +132,7 @@ struct restart_task {
 	const struct rec_task *task;
 	const struct image *image;	/* this process' own; ->fd is at fd_base or above */
 	const struct rec_process *process;
+	int children;			/* the pid namespace that its children are made in, -1: its own */
 	int cwd, root;			/* where it is to be, task_enter_dirs(); root -1: where we are */
 	struct own_dirs *own_dirs;	/* dirs.c: of threads that are to be elsewhere */
 	size_t nown_dirs;
@@ -223,8 +225,25 @@ uint32_t namespaces_mounts(const struct restart *r, const struct image *img);
 int namespaces_root(const struct restart *r, uint32_t mounts);
 /* namespaces_enter_mounts() - in a process, when all else is where it belongs. */
 int namespaces_enter_mounts(const struct restart_task *t, struct err *err);
+/* namespaces_children() - number of the pid namespace that its children are made in, 0: its own. */
+uint32_t namespaces_children(const struct restart *r, const struct image *img);
 /* namespaces_user() - the user namespace of a process, -1: the job's. */
 int namespaces_user(const struct restart *r, const struct image *img);
+
+/* pid_spaces.c: pid namespaces that the program had made; tree_nested.c makes them. */
+/* pid_spaces_used() - are there any? pid_spaces_check() - could they be made in this container? @ascend: ids cannot be chosen. */
+int pid_spaces_used(const struct restart *r);
+int pid_spaces_check(const struct restart *r, int ascend, struct err *err);
+/* pid_spaces_number() - rset.number: of process or group @pid, as we see it; 0: not at all. */
+uint32_t pid_spaces_number(struct rset *set, uint32_t pid);
+/* pid_spaces_open() - of @space, by its process 1, which is there. -1 + errno. */
+int pid_spaces_open(const struct restart *r, uint32_t space);
+/* pid_spaces_children() - in a process: t->children. */
+int pid_spaces_children(struct restart_task *t, struct err *err);
+/* pid_spaces_count() - in init: in namespace @space whoever is made next gets a number behind @last. 0, or -1 + errno. */
+int pid_spaces_count(const struct restart *r, uint32_t space, uint32_t last);
+/* pid_spaces_count_on() - in init, when all are there: in all of them. */
+void pid_spaces_count_on(const struct restart *r);
 
 /* namespaces_numbers.c: threads of processes in user namespaces. */
 /* namespaces_has_threads() - besides the first. */
@@ -267,8 +286,12 @@ struct tree_hooks {
 };
 /* tree_clone() - fork, the child with @pid (0: any). @flags: CLONE_*. As fork() returns. */
 pid_t tree_clone(uint32_t pid, uint64_t flags, int exit_signal);
+/* tree_clone_at() - the same with @n numbers, of the innermost pid namespace first. */
+pid_t tree_clone_at(const uint32_t *numbers, size_t n, uint64_t flags, int exit_signal);
 /* tree_clone_failed() - what its errno means. Returns -1. */
 int tree_clone_failed(uint32_t pid, int errnum, struct err *err);
+/* tree_unused() - a number from @from on that nothing of the job has, in whatever pid namespace. */
+uint32_t tree_unused(const struct restart *r, uint32_t from);
 /* tree_make_all() - in init: makes the keeper's session and the keeper, which makes the rest. The keeper's pid, or -1. */
 pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct err *err);
 

@@ -24,6 +24,24 @@ void sync_set_init(pid_t pid)
 	init_pid = pid;
 }
 
+static int nested;
+
+void sync_set_nested(int is)
+{
+	nested = is;
+}
+
+/* In a pid namespace below init's it has no number, but /proc is the container's. */
+static int init_is_gone(void)
+{
+	char path[32];
+
+	if (!nested)
+		return init_pid && kill(init_pid, 0) && errno == ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d", (int)init_pid);
+	return access(path, F_OK) != 0;
+}
+
 struct plan_sync *sync_make(struct err *err)
 {
 	void *p = mmap(NULL, PAGE_UP(sizeof(struct plan_sync)), PROT_READ | PROT_WRITE,
@@ -74,7 +92,7 @@ static int wait_for(struct plan_sync *s, uint32_t *word, uint32_t target)
 		 * In a pid namespace we would not live to see it; without one nobody else cleans
 		 * up.
 		 */
-		if (init_pid && kill(init_pid, 0) && errno == ESRCH)
+		if (init_is_gone())
 			_exit(1);
 	}
 }
@@ -82,6 +100,17 @@ static int wait_for(struct plan_sync *s, uint32_t *word, uint32_t target)
 int sync_wait(struct plan_sync *s, enum sync_stage stage, uint32_t target)
 {
 	return wait_for(s, &s->stage[stage], target);
+}
+
+int sync_word(struct plan_sync *s, uint32_t *word)
+{
+	return wait_for(s, word, 1);
+}
+
+void sync_set_word(uint32_t *word)
+{
+	__atomic_store_n(word, 1, __ATOMIC_RELEASE);
+	wake(word);
 }
 
 int sync_turn(struct plan_sync *s, uint32_t n)

@@ -36,6 +36,10 @@ int sync_wait(struct plan_sync *s, enum sync_stage stage, uint32_t target);
 /* sync_meet() - both. */
 int sync_meet(struct plan_sync *s, enum sync_stage stage, uint32_t target);
 
+/* sync_word() - until sync_set_word() is called for that word, which all share. -1: somebody failed. */
+int sync_word(struct plan_sync *s, uint32_t *word);
+void sync_set_word(uint32_t *word);
+
 /* sync_turn() - until it is turn @n. -1: somebody failed. sync_pass() - it is turn @n now. */
 int sync_turn(struct plan_sync *s, uint32_t n);
 void sync_pass(struct plan_sync *s, uint32_t n);
@@ -60,5 +64,7 @@ int sync_failed(const struct plan_sync *s, struct err *err);
 
 /* sync_set_init() - the process without which nobody shall wait any longer; 0 none. */
 void sync_set_init(pid_t pid);
+/* sync_set_nested() - we are in a pid namespace below init's, or not. */
+void sync_set_nested(int is);
 
 #endif

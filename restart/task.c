@@ -243,8 +243,8 @@ static int restore(struct restart_task *t, struct err *err)
 	struct restart *r = t->r;
 
 	cgroups_enter(t);
-	if (fault(FAULT_process, err) || namespaces_enter(t, err) || tty_foreground(r, t->task, err) ||
-	    place_fds(t, err) || take_locks(t, err))
+	if (fault(FAULT_process, err) || pid_spaces_children(t, err) || namespaces_enter(t, err) ||
+	    tty_foreground(r, t->task, err) || place_fds(t, err) || take_locks(t, err))
 		return -1;
 	r->rset.mounts = namespaces_mounts(r, t->image);
 	if (dirs_find(t, err))
@@ -265,7 +265,7 @@ static int restore(struct restart_task *t, struct err *err)
 void task_run(struct restart *r, size_t i)
 {
 	struct restart_task t = {
-		.r = r, .task = &r->tasks[i], .image = &r->images[i], .cwd = -1, .root = -1,
+		.r = r, .task = &r->tasks[i], .image = &r->images[i], .children = -1, .cwd = -1, .root = -1,
 		.process = rec_first(process, &r->images[i].recs),
 	};
 	struct err err = { .code = E_FAILED, .msg = "its memory could not be restored" };

@@ -29,8 +29,21 @@ struct sched_attr_ {
 	uint64_t runtime, deadline, period;
 };
 
+/* As the process sees it. */
+static uint32_t own_tid(const struct build *b, uint32_t tid)
+{
+	const struct rec_thread *t;
+	size_t pos = 0;
+
+	while (b->t->r->at.n && (t = rec_next_thread(&b->t->image->recs, &pos)))
+		if (t->tid == tid && t->pids.len)
+			return ((const uint32_t *)t->pids.data)[t->pids.len / sizeof(uint32_t) - 1];
+	return tid;
+}
+
 static void pending_of(struct build *b, struct build_ops *ops, uint32_t tid)
 {
+	const uint32_t pid = pid_spaces_number(&b->t->r->rset, b->t->task->pid);
 	const struct rec_pending *p;
 	size_t pos = 0;
 
@@ -44,12 +57,12 @@ static void pending_of(struct build *b, struct build_ops *ops, uint32_t tid)
 		sig = ((siginfo_t *)info)->si_signo;
 		if (tid)
 			build_ptr(b,
-				  build_sys(ops, 0, SYS_rt_tgsigqueueinfo, b->t->task->pid, tid,
+				  build_sys(ops, 0, SYS_rt_tgsigqueueinfo, pid, own_tid(b, tid),
 					    sig, 0),
 				  3, info, sizeof(info));
 		else
 			build_ptr(b,
-				  build_sys(ops, 0, SYS_rt_sigqueueinfo, b->t->task->pid, sig, 0),
+				  build_sys(ops, 0, SYS_rt_sigqueueinfo, pid, sig, 0),
 				  2, info, sizeof(info));
 	}
 }
@@ -215,7 +228,7 @@ static void process_timers(struct build *b)
 			.value = t->sigval,
 			.signo = (int32_t)t->signal,
 			.notify = (int32_t)t->notify,
-			.tid = (int32_t)t->tid,
+			.tid = (int32_t)own_tid(b, t->tid),
 		};
 		uint64_t its[4] = {
 			t->interval_ns / 1000000000,

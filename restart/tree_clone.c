@@ -6,17 +6,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-pid_t tree_clone(uint32_t pid, uint64_t flags, int exit_signal)
+pid_t tree_clone_at(const uint32_t *numbers, size_t n, uint64_t flags, int exit_signal)
 {
 	/* struct clone_args; linux/sched.h and sched.h do not go together everywhere. */
 	const uint64_t args[10] = {
-		[0] = flags, [4] = (uint64_t)exit_signal, [8] = (uint64_t)(uintptr_t)&pid, [9] = 1,
+		[0] = flags, [4] = (uint64_t)exit_signal, [8] = n ? (uint64_t)(uintptr_t)numbers : 0, [9] = n,
 	};
 
+	return (pid_t)syscall(SYS_clone3, args, sizeof(args));
+}
+
+pid_t tree_clone(uint32_t pid, uint64_t flags, int exit_signal)
+{
 	/* Some containers deny clone3 as a whole, and without a wish it is not needed. */
 	if (!pid)
 		return (pid_t)syscall(SYS_clone, flags | (uint64_t)exit_signal, 0, 0, 0, 0);
-	return (pid_t)syscall(SYS_clone3, args, sizeof(args));
+	return tree_clone_at(&pid, 1, flags, exit_signal);
 }
 
 int tree_clone_failed(uint32_t pid, int errnum, struct err *err)

@@ -26,6 +26,7 @@
 #include "../common/kernel.h"
 #include "../common/keeper.h"
 #include "../common/pids.h"
+#include "../common/proc.h"
 #include "sync.h"
 #include "tree_internal.h"
 
@@ -73,9 +74,11 @@ static uint32_t group_of(const struct maker *m, uint32_t self)
 
 static void join(struct maker *m, uint32_t self, uint32_t pgid)
 {
+	uint32_t number = nested_number(m, pgid);
 	struct err err;
 
-	if (!pgid || getpgrp() == (pid_t)pgid || setpgid(0, (pid_t)pgid) == 0)
+	/* Without a number here it was born in it. */
+	if (!number || getpgrp() == (pid_t)number || setpgid(0, (pid_t)number) == 0)
 		return;
 	err_set(&err, E_FAILED, errno, "making process %u part of process group %u", self, pgid);
 	give_up(m, self, &err);
@@ -97,6 +100,14 @@ static void join_group(struct maker *m, uint32_t self)
 	meet(m, SYNC_MOVED, m->made);
 }
 
+/* Process 1 of a pid namespace, and killed: that it cannot do itself. */
+static int is_to_be_killed(const struct rec_task *t)
+{
+	struct tree_spaces s;
+
+	return t->zombie && (t->status & 0x7f) == SIGKILL && tree_task_spaces(t, &s) == 0 && tree_is_first(&s);
+}
+
 /* A process that has ended: with the status that its parent will ask for. */
 static void NORETURN be_zombie(const struct rec_task *t)
 {
@@ -105,6 +116,8 @@ static void NORETURN be_zombie(const struct rec_task *t)
 	prctl(PR_SET_NAME, t->comm);
 	/* The core, if any, was written long ago. */
 	setrlimit(RLIMIT_CORE, &none);
+	while (is_to_be_killed(t))
+		pause();
 	keeper_exit_as((int)(t->status & 0xff7f));
 }
 
@@ -121,14 +134,16 @@ static void see_off(struct maker *m, uint32_t self)
 			continue;
 		t = task_of(m, s->pid);
 		/* ECHILD: group_is_here() */
-		if (s->temp && waitid(P_PID, real_pid(m, s->pid), &info, WEXITED | __WALL) < 0 &&
+		if (s->temp && waitid(P_PID, nested_number(m, s->pid), &info, WEXITED | __WALL) < 0 &&
 		    (errno != ECHILD || m->r->namespaces & CLONE_NEWPID)) {
 			err_set(&err, E_FAILED, errno, "waiting for helper %u",
 				real_pid(m, s->pid));
 			give_up(m, self, &err);
 		}
+		if (t && t->ppid == self && is_to_be_killed(t))
+			kill((pid_t)nested_number(m, t->pid), SIGKILL);
 		if (t && t->zombie && t->ppid == self &&
-		    waitid(P_PID, t->pid, &info, WEXITED | WNOWAIT | __WALL) < 0) {
+		    waitid(P_PID, nested_number(m, t->pid), &info, WEXITED | WNOWAIT | __WALL) < 0) {
 			err_set(&err, E_FAILED, errno, "making process %u, which has ended",
 				t->pid);
 			give_up(m, self, &err);
@@ -136,17 +151,26 @@ static void see_off(struct maker *m, uint32_t self)
 	}
 }
 
+/* In a pid namespace of the program's own /proc, which is the container's, knows us by the number that we have there. */
+static void look_at_self(const struct maker *m, const struct rec_task *t, struct proc_stat *ret)
+{
+	*ret = (struct proc_stat){ .pid = getpid(), .ppid = getppid(), .pgrp = getpgrp(), .session = getsid(0) };
+	if (m->r->at.n && ((uint32_t)ret->pid != nested_number(m, t->pid) || proc_stat((pid_t)t->pid, 0, ret)))
+		ret->pid = 0;
+}
+
 static void verify(struct maker *m, const struct rec_task *t)
 {
+	struct proc_stat is;
 	struct err err;
 
-	if ((uint32_t)getpid() == t->pid && (uint32_t)getppid() == t->ppid &&
-	    (!t->sid || (uint32_t)getsid(0) == t->sid) &&
-	    (!t->pgid || (uint32_t)getpgrp() == t->pgid))
+	look_at_self(m, t, &is);
+	if ((uint32_t)is.pid == t->pid && (uint32_t)is.ppid == t->ppid &&
+	    (!t->sid || (uint32_t)is.session == t->sid) && (!t->pgid || (uint32_t)is.pgrp == t->pgid))
 		return;
 	err_set(&err, E_FAILED, 0,
 		"is process %d of parent %d, group %d, session %d, but was %u of %u, %u, %u",
-		getpid(), getppid(), getpgrp(), getsid(0), t->pid, t->ppid, t->pgid, t->sid);
+		is.pid, is.ppid, is.pgrp, is.session, t->pid, t->ppid, t->pgid, t->sid);
 	give_up(m, t->pid, &err);
 }
 
@@ -178,6 +202,7 @@ static void begin_session(struct maker *m, uint32_t self)
 		err_set(&err, E_FAILED, errno, "making session %u", self);
 		give_up(m, self, &err);
 	}
+	nested_has_group(m, self);
 	if (m->hooks->after_setsid && m->hooks->after_setsid(m->r, self, &err) < 0)
 		give_up(m, self, &err);
 }
@@ -215,12 +240,16 @@ static void make_thread(struct maker *m, uint32_t order, uint32_t tid, uint32_t 
 /* The life of a process from its birth; a child begins again at the top with another @self. */
 static void NORETURN live(struct maker *m, uint32_t self)
 {
-	int temp = 0, reaper = 0;
+	int temp = 0, reaper = 0, signal;
 	uint32_t order;
 	struct err err;
 
 again:
 	order = m->turns;
+	if (nested_leads_early(m, self)) {
+		join(m, self, self);
+		nested_has_group(m, self);
+	}
 	for (size_t i = 0; i < m->r->tree.nsteps; i++) {
 		struct tree_step *s = &m->r->tree.steps[i];
 		const struct rec_task *t;
@@ -235,13 +264,14 @@ again:
 			break;
 		case TREE_FORK:
 			if (!m->r->ascend && group_is_here(m, s)) {
+				nested_has_group(m, s->pid);
 				drop_helper(m, s);
 				break;
 			}
 			t = task_of(m, s->pid);
-			/* A helper's end shall be no news for its parent. */
-			pid = make(m, order - 1, real_pid(m, s->pid), t ? (int)t->exit_signal : 0,
-				   &err);
+			signal = t ? (int)t->exit_signal : 0;	/* a helper's end shall be no news for its parent */
+			pid = m->words ? nested_make(m, i, signal, &err) :
+			      make(m, order - 1, real_pid(m, s->pid), signal, &err);
 			if (pid < 0)
 				give_up(m, self, &err);
 			if (pid == 0) {
@@ -328,6 +358,8 @@ pid_t tree_make_all(struct restart *r, const struct tree_hooks *hooks, struct er
 	r->ascend |= !pids_settable();
 	if (session_is_taken(r))
 		replace_session(r);
+	if (nested_begin(&m, err))
+		return -1;
 	choose_any(&m);
 	if (r->ascend && begin_to_ascend(&m, err))
 		return -1;

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/pids.h"
@@ -28,7 +29,19 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Every number that a process, thread, group or session of the job will need, ascending. */
+static void add_all(uint32_t **used, size_t *n, struct bytes numbers)
+{
+	const uint32_t *at = numbers.data;
+	size_t more = numbers.len / sizeof(*at);
+
+	if (!more)
+		return;
+	*used = xrealloc(*used, (*n + more) * sizeof(*at));
+	memcpy(*used + *n, at, more * sizeof(*at));
+	*n += more;
+}
+
+/* Every number that a process, thread, group or session of the job will need, in whatever namespace, ascending. */
 static uint32_t *used_pids(const struct restart *r, size_t *ret_n)
 {
 	uint32_t *used = xcalloc(2, sizeof(*used));
@@ -44,16 +57,30 @@ static uint32_t *used_pids(const struct restart *r, size_t *ret_n)
 		used[n++] = r->tasks[i].pid;
 		used[n++] = r->tasks[i].pgid;
 		used[n++] = r->tasks[i].sid;
+		add_all(&used, &n, r->tasks[i].pids);
+		add_all(&used, &n, r->tasks[i].pgids);
+		add_all(&used, &n, r->tasks[i].sids);
 		if (!r->images || r->images[i].fd < 0)
 			continue;
 		while ((t = rec_next_thread(&r->images[i].recs, &pos))) {
 			used = xrealloc(used, (n + 4) * sizeof(*used));
 			used[n++] = t->tid;
+			add_all(&used, &n, t->pids);
 		}
 	}
 	qsort(used, n, sizeof(*used), by_number);
 	*ret_n = n;
 	return used;
+}
+
+uint32_t tree_unused(const struct restart *r, uint32_t from)
+{
+	size_t n;
+	cleanup_free uint32_t *used = used_pids(r, &n);
+
+	for (size_t i = 0; i < n && used[i] <= from; i++)
+		from += used[i] == from;
+	return from;
 }
 
 /* Pids for the nameless helpers: any that is not used otherwise. */
@@ -66,8 +93,8 @@ void choose_any(struct maker *m)
 	for (size_t i = 0; i < r->tree.nsteps; i++)
 		nany += r->tree.steps[i].op == TREE_FORK && (r->tree.steps[i].pid & TREE_ANY_PID);
 	m->any = xcalloc(nany + 1, sizeof(*m->any));
-	/* Without a pid namespace of ours the kernel has to choose. */
-	if (!nany || (!r->ascend && !(r->namespaces & CLONE_NEWPID)))
+	/* Without a pid namespace of ours the kernel has to choose; but not in those of the program, tree_nested.c. */
+	if (!nany || (!r->ascend && !(r->namespaces & CLONE_NEWPID) && !m->words))
 		return;
 	used = used_pids(r, &n);
 	for (size_t i = 0; r->ascend && i < r->tree.nsteps; i++) {
@@ -186,6 +213,12 @@ void replace_session(struct restart *r)
 	for (size_t i = 0; i < r->tree.ngroups; i++)
 		if (r->tree.groups[i].sid == old)
 			r->tree.groups[i].sid = new;
+	for (size_t i = 0; i < r->tree.nsteps; i++)
+		if (r->tree.steps[i].group == old)
+			r->tree.steps[i].group = new == (uint32_t)getsid(0) ? (uint32_t)getpgrp() : new;
+	for (size_t i = 0; i < r->tree.nearly; i++)
+		if (r->tree.early[i] == old)
+			r->tree.early[i] = new == (uint32_t)getsid(0) ? (uint32_t)getpgrp() : new;
 	r->keeper_sid = new;
 }
 

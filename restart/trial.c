@@ -78,13 +78,15 @@ static void try(struct restart *r, struct told *told, struct err *err)
 	}
 	told->way.memory = lazy_possible(r);
 	if (!(r->namespaces & CLONE_NEWPID) && !pids_settable()) {
-		try_ascent(r, &told->way, err);
+		if (pid_spaces_check(r, 1, err) == 0)
+			try_ascent(r, &told->way, err);
 		return;
 	}
 	pid = tree_clone(0, 0, SIGCHLD);
 	if (pid == 0) {
 		err->code = E_NONE;
-		if (container_setup(r, err) == 0 && namespaces_make(r, err) == 0)
+		if (container_setup(r, err) == 0 && pid_spaces_check(r, !pids_settable(), err) == 0 &&
+		    namespaces_make(r, err) == 0)
 			try_pid(r->job->keeper_pid, err);
 		told->way.own_proc = r->own_proc;
 		told->way.ascend = !pids_settable();

@@ -221,7 +221,6 @@ static long make_thread(struct plan *p, struct plan_thread *t)
 		uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 	} args;
 	uint64_t stack_bottom = t->stack_top - 4096;
-	int32_t tid = (int32_t)t->tid;
 	register struct plan *plan __asm__("r12") = p;
 	register struct plan_thread *thread __asm__("r13") = t;
 	long ret;
@@ -231,8 +230,8 @@ static long make_thread(struct plan *p, struct plan_thread *t)
 	args.stack = stack_bottom;
 	args.stack_size = 4096;
 	args.tls = t->fs_base;
-	args.set_tid = p->asks ? 0 : (uint64_t)&tid;
-	args.set_tid_size = !p->asks;
+	args.set_tid = p->asks ? 0 : (uint64_t)t->numbers;
+	args.set_tid_size = p->asks ? 0 : t->nnumbers;
 	__asm__ volatile("syscall\n\t"
 			 "test	%%rax, %%rax\n\t"
 			 "jnz	1f\n\t"
@@ -267,7 +266,7 @@ static long ask_for_thread(struct plan *p, struct plan_thread *t)
 	r = make_thread(p, t);
 	__atomic_store_n(&s->number_lock, 0, __ATOMIC_RELEASE);
 	wake(&s->number_lock);
-	return r < 0 || r == (long)t->tid ? r : -17 /* EEXIST */;
+	return r < 0 || r == t->numbers[0] ? r : -17 /* EEXIST */;
 }
 
 /* Until all threads are there; those that were made before must be out of the old memory before that goes. */
@@ -338,7 +337,7 @@ static void await_children(struct plan *p)
 	if (p->goes_on) {
 		struct plan_sync *s = (struct plan_sync *)p->sync;
 
-		sys(__NR_kill, p->pid, SIG_STOP, 0, 0, 0, 0);
+		sys(__NR_kill, p->own_pid, SIG_STOP, 0, 0, 0, 0);
 		drop(SIG_CONT);
 		__atomic_store_n(&s->woken, 1, __ATOMIC_RELEASE);
 		wake(&s->woken);
@@ -356,12 +355,12 @@ static void stop(struct plan *p)
 
 	if (p->stop != SIG_STOP) {
 		sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&but, 0, sizeof(but), 0, 0);
-		sys(__NR_kill, p->pid, p->stop, 0, 0, 0, 0);
+		sys(__NR_kill, p->own_pid, p->stop, 0, 0, 0, 0);
 		sys(__NR_rt_sigprocmask, 2, (uint64_t)&all, 0, sizeof(all), 0, 0);
 		if (__atomic_load_n(&s->go, __ATOMIC_ACQUIRE))
 			return;
 	}
-	sys(__NR_kill, p->pid, SIG_STOP, 0, 0, 0, 0);
+	sys(__NR_kill, p->own_pid, SIG_STOP, 0, 0, 0, 0);
 }
 
 /*
@@ -403,7 +402,7 @@ void stub_main(struct plan *p, struct plan_thread *early)
 		for (;;)
 			sys(__NR_exit_group, EXIT_FAILED, 0, 0, 0, 0, 0);
 	if (p->stop && !p->stop_early)
-		sys(__NR_kill, p->pid, SIG_STOP, 0, 0, 0, 0);
+		sys(__NR_kill, p->own_pid, SIG_STOP, 0, 0, 0, 0);
 	if (p->main_ends)
 		sys(__NR_set_tid_address, (uint64_t)&p->main_lives, 0, 0, 0, 0, 0);
 	__atomic_store_n(&p->threads_go, 1, __ATOMIC_RELEASE);

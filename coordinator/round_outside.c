@@ -69,10 +69,10 @@ void outside_mark(const struct round *r, const struct outside_seen *seen, struct
 {
 	int known = all_seen(seen, l);
 	cleanup_free pid_t *all = NULL;
-	ssize_t n = known ? (ssize_t)seen->nusers : proc_list(0, NULL, &all);
+	ssize_t n = known ? (ssize_t)seen->nusers : l->n ? proc_list(0, NULL, &all) : 0;
 	const pid_t *pids = known ? seen->users : all;
 
-	for (ssize_t i = 0; i < n && l->n; i++)
+	for (ssize_t i = 0; i < n; i++)
 		if (!round_is_ours(r, pids[i]))
 			look(pids[i], l);
 }

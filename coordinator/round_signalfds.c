@@ -16,6 +16,14 @@ static int is_hidden(const struct desc *d)
 	return !strcmp(d->link, "anon_inode:[signalfd]") && proc_field(d->fdinfo, "sigmask", 16, &mask) < 0;
 }
 
+static int are_hidden(const struct round *r)
+{
+	for (size_t i = 0; i < r->set.ndescs; i++)
+		if (is_hidden(&r->set.descs[i]))
+			return 1;
+	return 0;
+}
+
 /* The numbers that @p has of such. How many. */
 static uint32_t list_fds(const struct round *r, const struct rproc *p, int32_t *ret)
 {
@@ -53,9 +61,9 @@ static int ask(struct round *r, struct rproc *p, const int32_t *fds, uint32_t n,
 
 int round_signalfds(struct round *r, struct err *err)
 {
-	cleanup_free int32_t *fds = xcalloc(AGENT_SIGNALFDS_MAX, sizeof(*fds));
+	cleanup_free int32_t *fds = are_hidden(r) ? xcalloc(AGENT_SIGNALFDS_MAX, sizeof(*fds)) : NULL;
 
-	for (size_t i = 0; i < r->nprocs; i++) {
+	for (size_t i = 0; fds && i < r->nprocs; i++) {
 		struct rproc *p = r->procs[i];
 		uint32_t n = p->zombie ? 0 : list_fds(r, p, fds);
 

@@ -293,7 +293,6 @@ static void private_mapping(struct round *r, struct rproc *p, const struct proc_
 static int classify(struct round *r, struct rproc *p, const struct proc_map *m, uint64_t start,
 		    uint64_t end, struct err *err)
 {
-
 	if (has_flag(m, "um") || has_flag(m, "uw") || has_flag(m, "ui"))
 		return refuse(p, m, "registered with userfaultfd", err);
 	if (has_flag(m, "ss"))

@@ -6,12 +6,11 @@
  *  - Code in HANDLER, LEADER and SCOUT context calls no libc function: a stopped thread may hold any
  *    lock, and errno belongs to the program. System calls go through sys.h.
  *  - No memory is allocated but the leader's arena, which is gone when the program goes on, and mappings of our own
- *    for what has to be remembered until then (notes.c, notify.c).
- *  - No descriptor is opened while any other thread of the program runs, except by the scout, whose
- *    descriptor table is its own.
+ *    for what has to be remembered (notes.c, notify.c, forked.c), or for a question (look.c).
+ *  - No descriptor is opened while any other thread of the program runs, except by who has a table of its own: the
+ *    scout, and the thread that looks at mappings (look.c).
  *  - Nothing here exits, aborts or prints. What goes wrong is told to the round, and the program goes on.
- *  - Only wrappers (clocks.c, exec.c, notes.c, notify.c, rearm.c, withheld.c) and the constructor (init.c) may use
- *    libc.
+ *  - Only wrappers (EXPORT) and the constructor (init.c) may use libc.
  */
 #ifndef CKPT_PRELOAD_AGENT_H
 #define CKPT_PRELOAD_AGENT_H
@@ -228,7 +227,7 @@ HIDDEN void notes_forked(void);
 HIDDEN int notes_tell(struct leader *l);
 HIDDEN void notes_take_over(void);
 /*
- * notes_fd.c, notes_timer.c: what a timerfd was set to. APP. Return: the result of the call.
+ * notes_timer.c: what a timerfd is set to, noted. APP. Return: the result of the call.
  */
 HIDDEN long noted_timerfd_settime(int fd, int flags, const struct itimerspec *t, struct itimerspec *old);
 /* timers.c: POSIX timers where /proc has none, to the round; how many nobody knows. LEADER. 0 or -errno. */

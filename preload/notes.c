@@ -112,11 +112,6 @@ int notes_kept(void)
 	return agent_self.notes == NOTES_KEPT;
 }
 
-void notes_begin(void)
-{
-	notes_kept();
-}
-
 /* ---- in a child, in a round, after a restart ---- */
 
 struct note *notes_next(struct notes **t, uint64_t *i)

@@ -23,7 +23,6 @@ extern HIDDEN struct notes *notes;
 
 /* notes_wanted() - one comparison where nothing is noted; the first call of all may be a system call. APP. */
 #define notes_wanted() (__builtin_expect(agent_self.notes != NOTES_NOT, 0) && notes_kept())
-HIDDEN int notes_kept(void);
 /* notes_key() - of two numbers: an epoll's and a descriptor's, or AGENT_NOTE_* negative and what it is of. */
 HIDDEN uint64_t notes_key(int ep, int fd);
 /* notes_find() - the slot for @key, NULL none. @add: make one. Any context. */

@@ -201,7 +201,6 @@ static uint32_t take_unknown(struct leader *l, struct agent_pending *out, uint32
 	uint32_t me = l->park->pub.tid, n = 0, mine;
 
 	*ret_mine = 0;
-
 	for (struct park *p = round_state.list; p; p = p->next) {
 		have_done(p, PARK_LOOK);
 		shared &= p->pending_set;

@@ -5,7 +5,7 @@
  *  - the clock: of a point in time far away it says what is left, so the clock's time is known, and there are two that
  *    differ (that kernel's CLOCK_BOOTTIME is its CLOCK_MONOTONIC);
  *  - the unread expirations: they are read. One that begins in the past, at the right time, has as many again.
- * Whether a time of the wall clock was one or a span only the program knows (preload/notes_timerfd.c).
+ * Whether a time of the wall clock was one or a span only the program knows (preload/notes_timer.c).
  */
 #include "timerfd.h"
 

@@ -123,13 +123,14 @@ static int are_crowded(struct agent_mapped *m, const struct agent_range *r, uint
 	return __atomic_add_fetch(&m->pieces, 1, __ATOMIC_RELAXED) > PIECES_MOST;
 }
 
-/* [at, end) is from the image: it becomes empty. The kernel is asked first, whether it would (not if it is locked). */
+/* [at, end) is from the image: it becomes empty. The kernel is asked first, whether it would; it says, too, if it is locked. */
 static long empty(struct agent_mapped *m, const struct look *k, const struct agent_range *r, uint64_t at, uint64_t end,
 		  int advice)
 {
-	long got = advice == MADV_DONTNEED_LOCKED ? 0 : SYS(madvise, at, end - at, MADV_DONTNEED);
+	long got = SYS(madvise, at, end - at, MADV_DONTNEED);
+	int locked = got == -EINVAL && advice == MADV_DONTNEED_LOCKED;
 
-	if (got < 0)
+	if (got < 0 && !locked)
 		return got;
 	if (advice != MADV_GUARD_INSTALL_ && k->prot & PROT_WRITE && are_crowded(m, r, at, end)) {
 		memset((void *)at, 0, end - at);
@@ -140,6 +141,8 @@ static long empty(struct agent_mapped *m, const struct look *k, const struct age
 	if (got < 0 && got > -4096)
 		return got;
 	mark_gone(m, r, at, end);
+	if (locked)	/* and so is what comes back */
+		SYS(mlock2, at, end - at, MLOCK_ONFAULT);
 	return SYS(madvise, at, end - at, advice);
 }
 

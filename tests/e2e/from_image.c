@@ -90,6 +90,20 @@ static void discard_otherwise(unsigned char *p)
 	is_still(p, 60 * PAGE, SIZE, 1, "not discarded");
 }
 
+/* Locked memory is discarded by who insists, and is locked still. */
+static void discard_locked(unsigned char *p)
+{
+	scn_sys(mlock(p, 10 * PAGE));
+	scn_check(madvise(p, SIZE, MADV_DONTNEED) == -1 && errno == EINVAL, "locked memory was discarded");
+	is_still(p, 0, 10 * PAGE, 1, "locked");
+	if (madvise(p, 10 * PAGE, 24 /* MADV_DONTNEED_LOCKED, Linux 5.18 */))
+		scn_check(errno == EINVAL, "%s", strerror(errno));
+	else
+		all_zero(p, 10 * PAGE, "locked, and discarded");
+	scn_check(madvise(p, PAGE, MADV_DONTNEED) == -1 && errno == EINVAL, "it is locked no more");
+	scn_sys(munmap(p, SIZE));
+}
+
 static void move(unsigned char *p)
 {
 	unsigned char *q = scn_sys(mremap(p, SIZE, SIZE / 2, 0)), *to;
@@ -223,7 +237,7 @@ int main(void)
 {
 	for (int round = 0; round < ROUNDS; round++) {
 		struct heap own = { 0 }, threads = { 0 };
-		unsigned char *a[7], *read_only = map(SIZE, 0), *sparse = map(1UL << 30, MAP_NORESERVE);
+		unsigned char *a[8], *read_only = map(SIZE, 0), *sparse = map(1UL << 30, MAP_NORESERVE);
 		pthread_t thread;
 		pid_t child;
 
@@ -266,6 +280,7 @@ int main(void)
 		move_at_once(a[3]);
 		move_into_hole(a[5]);
 		grow_another(a[6]);
+		discard_locked(a[7]);
 		is_still(a[4], 0, SIZE, 1, "left alone");
 		is_still(read_only, 0, SIZE, 1, "read only");
 		scn_sys(madvise(read_only, SIZE, MADV_DONTNEED));

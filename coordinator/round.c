@@ -105,7 +105,7 @@ static int refuse(struct round *r, struct err *err)
 	r->set.arg = r;
 	r->set.dirs = dirs;
 	r->set.root = r->root;
-	if (orphans_check(r, err) || round_mqueue(r, err) || round_signalfds(r, err) ||
+	if (orphans_check(r, err) || round_mqueue(r, err) || round_mounts_check(r, err) || round_signalfds(r, err) ||
 	    res_set_check(&r->set, err))
 		goto out;
 	for (size_t i = 0; i < r->nprocs; i++)
@@ -171,6 +171,9 @@ static void round_free(struct round *r)
 	free(r->shared);
 	cleanup_closep(&r->listener);
 	cleanup_closep(&r->nameless);
+	for (size_t i = 0; i < r->naway; i++)
+		cleanup_closep(&r->away[i].fd);
+	free(r->away);
 	cleanup_closep(&r->manifest_fd);
 	cleanup_closep(&r->tmp_fd);
 	if (r->socket_path)

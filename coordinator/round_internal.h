@@ -146,6 +146,8 @@ struct round {
 	const struct round_params *p;
 	int listener;
 	int nameless;			/* listener for who cannot reach the other; -1 none */
+	struct away { uint64_t net; int fd; } *away; /* likewise, for those in networks of their own */
+	size_t naway;
 	char *socket_path;
 	int tmp_fd;			/* the temporary directory */
 	int manifest_fd;
@@ -209,6 +211,8 @@ int round_sees(void *arg, uint32_t by, uint32_t pid);
 /* round_listen.c */
 /* round_listen() - r->listener and r->nameless, before anybody is told to stop. */
 int round_listen(struct round *r, struct err *err);
+/* round_listen_for() - so that @p, which is in a network of its own, can reach us: by name, or by a name there. 0, -1 it cannot. */
+int round_listen_for(struct round *r, const struct rproc *p);
 /*
  * round_accept() - take the leaders that have connected, for as long as there are any; for the first one @wait_ms
  * are waited.
@@ -296,6 +300,8 @@ void round_namespaces_free(struct round *r);
  */
 int round_mounts_mapped(const struct round *r, const struct rproc *p, const char *path, const struct proc_map *m, int *ret_own,
 			struct err *err);
+/* round_mounts_check() - when ipc namespaces have been looked at: are mounted queues of the one they seem to be? 0, -1. */
+int round_mounts_check(const struct round *r, struct err *err);
 /* round_mounts_save() - what is in file systems that only the program had mounted. */
 int round_mounts_save(struct round *r, struct err *err);
 /* round_names_of() - nodename and domainname as process @pid sees them; left alone where that is not to be known. */

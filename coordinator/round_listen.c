@@ -36,22 +36,53 @@ static int nameless_socket(const struct round *r)
  * Anybody can connect to it; accept_leader() takes those only that belong to the job. That somebody
  * has taken the name is no reason to fail: most jobs do not need it.
  */
-static void listen_nameless(struct round *r)
+static int listen_nameless(const struct round *r, int sock)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	size_t n = strlen(r->socket_path);
 
-	if (n + 1 > sizeof(addr.sun_path))
-		return;
-	memcpy(addr.sun_path + 1, r->socket_path, n);
-	r->nameless = nameless_socket(r);
-	if (r->nameless >= 0 &&
-	    (bind(r->nameless, (struct sockaddr *)&addr,
-		  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) ||
-	     listen(r->nameless, 4096))) {
-		close(r->nameless);
-		r->nameless = -1;
+	if (sock < 0)
+		return -1;
+	if (n + 1 <= sizeof(addr.sun_path)) {
+		memcpy(addr.sun_path + 1, r->socket_path, n);
+		if (bind(sock, (struct sockaddr *)&addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) == 0 &&
+		    listen(sock, 4096) == 0)
+			return sock;
 	}
+	close(sock);
+	return -1;
+}
+
+/* Does our socket's name lead there from its root directory? */
+static int sees_us(const struct round *r, const struct rproc *p)
+{
+	cleanup_free char *path = xasprintf("root%s", r->socket_path);
+	struct stat ours, there;
+
+	return stat(r->socket_path, &ours) == 0 && proc_lookup(p->look, path, &there) == 0 && ours.st_ino == there.st_ino &&
+	       ours.st_dev == there.st_dev;
+}
+
+int round_listen_for(struct round *r, const struct rproc *p)
+{
+	cleanup_close int netns = -1;
+	struct stat st;
+	int fd;
+
+	if (sees_us(r, p))
+		return 0;
+	netns = ns_open(p->look, "net");
+	if (netns < 0 || fstat(netns, &st))
+		return -1;
+	for (size_t i = 0; i < r->naway; i++)
+		if (r->away[i].net == st.st_ino)
+			return 0;
+	fd = listen_nameless(r, ns_socket(netns, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+	if (fd < 0)
+		return -1;
+	r->away = xrealloc(r->away, (r->naway + 1) * sizeof(*r->away));
+	r->away[r->naway++] = (struct away){ st.st_ino, fd };
+	return 0;
 }
 
 int round_listen(struct round *r, struct err *err)
@@ -68,7 +99,7 @@ int round_listen(struct round *r, struct err *err)
 	    listen(r->listener, 4096))
 		return err_set(err, err_code_of_errno(errno), errno, "cannot listen on %s",
 			       r->socket_path);
-	listen_nameless(r);
+	r->nameless = listen_nameless(r, nameless_socket(r));
 	return 0;
 }
 
@@ -174,7 +205,7 @@ static int accept_leader(struct round *r, int listener, struct err *err)
 		goto turn_away;
 	}
 	p = round_proc(r, pid);
-	if (listener == r->nameless && !p)
+	if (listener != r->listener && !p)
 		goto turn_away;
 	peer.host_pid = pid;
 	if (round_recv(r, &peer, &m, &body, fds, &nfds, &why)) {
@@ -200,13 +231,13 @@ turn_away:
 
 int round_accept(struct round *r, int wait_ms, struct err *err)
 {
-	struct pollfd pfd[2] = {
-		{ .fd = r->listener, .events = POLLIN },
-		{ .fd = r->nameless, .events = POLLIN },
-	};
+	const size_t n = 2 + r->naway;
+	cleanup_free struct pollfd *pfd = xcalloc(n, sizeof(*pfd));
 
-	while (poll(pfd, 2, wait_ms) > 0) {
-		for (int i = 0; i < 2; i++)
+	for (size_t i = 0; i < n; i++)
+		pfd[i] = (struct pollfd){ .fd = i ? i == 1 ? r->nameless : r->away[i - 2].fd : r->listener, .events = POLLIN };
+	while (poll(pfd, n, wait_ms) > 0) {
+		for (size_t i = 0; i < n; i++)
 			if (pfd[i].revents && accept_leader(r, pfd[i].fd, err))
 				return -1;
 		wait_ms = 0;

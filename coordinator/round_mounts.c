@@ -129,7 +129,7 @@ static int classify(struct round *r, struct mount_space *s, const struct mountin
 		return round_mounts_refuse(s, m, "of a file or directory that was removed", err);
 	if (parent && !mountinfo_below(m->path, parent->path))
 		return round_mounts_refuse(s, m, "of which nobody can tell on what", err);
-	if (!inherit(all, s, m, parent) && !bind(r, all, s, m) && round_mounts_own_fs(all, s, m, err))
+	if (!inherit(all, s, m, parent) && !bind(r, all, s, m) && round_mounts_own_fs(r, s, m, err))
 		return -1;
 	for (size_t i = 0; i < s->m.n; i++)
 		if (s->m.at[i].parent == m->id && &s->m.at[i] != m && classify(r, s, &s->m.at[i], m, err))
@@ -313,6 +313,7 @@ void round_mounts_records(const struct round *r, struct rec_buf *manifest)
 			.type = fs->m->type,
 			.source = fs->m->source,
 			.options = fs->m->options,
+			.shows = fs->shows,
 		});
 	for (size_t i = 0; i < r->mounts->n; i++)
 		put(r->mounts->at[i], root_of(&r->mounts->at[i]->m), NULL, manifest);

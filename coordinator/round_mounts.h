@@ -30,6 +30,7 @@ struct mount_fs {
 	uint32_t id;
 	const struct mount_space *in;	/* the first that has it */
 	const struct mountinfo *m;
+	uint32_t shows;			/* namespace, 0: the job's */
 	/* Which parts of it can be seen: each mounted for us alone, nothing being mounted on it. */
 	struct part { const struct mount_space *in; const char *root; int fd; } *parts;
 	size_t nparts;
@@ -46,7 +47,7 @@ struct round_mounts {
 /* round_mounts_refuse() - @m cannot be had again: @why. -1. */
 int round_mounts_refuse(const struct mount_space *s, const struct mountinfo *m, const char *why, struct err *err);
 /* round_mounts_own_fs() - @m is of a file system that the job's own namespace does not have. */
-int round_mounts_own_fs(struct round_mounts *all, const struct mount_space *s, const struct mountinfo *m, struct err *err);
+int round_mounts_own_fs(const struct round *r, const struct mount_space *s, const struct mountinfo *m, struct err *err);
 /* round_mounts_find_parts() - all namespaces are known: what of it must be saved, and can it be? */
 int round_mounts_find_parts(struct round_mounts *all, struct mount_fs *fs, struct err *err);
 /* round_mounts_open() - s->root and s->m, looked at by a child. 0, -1 + errno. */

@@ -81,15 +81,6 @@ static int is_strange(const struct rproc *p)
 	return proc_status(p->look, 0, &st) == 0 && st.fsuid != geteuid();
 }
 
-/* It cannot reach the job's directory either; and a name without a file is one of a network. */
-static int has_other_root(const struct round *r, const struct rproc *p)
-{
-	struct stat job, own;
-
-	return !proc_lookup(r->p->keeper, "root", &job) && !proc_lookup(p->look, "root", &own) &&
-	       (job.st_ino != own.st_ino || job.st_dev != own.st_dev);
-}
-
 int round_namespaces_apart(struct round *r, const struct rproc *p, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -97,7 +88,8 @@ int round_namespaces_apart(struct round *r, const struct rproc *p, struct err *e
 			return refuse(p, kinds[i].what, err);
 	if (round_namespaces_pid_apart(r, p, err))
 		return -1;
-	if (are_two(of_job(r, KIND_NET), of_process(p, KIND_NET)) && has_other_root(r, p))
+	/* A name without a file is one of a network. */
+	if (are_two(of_job(r, KIND_NET), of_process(p, KIND_NET)) && round_listen_for(r, p))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a network namespace of its own with another root "
 			       "directory (chroot), and cannot be asked there; start ckpt_launch inside of it", round_who(p));
 	if ((are_two(of_job(r, KIND_USER), of_process(p, KIND_USER)) ||

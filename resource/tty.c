@@ -69,6 +69,9 @@ static int tty_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	struct tty *t = d->priv = xcalloc(1, sizeof(*t));
 
+	if (d->in_own)
+		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "it is of a devpts that the program mounted, where a restart could not "
+				  "choose its number");
 	identify(d, t);
 	if (t->dev && set->session)
 		t->sid = set->session(set->arg, t->dev);

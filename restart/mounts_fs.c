@@ -21,10 +21,10 @@ int mounts_uses(const struct restart *r, uint32_t ns, uint32_t fs)
 	return 0;
 }
 
-/* Options that are not given, but told: how it is shown, and what its root directory's attributes say anyhow. */
+/* Options that are not given, but told. */
 static int is_option(const char *name, int own_user)
 {
-	static const char *const no[] = { "rw", "ro", "seclabel", "mode" };
+	static const char *const no[] = { "rw", "ro", "seclabel" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(no); i++)
 		if (!strcmp(name, no[i]))
@@ -49,10 +49,22 @@ static void configure(int fs, const char *options, int own_user)
 	}
 }
 
+/* What it shows is where it is made from. There is no way back, but those of the job's own come first. */
+static int go_where_it_is(struct site *s, const struct rec_space_fs *rec)
+{
+	int fd = rec->shows ? namespaces_fd(s->r, rec->shows) : -1;
+
+	return rec->shows && setns(fd, 0) ? err_set(s->err, fd < 0 ? E_CORRUPT : E_ACCESS, errno, "entering a namespace that the "
+						    "program had made, to mount its %s", rec->type) : 0;
+}
+
 static int new_fs(struct site *s, const struct rec_space_fs *rec)
 {
-	cleanup_close int fs = mount_fsopen(rec->type);
+	cleanup_close int fs = go_where_it_is(s, rec) ? -2 : mount_fsopen(rec->type);
 	int fd;
+
+	if (fs == -2)
+		return -1;
 
 	if (fs >= 0 && *rec->source)
 		mount_fsconfig(fs, FSCONFIG_SET_STRING, "source", rec->source);
@@ -137,8 +149,9 @@ int mounts_make_fs(struct site *s)
 		return -1;
 	if (mount_attach(s->stage, s->old))
 		return err_set(s->err, E_KERNEL_FEATURE, errno, "putting mounts together");
-	while ((rec = rec_next_space_fs(&s->r->manifest.recs, &pos)))
-		if ((rec->namespace == s->ns->id || mounts_uses(s->r, s->ns->id, rec->id)) && make_fs(s, rec))
-			return -1;
+	for (int shows = 0; shows < 2; shows++)
+		for (pos = 0; (rec = rec_next_space_fs(&s->r->manifest.recs, &pos)); )
+			if (shows == (rec->shows != 0) && mounts_uses(s->r, s->ns->id, rec->id) && make_fs(s, rec))
+				return -1;
 	return 0;
 }

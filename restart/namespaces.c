@@ -406,6 +406,13 @@ uint32_t namespaces_mounts(const struct restart *r, const struct image *img)
 	return s ? s->rec->id : 0;
 }
 
+int namespaces_fd(const struct restart *r, uint32_t id)
+{
+	const struct space *s = find(r, id);
+
+	return s ? s->fd : -1;
+}
+
 int namespaces_root(const struct restart *r, uint32_t mounts)
 {
 	const struct space *s = find(r, mounts);

@@ -223,6 +223,8 @@ void namespaces_let_go(struct restart *r);
 /* namespaces_mounts() - number of the mount namespace of a process, 0: the job's; namespaces_root() - root directory of one, -1. */
 uint32_t namespaces_mounts(const struct restart *r, const struct image *img);
 int namespaces_root(const struct restart *r, uint32_t mounts);
+/* namespaces_fd() - the namespace of that number, -1: not (yet) made. */
+int namespaces_fd(const struct restart *r, uint32_t id);
 /* namespaces_enter_mounts() - in a process, when all else is where it belongs. */
 int namespaces_enter_mounts(const struct restart_task *t, struct err *err);
 /* namespaces_children() - number of the pid namespace that its children are made in, 0: its own. */

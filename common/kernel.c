@@ -51,6 +51,21 @@ int kernel_has_wipeonfork(void)
 	REMEMBER(try_advice(MADV_WIPEONFORK));
 }
 
+static int try_droppable(void)
+{
+	void *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_DROPPABLE_ | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return 0;
+	munmap(page, PAGE_SIZE);
+	return 1;
+}
+
+int kernel_has_droppable(void)
+{
+	REMEMBER(try_droppable());
+}
+
 int kernel_has_guards(void)
 {
 	REMEMBER(try_advice(MADV_GUARD_INSTALL_));

@@ -18,6 +18,9 @@ int kernel_has_sched_setattr(void);
 int kernel_has_rlimit(uint32_t resource);
 /* kernel_has_guards() - guard regions (Linux 6.13), by an advice that older headers do not have. */
 #define MADV_GUARD_INSTALL_ 102
+/* kernel_has_droppable() - memory that the kernel may throw away (Linux 6.11). */
+int kernel_has_droppable(void);
+#define MAP_DROPPABLE_	0x08		/* in the place of MAP_PRIVATE */
 int kernel_has_guards(void);
 /* kernel_has_subreapers() - prctl(PR_SET_CHILD_SUBREAPER); else orphans go to process 1. */
 int kernel_has_subreapers(void);

@@ -56,7 +56,7 @@ static uint32_t vm_flags(const struct proc_map *m)
 		{"nr", AREA_VM_NORESERVE},  {"dc", AREA_VM_DONTFORK}, {"dd", AREA_VM_DONTDUMP},
 		{"wf", AREA_VM_WIPEONFORK}, {"hg", AREA_VM_HUGEPAGE}, {"nh", AREA_VM_NOHUGEPAGE},
 		{"mg", AREA_VM_MERGEABLE},  {"sr", AREA_VM_SEQ_READ}, {"rr", AREA_VM_RAND_READ},
-		{"mw", AREA_VM_MAYWRITE},   {"sl", AREA_VM_SEALED},
+		{"mw", AREA_VM_MAYWRITE},   {"sl", AREA_VM_SEALED},   {"dp", AREA_VM_DROPPABLE},
 	};
 	uint32_t ret = 0;
 
@@ -122,7 +122,8 @@ static void private_anonymous(const struct rproc *p, struct rarea *a, const stru
 {
 	a->rec.kind = AREA_KIND_ANON;
 	a->rec.offset = 0;
-	a->write = a->scan = 1;
+	/* What may be thrown away at any time is: random numbers, say, are not to come twice from one checkpoint. */
+	a->write = a->scan = !(a->rec.vmflags & AREA_VM_DROPPABLE);
 	/* Without a pagemap: to look for what is not zero in memory that was never touched is to touch it. */
 	if (p->pagemap_fd < 0 && m->has_rss && !m->rss && !m->swap)
 		a->write = 0;

@@ -83,6 +83,9 @@ static void map_anon(struct build *b, uint64_t start, uint64_t end, int prot, ui
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
 
+	/* Else it is kept, and wiped on fork as that is, too (attributes()). */
+	if ((vmflags & AREA_VM_DROPPABLE) && kernel_has_droppable())
+		flags ^= MAP_PRIVATE | MAP_DROPPABLE_;
 	if (hugetlb)
 		flags |= MAP_HUGETLB | (int)(hugetlb << MAP_HUGE_SHIFT);
 	if (vmflags & AREA_VM_NORESERVE)

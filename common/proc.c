@@ -105,7 +105,7 @@ char *proc_link(pid_t pid, const char *name)
 
 /* Numbers of the fields in proc_pid_stat(5). */
 enum {
-	STAT_PPID = 4, STAT_PGRP, STAT_SESSION, STAT_TTY_NR, STAT_TPGID, STAT_NICE = 19, STAT_THREADS,
+	STAT_PPID = 4, STAT_PGRP, STAT_SESSION, STAT_TTY_NR, STAT_TPGID, STAT_UTIME = 14, STAT_STIME, STAT_NICE = 19, STAT_THREADS,
 	STAT_START_TIME = 22, STAT_START_CODE = 26, STAT_END_CODE, STAT_START_STACK,
 	STAT_EXIT_SIGNAL = 38, STAT_PROCESSOR, STAT_RT_PRIORITY, STAT_POLICY, STAT_START_DATA = 45, STAT_END_DATA,
 	STAT_START_BRK, STAT_ARG_START, STAT_ARG_END, STAT_ENV_START, STAT_ENV_END, STAT_EXIT_CODE,
@@ -142,6 +142,7 @@ static int parse_stat(const char *text, struct proc_stat *ret)
 	ret->session = (pid_t)f[STAT_SESSION];
 	ret->tty_nr = (int)f[STAT_TTY_NR];
 	ret->tpgid = (pid_t)f[STAT_TPGID];
+	ret->cpu_ms = (f[STAT_UTIME] + f[STAT_STIME]) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 	ret->nice = (int)f[STAT_NICE];
 	ret->num_threads = (int)f[STAT_THREADS];
 	ret->start_time = f[STAT_START_TIME];

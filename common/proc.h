@@ -27,6 +27,7 @@ struct proc_stat {			/* proc_pid_stat(5); numbers as our namespace sees them */
 	char state;
 	int tty_nr, nice, num_threads, exit_signal, processor, exit_code;
 	uint64_t start_time, rt_priority, policy;
+	uint64_t cpu_ms;		/* processor time that it has used */
 	/* The first is PROC_HIDDEN, and all others are worth nothing, where we may not know. */
 	uint64_t start_code, end_code, start_stack, start_data, end_data, start_brk;
 	uint64_t arg_start, arg_end, env_start, env_end;

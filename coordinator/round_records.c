@@ -62,6 +62,7 @@ static void put_process(struct rproc *p)
 		.thp_disable = a->thp_disable,
 		.tsc_mode = a->tsc_mode,
 		.mce_kill = a->mce_kill,
+		.cpu_ms = p->stat.cpu_ms,
 		.oom_score_adj = read_number(p->host_pid, "oom_score_adj", 10, 0),
 		.coredump_filter = (uint32_t)read_number(p->look, "coredump_filter", 16, 0x33),
 		.xcomp_perm = a->xcomp_perm,

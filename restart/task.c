@@ -142,6 +142,14 @@ static int take_locks(struct restart_task *t, struct err *err)
 
 /* ---- attributes ---- */
 
+/* The kernel counts from zero again, and nobody can set that: what was used is taken off what may be. */
+static rlim_t cpu_left(const struct restart_task *t, rlim_t limit)
+{
+	uint64_t used = t->process->cpu_ms / 1000;
+
+	return limit == RLIM_INFINITY ? limit : limit > used ? limit - used : 1;
+}
+
 /* Limits hold in the end; while memory and threads are being made they would be in the way. */
 static int set_limits(struct restart_task *t, struct err *err)
 {
@@ -152,6 +160,8 @@ static int set_limits(struct restart_task *t, struct err *err)
 		struct rlimit *lim = xcalloc(1, sizeof(*lim)), now;
 
 		*lim = (struct rlimit){ rec->soft, rec->hard };
+		if (rec->resource == RLIMIT_CPU)
+			*lim = (struct rlimit){ cpu_left(t, rec->soft), cpu_left(t, rec->hard) };
 		if (getrlimit((__rlimit_resource_t)rec->resource, &now))
 			return err_set(err, E_FAILED, errno, "resource limit %u", rec->resource);
 		if (now.rlim_cur == lim->rlim_cur && now.rlim_max == lim->rlim_max) {

@@ -34,11 +34,12 @@ int main(void)
 {
 	static int fds[4096];
 	struct rlimit r;
-	int n = 0, to[2], fd, again;
+	int n = 0, to[2], used[2], fd, again;
 	char c;
 	pid_t tight, alone;
 
 	scn_sys(pipe(to));
+	scn_sys(pipe(used));
 	/* One whose table is full, to the soft limit; and holes are in it above that. Two threads use it. */
 	tight = scn_fork();
 	if (tight == 0) {
@@ -75,10 +76,20 @@ int main(void)
 		scn_sys(setrlimit(RLIMIT_SIGPENDING, &r));
 		r = (struct rlimit){ 4096, 1 << 30 };
 		scn_sys(setrlimit(RLIMIT_FSIZE, &r));
+		r = (struct rlimit){ 100, 200 };
+		scn_sys(setrlimit(RLIMIT_CPU, &r));
+		while (clock() < 1200 * (CLOCKS_PER_SEC / 1000))
+			;
+		scn_check(write(used[1], "u", 1) == 1, "write");
 		scn_sys(read(to[0], &c, 1));
 		scn_check(scn_verify(mem, 5 << 20, 7) < 0, "memory");
 		getrlimit(RLIMIT_AS, &r);
 		scn_check(r.rlim_cur == 200 << 20 && r.rlim_max == 300 << 20, "RLIMIT_AS");
+		/* More than one second was used, and some may be in being restored. */
+		getrlimit(RLIMIT_CPU, &r);
+		scn_check(r.rlim_max == r.rlim_cur + 100 && (r.rlim_cur == 100 || (r.rlim_cur < 100 && r.rlim_cur > 90)),
+			  "RLIMIT_CPU is %ld/%ld", (long)r.rlim_cur, (long)r.rlim_max);
+		scn_check(clock() >= 1200 * (CLOCKS_PER_SEC / 1000) || r.rlim_cur < 100, "what was used is given back");
 		getrlimit(RLIMIT_NPROC, &r);
 		scn_check(r.rlim_cur == 1, "RLIMIT_NPROC");
 		getrlimit(RLIMIT_SIGPENDING, &r);
@@ -88,6 +99,7 @@ int main(void)
 		_exit(0);
 	}
 	scn_await_blocked(tight, tight);
+	scn_check(read(used[0], &c, 1) == 1, "read");
 	scn_await_blocked(alone, alone);
 
 	scn_checkpoint();

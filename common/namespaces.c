@@ -14,6 +14,9 @@
 #include <unistd.h>
 #include "io.h"
 #include "log.h"
+#include "proc.h"
+
+#define NS_PER_S	1000000000LL
 
 static int write_file(const char *path, const char *text)
 {
@@ -105,6 +108,40 @@ int ns_made(int (*make)(void *arg), void *arg)
 	if (fd < 0)
 		errno = error;
 	return fd;
+}
+
+static const char *const clock_names[NS_CLOCKS] = { "monotonic", "boottime" };
+
+int ns_clocks(pid_t pid, int64_t ret[NS_CLOCKS])
+{
+	cleanup_free char *text = pid ? proc_read(pid, "timens_offsets", NULL) : proc_readf(NULL, "/proc/self/timens_offsets");
+
+	for (int i = 0; i < NS_CLOCKS; i++) {
+		const char *line = text ? strstr(text, clock_names[i]) : NULL;
+		long long s = 0, ns = 0;
+
+		if (line)
+			sscanf(line + strlen(clock_names[i]), "%lld %lld", &s, &ns);
+		ret[i] = s * NS_PER_S + ns;
+	}
+	return text ? 0 : -1;
+}
+
+int ns_set_clocks(const int64_t clocks[NS_CLOCKS])
+{
+	for (int i = 0; i < NS_CLOCKS; i++) {
+		long long s = clocks[i] / NS_PER_S, ns = clocks[i] % NS_PER_S;
+		char text[96];
+
+		if (ns < 0) {
+			ns += NS_PER_S;
+			s--;
+		}
+		snprintf(text, sizeof(text), "%s %lld %lld\n", clock_names[i], s, ns);
+		if (write_file("/proc/self/timens_offsets", text))
+			return -1;
+	}
+	return 0;
 }
 
 struct wanted_socket { int netns, domain, type, protocol; };

@@ -42,6 +42,15 @@ int ns_enter(int ns, int flag);
 int ns_made(int (*make)(void *arg), void *arg);
 
 /*
+ * What is added to the machine's clocks: CLOCK_MONOTONIC, CLOCK_BOOTTIME, in ns.
+ * ns_clocks() - in the time namespace that children of @pid (0: ours) are born in, which is the one that it is in unless it has made
+ * another. 0, or -1: there are none, and all are 0. ns_set_clocks() - of one that we have just made. 0, or -1 + errno.
+ */
+enum { NS_MONOTONIC, NS_BOOTTIME, NS_CLOCKS };
+int ns_clocks(pid_t pid, int64_t ret[NS_CLOCKS]);
+int ns_set_clocks(const int64_t clocks[NS_CLOCKS]);
+
+/*
  * ns_socket() - socket(2) in the network namespace that @netns is a descriptor of, by a child that enters it: we stay
  * where we are. Return: the socket, or -1 + errno.
  */

@@ -75,6 +75,7 @@ struct rproc {
 	uint32_t children;		/* the one that its children are made in, 0: its own */
 	struct rtid *tids;		/* round_pids.c: of who is in one */
 	size_t ntids;
+	uint32_t time_for_children;	/* the time namespace that its children are born in, where that is not its own; 0 it is */
 	int filtered;			/* it has seccomp filters that the job as a whole does not have */
 	struct hold hold;		/* while these are looked at */
 	struct rchain *chains;		/* those of each of its threads */
@@ -283,6 +284,8 @@ int round_namespaces(struct round *r, struct err *err);
 uint32_t round_namespace_of(const struct round *r, const struct rproc *p, int kind);
 /* round_namespace_next() - the number of the next one of that kind behind @after; 0: no more. */
 uint32_t round_namespace_next(const struct round *r, int kind, uint32_t after);
+/* round_namespace_owner() - the number of the user namespace that @ns belongs to, 0: the job's. */
+uint32_t round_namespace_owner(const struct round *r, uint32_t ns);
 /* round_namespace_member() - a process that is in namespace @ns. round_namespace_open() - @ns itself, -1 + errno. */
 const struct rproc *round_namespace_member(const struct round *r, uint32_t ns);
 int round_namespace_open(const struct round *r, uint32_t ns);
@@ -294,6 +297,8 @@ uint32_t round_namespace_outer(const struct round *r, uint32_t ns, int group, ui
 void round_namespaces_records(const struct round *r, struct rec_buf *manifest);
 void round_namespaces_members(struct rproc *p);
 void round_namespaces_free(struct round *r);
+/* round_clock_delta() - CLOCK_MONOTONIC of @p minus ours. When all stand still. */
+int64_t round_clock_delta(const struct round *r, const struct rproc *p);
 /*
  * round_mounts_mapped() - is @path, which @p has mapped as @m, a file where the process is? *ret_own: 1 on a file system
  * that goes with the checkpoint. 0, -1.

@@ -3,7 +3,7 @@
  * round_namespaces.c - namespaces that a process is in and the job as a whole, of which its keeper stands for all, is
  * not: the program made them (unshare, setns, clone).
  *
- * Before a process is signalled those are refused that cannot be made again, as the signal alone would do harm: the
+ * Before a process is signalled it is refused what cannot be made again, where the signal alone would do harm: the
  * first process that is made in a new pid namespace, even by our library, is its process 1. When all stand still
  * the others are looked at (round_namespaces_look.c) and recorded: what it is, which user namespace it
  * belongs to, who is in it.
@@ -23,16 +23,15 @@
 
 #define THREAD_KINDS	5		/* the first, which a thread may have for itself */
 static const struct ns_kind kinds[] = {
-	{ "uts", CLONE_NEWUTS, "is in a uts namespace of its own", 1 },
-	{ "net", CLONE_NEWNET, "is in a network namespace of its own", 1 },
-	{ "ipc", CLONE_NEWIPC, "is in an ipc namespace of its own", 1 },
-	{ "cgroup", CLONE_NEWCGROUP, "is in a cgroup namespace of its own", 1 },
-	{ "mnt", CLONE_NEWNS, "is in a mount namespace of its own", 1 },
-	{ "user", CLONE_NEWUSER, "is in a user namespace of its own", 1 },
-	{ "time", CLONE_NEWTIME, "is in a time namespace of its own", 0 },
-	{ "time_for_children", 0, "has a time namespace for its children", 0 },
+	{ "uts", CLONE_NEWUTS, "is in a uts namespace of its own" },
+	{ "net", CLONE_NEWNET, "is in a network namespace of its own" },
+	{ "ipc", CLONE_NEWIPC, "is in an ipc namespace of its own" },
+	{ "cgroup", CLONE_NEWCGROUP, "is in a cgroup namespace of its own" },
+	{ "mnt", CLONE_NEWNS, "is in a mount namespace of its own" },
+	{ "user", CLONE_NEWUSER, "is in a user namespace of its own" },
 };
-static const struct ns_kind pid_kind = { "pid", CLONE_NEWPID, "is in a pid namespace of its own", 1 };
+static const struct ns_kind pid_kind = { "pid", CLONE_NEWPID, "is in a pid namespace of its own" };
+static const struct ns_kind time_kind = { "time", CLONE_NEWTIME, "is in a time namespace of its own" };
 #define KIND_NET	1
 #define KIND_USER	5
 
@@ -67,12 +66,6 @@ static struct ns_id of_process(const struct rproc *p, size_t kind)
 	return id_of(p->look, kinds[kind].file);
 }
 
-static int refuse(const struct rproc *p, const char *what, struct err *err)
-{
-	return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s %s (unshare, setns), which cannot be made again; start "
-		       "ckpt_launch inside of it", round_who(p), what);
-}
-
 /* It could not enter the job's directory, and not tell us from anybody else: no id of ours means the same there. */
 static int is_strange(const struct rproc *p)
 {
@@ -83,9 +76,6 @@ static int is_strange(const struct rproc *p)
 
 int round_namespaces_apart(struct round *r, const struct rproc *p, struct err *err)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (!kinds[i].saved && are_two(of_job(r, i), of_process(p, i)))
-			return refuse(p, kinds[i].what, err);
 	if (round_namespaces_pid_apart(r, p, err))
 		return -1;
 	/* A name without a file is one of a network. */
@@ -107,7 +97,7 @@ int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err)
 	if (round_namespaces_children_of(tid) != NS_CHILDREN_HERE)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread with a pid namespace for its children (unshare, setns)",
 			       round_who(p));
-	return 0;
+	return round_namespaces_time_thread(p, tid, err);
 }
 
 /* ---- all of them ---- */
@@ -150,6 +140,8 @@ static void describe(struct rspace *s, int fd)
 	s->rec.domainname = s->seen->uts.domainname;
 	s->rec.lo = (uint32_t)s->seen->lo;
 	s->rec.settings = s->seen->settings;
+	s->rec.monotonic = s->seen->ahead[NS_MONOTONIC];
+	s->rec.boottime = s->seen->ahead[NS_BOOTTIME];
 }
 
 /* *ret: the number of the namespace that @fd is of; it is added if it is a new one, behind its owner. */
@@ -169,7 +161,7 @@ static int find(struct round *r, const struct rproc *p, const struct ns_kind *ki
 	if (find_owner(r, p, kind, fd, &new.rec.owner, err))
 		return -1;
 	if (kind != &pid_kind)
-		new.seen = ns_look(fd, kind->flag);
+		new.seen = ns_look(r, fd, kind->flag);
 	if (!new.seen && kind != &pid_kind)
 		return err_set(err, E_ACCESS, 0, "%s is in a %s namespace of its own, which we may not enter", round_who(p),
 			       kind->file);
@@ -185,23 +177,24 @@ int ns_find_pid(struct round *r, const struct rproc *p, int fd, uint32_t *ret, s
 	return find(r, p, &pid_kind, fd, ret, err);
 }
 
-int ns_differ(pid_t pid, const char *one, const char *other)
+static int add(struct round *r, const struct rproc *p, const struct ns_kind *kind, const char *file, uint32_t *ret, struct err *err)
 {
-	return are_two(id_of(pid, one), id_of(pid, other));
-}
-
-static int add(struct round *r, struct rproc *p, const struct ns_kind *kind, struct err *err)
-{
-	cleanup_close int fd = ns_open(p->look, kind->file);
-	uint32_t id;
+	cleanup_close int fd = ns_open(p->look, file);
 
 	if (fd < 0)
 		return err_set(err, err_code_of_errno(errno), errno, "looking at the %s namespace of %s", kind->file,
 			       round_who(p));
-	if (find(r, p, kind, fd, &id, err))
-		return -1;
-	p->spaces[p->nspaces++] = id;
-	return 0;
+	return find(r, p, kind, fd, ret, err);
+}
+
+int ns_add_time(struct round *r, const struct rproc *p, const char *file, uint32_t *ret, struct err *err)
+{
+	return add(r, p, &time_kind, file, ret, err);
+}
+
+int ns_are_two(pid_t one, const char *file, pid_t other, const char *its_file)
+{
+	return are_two(id_of(one, file), id_of(other, its_file));
 }
 
 uint32_t round_namespace_of(const struct round *r, const struct rproc *p, int kind)
@@ -218,6 +211,11 @@ uint32_t round_namespace_next(const struct round *r, int kind, uint32_t after)
 		if (r->spaces[after++].rec.kind == (uint32_t)kind)
 			return after;
 	return 0;
+}
+
+uint32_t round_namespace_owner(const struct round *r, uint32_t ns)
+{
+	return r->spaces[ns - 1].rec.owner;
 }
 
 const struct rproc *round_namespace_member(const struct round *r, uint32_t ns)
@@ -318,8 +316,11 @@ int round_namespaces(struct round *r, struct err *err)
 		if (round_namespaces_apart(r, p, err))
 			return -1;
 		for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
-			if (kinds[k].saved && are_two(of_job(r, k), of_process(p, k)) && add(r, p, &kinds[k], err))
+			if (are_two(of_job(r, k), of_process(p, k)) &&
+			    add(r, p, &kinds[k], kinds[k].file, &p->spaces[p->nspaces++], err))
 				return -1;
+		if (round_namespaces_time(r, p, err))
+			return -1;
 	}
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie && round_namespaces_children(r, r->procs[i], err))
@@ -343,6 +344,8 @@ void round_namespaces_members(struct rproc *p)
 		rec_put_member(&p->recs, &(struct rec_member){ .namespace = p->spaces[i] });
 	if (p->children)
 		rec_put_member(&p->recs, &(struct rec_member){ .namespace = p->children });
+	if (p->time_for_children)
+		rec_put_member(&p->recs, &(struct rec_member){ .namespace = p->time_for_children, .for_children = 1 });
 }
 
 void round_namespaces_free(struct round *r)

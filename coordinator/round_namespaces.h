@@ -4,13 +4,14 @@
 #define CKPT_ROUND_NAMESPACES_H
 
 #include <sys/utsname.h>
+#include "../common/namespaces.h"
 #include "round_internal.h"
 
 #define NS_MAP_ROOM	16384		/* 340 lines of at most 33 characters */
 #define NS_SETTINGS_ROOM 65536		/* of a network: some hundred lines */
 enum { NS_LO_DOWN, NS_LO_UP, NS_LO_WAS_UP };
 
-struct ns_kind { const char *file; int flag; const char *what; int saved; };
+struct ns_kind { const char *file; int flag; const char *what; };
 struct ns_id { dev_t dev; ino_t ino; };
 
 /* One that the program made. */
@@ -30,13 +31,25 @@ struct ns_seen {
 	uint64_t cookie;
 	int lo;
 	char settings[NS_SETTINGS_ROOM], why[80];
+	/* Of a time namespace: how much its clocks are ahead of the job's, ns. */
+	int64_t ahead[NS_CLOCKS];
 };
 
-/* ns_look() - at the namespace @fd of the kind @flag (CLONE_NEW*). NULL: we may not. */
-struct ns_seen *ns_look(int fd, int flag);
+/* ns_look() - at the namespace @fd of the kind @flag (CLONE_NEW*). @r: of a time namespace; may else be NULL. NULL: we may not. */
+struct ns_seen *ns_look(const struct round *r, int fd, int flag);
 void ns_seen_free(struct ns_seen *seen);
 /* ns_look_net() - in the child, when it has entered a network namespace. 0, -1. */
 int ns_look_net(struct ns_seen *seen);
+int ns_look_time(const struct round *r, struct ns_seen *seen);
+
+/* ns_are_two() - are /proc/PID/ns/FILE of two processes two namespaces? Not where one of them is not to be known. */
+int ns_are_two(pid_t one, const char *file, pid_t other, const char *its_file);
+/* ns_add_time() - the number of that time namespace of @p; added if it is a new one. */
+int ns_add_time(struct round *r, const struct rproc *p, const char *file, uint32_t *ret, struct err *err);
+
+/* round_namespaces_time() - those of @p. _thread(): what thread @tid alone has. */
+int round_namespaces_time(struct round *r, struct rproc *p, struct err *err);
+int round_namespaces_time_thread(const struct rproc *p, pid_t tid, struct err *err);
 
 /* round_mounts() - of all mount namespaces: what is mounted there, and how it can be had again. */
 int round_mounts(struct round *r, struct err *err);
@@ -46,8 +59,6 @@ void round_mounts_free(struct round *r);
 /* round_namespaces.c */
 /* ns_find_pid() - *ret: the number of the pid namespace that @fd is of, which is added if it is a new one. 0, -1. */
 int ns_find_pid(struct round *r, const struct rproc *p, int fd, uint32_t *ret, struct err *err);
-/* ns_differ() - are these two, files of /proc/PID/ns? Not where one of them is not to be known. */
-int ns_differ(pid_t pid, const char *one, const char *other);
 
 /* round_namespaces_pid.c */
 /*

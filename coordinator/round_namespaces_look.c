@@ -19,7 +19,7 @@ static void read_map(const char *name, char *ret, size_t room)
 		strcpy(ret, text);
 }
 
-static void NORETURN look(int fd, int flag, struct ns_seen *seen)
+static void NORETURN look(const struct round *r, int fd, int flag, struct ns_seen *seen)
 {
 	if (ns_enter(fd, flag))
 		_exit(1);
@@ -31,12 +31,12 @@ static void NORETURN look(int fd, int flag, struct ns_seen *seen)
 	}
 	if (flag == CLONE_NEWUTS && uname(&seen->uts))
 		_exit(1);
-	if (flag == CLONE_NEWNET && ns_look_net(seen))
+	if ((flag == CLONE_NEWNET && ns_look_net(seen)) || (flag == CLONE_NEWTIME && ns_look_time(r, seen)))
 		_exit(1);
 	_exit(0);
 }
 
-struct ns_seen *ns_look(int fd, int flag)
+struct ns_seen *ns_look(const struct round *r, int fd, int flag)
 {
 	struct ns_seen *seen = mmap(NULL, sizeof(*seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = -1;
@@ -46,7 +46,7 @@ struct ns_seen *ns_look(int fd, int flag)
 		return NULL;
 	pid = fork();
 	if (pid == 0)
-		look(fd, flag, seen);
+		look(r, fd, flag, seen);
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (status == 0)
@@ -63,7 +63,7 @@ void ns_seen_free(struct ns_seen *seen)
 void round_names_of(pid_t pid, struct utsname *ret)
 {
 	cleanup_close int fd = ns_open(pid, "uts");
-	struct ns_seen *seen = fd < 0 ? NULL : ns_look(fd, CLONE_NEWUTS);
+	struct ns_seen *seen = fd < 0 ? NULL : ns_look(NULL, fd, CLONE_NEWUTS);
 
 	if (!seen)
 		return;

@@ -26,7 +26,7 @@ enum ns_children round_namespaces_children_of(pid_t tid)
 		return NS_CHILDREN_HERE;
 	if (proc_lookup(tid, "ns/pid_for_children", &st) && errno == ENOENT)
 		return NS_CHILDREN_FIRST;
-	return ns_differ(tid, "pid", "pid_for_children") ? NS_CHILDREN_THERE : NS_CHILDREN_HERE;
+	return ns_are_two(tid, "pid", tid, "pid_for_children") ? NS_CHILDREN_THERE : NS_CHILDREN_HERE;
 }
 
 int round_namespaces_pid_apart(struct round *r, const struct rproc *p, struct err *err)
@@ -93,7 +93,7 @@ int round_namespaces_children(struct round *r, struct rproc *p, struct err *err)
 {
 	cleanup_close int fd = -1;
 
-	if (!ns_differ(p->look, "pid", "pid_for_children"))
+	if (!ns_are_two(p->look, "pid", p->look, "pid_for_children"))
 		return 0;
 	fd = ns_open(p->look, "pid_for_children");
 	if (fd < 0 || ns_find_pid(r, p, fd, &p->children, err))

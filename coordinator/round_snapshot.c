@@ -84,20 +84,21 @@ static uint32_t tid_inside(const struct rproc *p, pid_t tid)
 	return proc_status(p->host_pid, tid, &st) ? 0 : round_own_pid(&st);
 }
 
-/* CLOCK_MONOTONIC as the job has it when it began to wait; 0 not known. */
-static int64_t call_since(const struct round *r, const struct rcall *c)
+/* CLOCK_MONOTONIC as the process has it, @delta ahead of ours, when it began to wait; 0 not known. */
+static int64_t call_since(const struct rcall *c, int64_t delta)
 {
-	return c->age_ns < 0 ? 0 : c->seen_ns + r->job_clock_delta - c->age_ns;
+	return c->age_ns < 0 ? 0 : c->seen_ns + delta - c->age_ns;
 }
 
 /* What threads were blocked in whom their own library had not seen before the signal came: p->ncalls. */
 static struct agent_call *calls_of(const struct round *r, const struct rproc *p)
 {
 	struct agent_call *ret = xcalloc(p->ncalls + 1, sizeof(*ret));
+	int64_t delta = p->ncalls ? round_clock_delta(r, p) : 0;
 
 	for (size_t i = 0; i < p->ncalls; i++) {
 		ret[i].tid = tid_inside(p, p->calls[i].tid);
-		ret[i].since_ns = call_since(r, &p->calls[i]);
+		ret[i].since_ns = call_since(&p->calls[i], delta);
 		memcpy(ret[i].call, p->calls[i].call, sizeof(ret[i].call));
 	}
 	return ret;

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/namespaces.h"
 #include "children.h"
 #include "ready.h"
 #include "round_internal.h"
@@ -240,22 +241,12 @@ static int walk(struct round *r, int *ret_unsure, struct err *err)
 /* Clock offsets of the job's time namespace against ours. */
 static void read_clock_delta(struct round *r)
 {
-	char *job = proc_read(r->p->keeper, "timens_offsets", NULL),
-	     *own = proc_read(getpid(), "timens_offsets", NULL);
-	const char *names[2] = { "monotonic", "boottime" };
-	int64_t *ret[2] = { &r->job_clock_delta, &r->job_boot_delta };
+	int64_t job[NS_CLOCKS], own[NS_CLOCKS];
 
-	for (int i = 0; i < 2; i++) {
-		char *a = job ? strstr(job, names[i]) : NULL,
-		     *b = own ? strstr(own, names[i]) : NULL;
-		long long s1 = 0, n1 = 0, s2 = 0, n2 = 0;
-
-		if (a && b && sscanf(a, "%*s %lld %lld", &s1, &n1) == 2 &&
-		    sscanf(b, "%*s %lld %lld", &s2, &n2) == 2)
-			*ret[i] = (s1 - s2) * 1000000000LL + n1 - n2;
-	}
-	free(job);
-	free(own);
+	if (ns_clocks(r->p->keeper, job) || ns_clocks(getpid(), own))
+		return;
+	r->job_clock_delta = job[NS_MONOTONIC] - own[NS_MONOTONIC];
+	r->job_boot_delta = job[NS_BOOTTIME] - own[NS_BOOTTIME];
 }
 
 int round_stop(struct round *r, struct err *err)

@@ -98,7 +98,7 @@ static void put_namespaces(json_t *o, const struct ckpt *c, const struct proc *p
 	static const struct { int flag; const char *name; } kinds[] = {
 		{ CLONE_NEWUSER, "user" }, { CLONE_NEWUTS, "uts" }, { CLONE_NEWIPC, "ipc" },
 		{ CLONE_NEWCGROUP, "cgroup" }, { CLONE_NEWNET, "net" }, { CLONE_NEWNS, "mnt" },
-		{ CLONE_NEWPID, "pid_for_children" },
+		{ CLONE_NEWPID, "pid_for_children" }, { CLONE_NEWTIME, "time" },
 	};
 	json_t *all = json_object();
 	const struct rec_member *m;
@@ -110,7 +110,7 @@ static void put_namespaces(json_t *o, const struct ckpt *c, const struct proc *p
 
 		while ((n = rec_next_namespace(&c->manifest.recs, &at)))
 			for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-				if (n->id == m->namespace && n->kind == (uint32_t)kinds[i].flag)
+				if (n->id == m->namespace && !m->for_children && n->kind == (uint32_t)kinds[i].flag)
 					put_int(all, kinds[i].name, n->id);
 	}
 	json_object_set_new(o, "namespaces", all);

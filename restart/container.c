@@ -59,17 +59,6 @@ void container_names(int flags, char *ret, size_t len)
 						 kinds[i].name);
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), r = -1;
-
-	if (fd >= 0) {
-		r = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
-		close(fd);
-	}
-	return r;
-}
-
 /*
  * Make the flags of @want, all at once or, when they are not all needed, one after the other.
  * Return: those that were made, -1 when one that is needed could not be.
@@ -100,36 +89,19 @@ static int make_each(int want, int keep_trying, struct err *err)
 /* The clocks of the job go on from where they were, not from this machine's start. */
 static int set_clocks(const struct restart *r, struct err *err)
 {
-	static const struct { clockid_t clock; const char *name; } clocks[] = {
-		{ CLOCK_MONOTONIC, "monotonic" }, { CLOCK_BOOTTIME, "boottime" },
-	};
-	cleanup_free char *old = io_slurp(AT_FDCWD, "/proc/self/timens_offsets", NULL);
+	static const clockid_t clocks[NS_CLOCKS] = { CLOCK_MONOTONIC, CLOCK_BOOTTIME };
+	int64_t offsets[NS_CLOCKS];
 
-	for (size_t i = 0; i < ARRAY_SIZE(clocks); i++) {
-		int64_t saved = i ? r->job->boottime_ns : r->job->monotonic_ns, offset;
-		long long s = 0, ns = 0;
-		const char *line = old ? strstr(old, clocks[i].name) : NULL;
+	/* Offsets count from the machine's clock, ours may already have one. */
+	ns_clocks(0, offsets);
+	for (int i = 0; i < NS_CLOCKS; i++) {
 		struct timespec now;
-		char text[96];
 
-		/* Offsets count from the machine's clock, ours may already have one. */
-		if (line)
-			sscanf(line + strlen(clocks[i].name), "%lld %lld", &s, &ns);
-		clock_gettime(clocks[i].clock, &now);
-		offset = saved - (now.tv_sec * NS_PER_S + now.tv_nsec) + s * NS_PER_S + ns;
-		s = offset / NS_PER_S;
-		ns = offset % NS_PER_S;
-		if (ns < 0) {
-			ns += NS_PER_S;
-			s--;
-		}
-		snprintf(text, sizeof(text), "%s %lld %lld\n", clocks[i].name, s, ns);
-		if (write_file("/proc/self/timens_offsets", text))
-			return err_set(err, E_KERNEL_FEATURE, errno,
-				       "setting the %s clock of a new time namespace",
-				       clocks[i].name);
+		clock_gettime(clocks[i], &now);
+		offsets[i] += (i == NS_BOOTTIME ? r->job->boottime_ns : r->job->monotonic_ns) -
+			      (now.tv_sec * NS_PER_S + now.tv_nsec);
 	}
-	return 0;
+	return ns_set_clocks(offsets) ? err_set(err, E_KERNEL_FEATURE, errno, "setting the clocks of a new time namespace") : 0;
 }
 
 /*

@@ -45,7 +45,9 @@ static void compare_clocks(struct restart *r)
 {
 	struct timespec boot = { 0, 0 };
 
-	if (r->namespaces & CLONE_NEWTIME)
+	r->clock_goes_on = (r->namespaces & CLONE_NEWTIME) != 0;
+	time_spaces_begin(r);
+	if (r->clock_goes_on)
 		return;
 	r->monotonic_behind_ns = MAX(0, r->job->monotonic_ns - io_monotonic_ns());
 	if (r->monotonic_behind_ns && clock_gettime(CLOCK_BOOTTIME, &boot) == 0)

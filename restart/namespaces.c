@@ -9,14 +9,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "../common/io.h"
 #include "../common/namespaces.h"
@@ -25,7 +21,8 @@
 #include "build.h"
 #include "mounts.h"
 
-struct space { const struct rec_namespace *rec; int fd, root; /* root: of a mount namespace */ };
+/* root: of a mount namespace. give: of a time namespace that a member makes, time_spaces_pair(); else -1. */
+struct space { const struct rec_namespace *rec; int fd, root, give; };
 
 static const struct { int flag; const char *link; } kinds[] = {
 	{ CLONE_NEWUSER, "/proc/self/ns/user" },
@@ -34,6 +31,7 @@ static const struct { int flag; const char *link; } kinds[] = {
 	{ CLONE_NEWCGROUP, "/proc/self/ns/cgroup" },
 	{ CLONE_NEWNET, "/proc/self/ns/net" },
 	{ CLONE_NEWNS, "/proc/self/ns/mnt" },
+	{ CLONE_NEWTIME, "/proc/self/ns/time_for_children" },
 };
 
 static const struct space *find(const struct restart *r, uint32_t id)
@@ -117,7 +115,7 @@ int namespaces_load(struct restart *r, struct err *err)
 		if (!is_known(r, n))
 			return err_set(err, E_CORRUPT, 0, "%s: namespace %u makes no sense", r->manifest.name, n->id);
 		r->spaces = xrealloc(r->spaces, (r->nspaces + 1) * sizeof(*r->spaces));
-		r->spaces[r->nspaces++] = (struct space){ n, -1, -1 };
+		r->spaces[r->nspaces++] = (struct space){ n, -1, -1, -1 };
 	}
 	for (size_t i = 0; i < r->manifest.recs.count; i++)
 		if (!is_there(r, &r->manifest.recs.recs[i]))
@@ -145,7 +143,7 @@ static const struct space *space_of(const struct restart *r, const struct image 
 	size_t pos = 0;
 
 	while ((m = rec_next_member(&img->recs, &pos)))
-		if (find(r, m->namespace)->rec->kind == kind)
+		if (find(r, m->namespace)->rec->kind == kind && !m->for_children)
 			return find(r, m->namespace);
 	return NULL;
 }
@@ -159,112 +157,6 @@ static int enter_owner(const struct wish *w)
 	const struct space *owner = find(w->r, w->rec->owner);
 
 	return owner ? setns(owner->fd, CLONE_NEWUSER) : 0;
-}
-
-static int write_at(int dir, const char *name, const char *text)
-{
-	cleanup_close int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
-
-	return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
-}
-
-/*
- * Whoever may: its maker one id, his own; others who has the rights in the namespace above. What is there already
- * was written by the other one.
- */
-static int write_maps(int dir, const struct rec_namespace *n)
-{
-	static const char *const names[] = { "uid_map", "gid_map" };
-	int ret = 0;
-
-	if (!strcmp(n->setgroups, "deny"))
-		(void)!write_at(dir, "setgroups", "deny");	/* may be so already, from above */
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		const char *text = i ? n->gid_map : n->uid_map;
-		cleanup_free char *now = io_slurp(dir, names[i], NULL);
-
-		if (*text && (!now || !*now) && write_at(dir, names[i], text))
-			ret = -1;
-	}
-	return ret;
-}
-
-/* The user that it belongs to has all rights in it, from the namespace above. */
-static int become(uint32_t uid)
-{
-	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	struct __user_cap_data_struct data[2];
-
-	if (uid == geteuid() || !creds_settable())
-		return 0;
-	if (prctl(PR_SET_KEEPCAPS, 1) || setresuid(uid, uid, uid) || syscall(SYS_capget, &head, data))
-		return -1;
-	for (int i = 0; i < 2; i++)
-		data[i].effective = data[i].permitted;
-	return (int)syscall(SYS_capset, &head, data);
-}
-
-/* Who makes a user namespace must have an id of the one above for a group as well. */
-static void become_known(const struct wish *w)
-{
-	const struct space *owner = find(w->r, w->rec->owner);
-	unsigned gid;
-
-	if (owner && sscanf(owner->rec->gid_map, "%u", &gid) == 1)
-		(void)!setresgid(gid, gid, gid);
-}
-
-/* Its first process, until the other end of @sock is closed. */
-static void NORETURN be_first(const struct wish *w, int sock)
-{
-	int dir = -1, error;
-	char c;
-
-	if (become(w->rec->owner_uid) == 0 && enter_owner(w) == 0) {
-		become_known(w);
-		if (unshare(CLONE_NEWUSER) == 0)
-			dir = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	}
-	error = errno;
-	if (dir >= 0) {
-		prctl(PR_SET_DUMPABLE, 1);	/* else the maps were root's to write */
-		write_maps(dir, w->rec);
-	}
-	if (io_send_fds(sock, &error, sizeof(error), &dir, dir >= 0) == 0)
-		(void)!read(sock, &c, 1);
-	_exit(0);
-}
-
-static int finish_user(const struct wish *w, int dir)
-{
-	if (enter_owner(w) || write_maps(dir, w->rec))
-		return -1;
-	return openat(dir, "ns/user", O_RDONLY | O_CLOEXEC);
-}
-
-static int make_user(const struct wish *w)
-{
-	int pair[2], dir = -1, fd = -1, error = EPERM;
-	size_t n = 0;
-	pid_t pid;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-		return -1;
-	pid = fork();
-	if (pid == 0) {
-		close(pair[0]);
-		be_first(w, pair[1]);
-	}
-	close(pair[1]);
-	if (pid > 0 && io_recv_fds(pair[0], &error, sizeof(error), &dir, 1, &n) == 1 && n == 1) {
-		fd = finish_user(w, dir);
-		error = errno;
-	}
-	close(pair[0]);
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	errno = error;
-	return fd;
 }
 
 static int set_names(const struct rec_namespace *n)
@@ -286,14 +178,19 @@ static int make_one(void *arg)
 {
 	const struct wish *w = arg;
 
-	if (w->rec->kind == CLONE_NEWUSER)
-		return make_user(w);
+	if (w->rec->kind == CLONE_NEWUSER) {
+		const struct space *owner = find(w->r, w->rec->owner);
+
+		return namespaces_new_user(w->rec, owner ? owner->rec : NULL, owner ? owner->fd : -1);
+	}
 	if (enter_owner(w) || unshare((int)w->rec->kind))
 		return -1;
 	if (w->rec->kind == CLONE_NEWUTS && set_names(w->rec))
 		return -1;
 	if (w->rec->kind == CLONE_NEWNET)
 		set_up_net(w->rec);
+	if (w->rec->kind == CLONE_NEWTIME && time_spaces_set(w->r, w->rec))
+		return -1;
 	if (w->rec->kind == CLONE_NEWIPC)
 		sysv_restore_limits(&w->r->manifest.recs, w->rec->id);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -318,10 +215,17 @@ int namespaces_make(struct restart *r, struct err *err)
 	for (size_t i = 0; i < r->nspaces; i++) {
 		struct wish w = { r, r->spaces[i].rec };
 		const struct space *owner = find(r, w.rec->owner);
-		int fd = -1, root = -1;
+		int fd = -1, root = -1, pair[2];
 
 		if (w.rec->kind == CLONE_NEWPID)	/* its process 1 makes it: tree_nested.c */
 			continue;
+		if (w.rec->kind == CLONE_NEWTIME && time_spaces_given(r, w.rec->id)) {
+			if (time_spaces_pair(&r->rset, pair, err))
+				return -1;
+			r->spaces[i].fd = pair[0];
+			r->spaces[i].give = pair[1];
+			continue;
+		}
 		if (w.rec->kind == CLONE_NEWNS) {
 			if (mounts_make(r, w.rec, owner ? owner->fd : -1, &fd, &root, err))
 				return -1;
@@ -376,17 +280,46 @@ void namespaces_let_go(struct restart *r)
 			cleanup_closep(&r->spaces[i].fd);
 }
 
+/* It can be entered only alone, as that of the user. */
+static int enter_time(const struct restart_task *t, const struct space *s, struct err *err)
+{
+	cleanup_close int taken = s->give < 0 ? -1 : time_spaces_take(t, s->fd, err);
+
+	if (s->give >= 0 && taken < 0)
+		return -1;
+	if (setns(taken >= 0 ? taken : s->fd, CLONE_NEWTIME))
+		return err_set(err, err_code_of_errno(errno), errno, "entering its time namespace");
+	t->r->clock_goes_on = 1;	/* in this process */
+	t->r->monotonic_behind_ns = t->r->boot_behind_ns = 0;
+	return 0;
+}
+
+static int enter_times(const struct restart_task *t, struct err *err)
+{
+	const struct space *s = space_of(t->r, t->image, CLONE_NEWTIME);
+
+	if (s && enter_time(t, s, err))
+		return -1;
+	for (size_t i = 0; i < t->r->nspaces; i++)
+		if (t->r->spaces[i].give >= 0 && time_spaces_give(t, t->r->spaces[i].rec, t->r->spaces[i].give, err))
+			return -1;
+	return 0;
+}
+
 int namespaces_enter(const struct restart_task *t, struct err *err)
 {
 	/* They exist already, and then nobody may enter. */
-	if (t->r->ascend && namespaces_has_threads(t->image) && namespaces_user(t->r, t->image) >= 0)
-		return err_set(err, E_KERNEL_FEATURE, 0, "it has threads in a user namespace of its own, and this container lets "
-			       "nobody choose ids; restore in one with CAP_SYS_ADMIN or a seccomp profile that allows clone3 "
+	if (t->r->ascend && namespaces_has_threads(t->image) &&
+	    (namespaces_user(t->r, t->image) >= 0 || space_of(t->r, t->image, CLONE_NEWTIME)))
+		return err_set(err, E_KERNEL_FEATURE, 0, "it has threads in a user or time namespace of its own, and this container "
+			       "lets nobody choose ids; restore in one with CAP_SYS_ADMIN or a seccomp profile that allows clone3 "
 			       "and unshare");
+	if (enter_times(t, err))
+		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const struct space *s = space_of(t->r, t->image, (uint32_t)kinds[i].flag);
 
-		if (s && kinds[i].flag != CLONE_NEWUSER && kinds[i].flag != CLONE_NEWNS && setns(s->fd, kinds[i].flag))
+		if (s && !(kinds[i].flag & (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWTIME)) && setns(s->fd, kinds[i].flag))
 			return err_set(err, err_code_of_errno(errno), errno, "entering its %s namespace", name_of(s->rec));
 	}
 	return 0;

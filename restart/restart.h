@@ -88,6 +88,8 @@ struct restart {
 
 	int fd_base;
 	int namespaces;			/* CLONE_NEW* that were really made */
+	int64_t clocks[NS_CLOCKS];	/* offsets with which clocks are the job's, for time namespaces that the program had made */
+	int clock_goes_on;		/* 1: CLOCK_MONOTONIC of this process goes on where it was */
 	int64_t monotonic_behind_ns;	/* the clock here is so much behind the job's; 0: it is not */
 	int64_t boot_behind_ns;		/* likewise CLOCK_BOOTTIME; 0 if the other is not behind */
 	struct rset rset;
@@ -246,6 +248,25 @@ int pid_spaces_children(struct restart_task *t, struct err *err);
 int pid_spaces_count(const struct restart *r, uint32_t space, uint32_t last);
 /* pid_spaces_count_on() - in init, when all are there: in all of them. */
 void pid_spaces_count_on(const struct restart *r);
+
+/* time_spaces.c: time namespaces that the program had made. */
+/* time_spaces_begin() - in init: r->clocks. */
+void time_spaces_begin(struct restart *r);
+/* time_spaces_set() - the clocks of the one that we have just made. 0, -1 + errno. */
+int time_spaces_set(const struct restart *r, const struct rec_namespace *n);
+/* time_spaces_given() - is @ns one that a process makes for its children, and gives to them? */
+int time_spaces_given(const struct restart *r, uint32_t ns);
+/* time_spaces_pair() - in init: through which; [0] to take, [1] to give. */
+int time_spaces_pair(struct rset *set, int pair[2], struct err *err);
+/* time_spaces_give() - in every process: make it and give it, if it is for its children. time_spaces_take() - a descriptor, -1. */
+int time_spaces_give(const struct restart_task *t, const struct rec_namespace *n, int sock, struct err *err);
+int time_spaces_take(const struct restart_task *t, int sock, struct err *err);
+
+/*
+ * namespaces_new_user() - in a child of init, namespaces_user.c: a descriptor of the user namespace @rec, below @owner (NULL:
+ * the job's). -1 + errno.
+ */
+int namespaces_new_user(const struct rec_namespace *rec, const struct rec_namespace *owner, int owner_fd);
 
 /* namespaces_numbers.c: threads of processes in user namespaces. */
 /* namespaces_has_threads() - besides the first. */

@@ -55,7 +55,7 @@ int build_self(struct build *b, struct err *err)
 		used += n;
 	}
 	shift_clock(&self, r->monotonic_behind_ns);
-	if (!(r->namespaces & CLONE_NEWTIME))
+	if (!r->clock_goes_on)
 		self.clock_delta += io_monotonic_ns() - r->job->monotonic_ns;
 	if (build_notes(b, &self, err) || mapped_tell(b, &self, err))
 		return -1;

@@ -164,6 +164,8 @@ static void *thread(void *arg)
 		scn_sys(unshare(CLONE_FILES));
 	if (!strcmp(kind, "thread-net"))
 		scn_sys(unshare(CLONE_NEWNET));
+	if (!strcmp(kind, "thread-time") && unshare(0x80 /* CLONE_NEWTIME */) < 0)
+		scn_skip("unshare: %s", strerror(errno));
 	if (!strcmp(kind, "thread-blocks"))
 		block_all();
 	if (!strcmp(kind, "thread-seccomp"))
@@ -349,11 +351,30 @@ static void attach_before(int both)
 	scn_sys(shmat(id, NULL, 0));
 }
 
+/* A child that is in the time namespace we have made. @deep: it has made another, and one that is in that. */
+static void in_time(int deep)
+{
+	pid_t pid = scn_fork();
+
+	if (pid == 0) {
+		if (deep) {
+			scn_sys(unshare(0x80 /* CLONE_NEWTIME */));
+			in_time(0);
+		} else {
+			ready();
+			sleep_on(NULL);
+		}
+		_exit(0);
+	}
+	scn_reap(pid, 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct { const char *kind; int flag; } spaces[] = {
 		{ "mount", CLONE_NEWNS }, { "network-address", CLONE_NEWNET }, { "network", CLONE_NEWNET },
 		{ "ipc-forced", CLONE_NEWIPC }, { "time", 0x80 /* CLONE_NEWTIME */ },
+		{ "time-both", 0x80 }, { "time-users", CLONE_NEWUSER | 0x80 },
 	};
 	const char *kind = argc > 1 ? argv[1] : "";
 
@@ -412,6 +433,8 @@ int main(int argc, char **argv)
 		pthread_join(scn_thread(thread, (void *)(uintptr_t)kind), NULL);
 	else if (!strcmp(kind, "key-return-denied"))
 		deny_key_return();
+	else if (!strcmp(kind, "time-both") || !strcmp(kind, "time-users"))
+		in_time(!strcmp(kind, "time-both"));
 	else if (!strcmp(kind, "vfork"))
 		in_vfork();
 	else if (!strcmp(kind, "long-vfork"))

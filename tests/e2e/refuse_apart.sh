@@ -55,7 +55,10 @@ set -- "$dir"/store/apart.network.*/*/
 tr -d ' \n' <"$dir/shown" | grep -q '"namespaces":{"net":1}' || { echo "FAIL network: $(cat "$dir/shown")"; bad=1; }
 try network-address 1 'network namespace of its own with addresses of its own.*E-UNSUPPORTED-PROCESS'
 try other-user 1 'user or network namespace of its own as another user.*E-UNSUPPORTED-PROCESS'
-try time 1 'time namespace for its children.*E-UNSUPPORTED-PROCESS'
+try time 1 'time namespace for its children.*no process yet.*E-UNSUPPORTED-PROCESS'
+try time-both 1 'time namespace of its own, and has another.*E-UNSUPPORTED-PROCESS'
+try time-users 1 'time namespace for its children.*belongs to a user namespace.*E-UNSUPPORTED-PROCESS'
+try thread-time 1 'thread with a time namespace for its children.*E-UNSUPPORTED-PROCESS'
 try new-pids 1 'pid namespace for its children .*no process yet.*E-UNSUPPORTED-PROCESS'
 # A filter that the library can live with is saved (filtered.c), but not by who cannot read it. (Nor may we, if in a container.)
 caps=$((16#$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)))

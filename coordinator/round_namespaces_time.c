@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * round_namespaces_time.c - time namespaces that the program made. Whoever makes one stays where he is: his children are
+ * born in it, or he is in it himself when he has started another program (Linux 6.3). What a process has are two, that
+ * may differ. Its clocks are recorded as what they are ahead of the job's: that stays, as all go on together.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <unistd.h>
+#include "../common/io.h"
+#include "../common/namespaces.h"
+#include "round_namespaces.h"
+
+#define OWN		"time"
+#define CHILDRENS	"time_for_children"
+
+static int is_apart(const struct round *r, const struct rproc *p)
+{
+	return ns_are_two(r->p->keeper, OWN, p->look, OWN);
+}
+
+static int has_other_for_children(pid_t pid)
+{
+	return ns_are_two(pid, OWN, pid, CHILDRENS);
+}
+
+int64_t round_clock_delta(const struct round *r, const struct rproc *p)
+{
+	int64_t its[NS_CLOCKS], ours[NS_CLOCKS];
+
+	/* Of who has two, the file tells of the other one; such a process is refused if neither is the job's. */
+	if (!is_apart(r, p) || has_other_for_children(p->look) || ns_clocks(p->look, its) || ns_clocks(getpid(), ours))
+		return r->job_clock_delta;
+	return its[NS_MONOTONIC] - ours[NS_MONOTONIC];
+}
+
+int ns_look_time(const struct round *r, struct ns_seen *seen)
+{
+	int64_t job[NS_CLOCKS];
+
+	if (ns_clocks(r->p->keeper, job) || ns_clocks(0, seen->ahead))
+		return -1;
+	for (int i = 0; i < NS_CLOCKS; i++)
+		seen->ahead[i] -= job[i];
+	return 0;
+}
+
+int round_namespaces_time_thread(const struct rproc *p, pid_t tid, struct err *err)
+{
+	if (!ns_are_two(p->look, CHILDRENS, tid, CHILDRENS))
+		return 0;
+	return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread with a time namespace for its children (unshare)", round_who(p));
+}
+
+static int has_process(const struct round *r, const struct rproc *maker)
+{
+	for (size_t i = 0; i < r->nprocs; i++)
+		if (!r->procs[i]->zombie && !ns_are_two(maker->look, CHILDRENS, r->procs[i]->look, OWN))
+			return 1;
+	return 0;
+}
+
+/*
+ * As long as nobody is in it, its clocks can be set. That would be over if our library made a process there, or we went
+ * and looked.
+ */
+static int check_children(struct round *r, const struct rproc *p, struct err *err)
+{
+	if (is_apart(r, p))
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a time namespace of its own, and has another time namespace "
+			       "for its children (unshare), which cannot be made again; start ckpt_launch inside of it",
+			       round_who(p));
+	if (has_process(r, p))
+		return 0;
+	r->set.again = 1;
+	return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a time namespace for its children (unshare), in which there is no "
+		       "process yet; try again when there is one", round_who(p));
+}
+
+int round_namespaces_time(struct round *r, struct rproc *p, struct err *err)
+{
+	if (is_apart(r, p) && ns_add_time(r, p, OWN, &p->spaces[p->nspaces++], err))
+		return -1;
+	if (!has_other_for_children(p->look))
+		return 0;
+	if (check_children(r, p, err) || ns_add_time(r, p, CHILDRENS, &p->time_for_children, err))
+		return -1;
+	/* Into that user namespace it can go only when all its memory is there; its children are in the other by then. */
+	if (round_namespace_owner(r, p->time_for_children))
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a time namespace for its children (unshare) that belongs to a "
+			       "user namespace which the program made, and cannot be made again; start ckpt_launch inside of it",
+			       round_who(p));
+	return 0;
+}

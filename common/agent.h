@@ -39,7 +39,7 @@
 #include <signal.h>
 #include "withheld.h"
 
-#define AGENT_VERSION		20
+#define AGENT_VERSION		21
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
@@ -274,7 +274,9 @@ struct agent_msg {
 	X(28,	SIGNALFDS,	TO_AGENT,	"int32_t[count], at most AGENT_SIGNALFDS_MAX: signalfds; what do they tell of?") \
 	X(29,	SIGNALFD,	TO_ROUND,	"struct agent_signalfd[count]: the answer") \
 	X(30,	WAKE,		TO_AGENT,	"int32_t: a child that is stopped, and about to be let continue for a while") \
-	X(31,	NEWS,		TO_ROUND,	"struct agent_news[count]: the answer; of what SNAPSHOT has asked for only who was let continue")
+	X(31,	NEWS,		TO_ROUND,	"struct agent_news[count]: the answer; of what SNAPSHOT has asked for only who was let continue") \
+	X(32,	UNREAD,		TO_AGENT,	"int32_t[count], at most AGENT_SIGNALFDS_MAX: which of these have something to be read?") \
+	X(33,	READABLE,	TO_ROUND,	"uint32_t[count]: 1 it has; the answer")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,

@@ -17,6 +17,7 @@
 #define REPORT_EVERY_NS	100000000LL
 #define TRY_FOR_NS	3000000000LL	/* a job that is in an unlucky state comes out of it */
 #define TRY_EVERY_MS	5		/* at first, then less and less often */
+#define TRY_LEAST_MS	250		/* but so often */
 
 struct reporter { int fd; int64_t last; const char *phase; };
 
@@ -89,17 +90,17 @@ int checkpoint_clean_main(char **argv)
 static int try_round(const struct round_params *p, struct round_result *ret, struct err *err)
 {
 	int64_t until = io_monotonic_ns() + TRY_FOR_NS;
+	int done;
 
-	for (useconds_t ms = TRY_EVERY_MS;; ms += ms / 2) {
-		int64_t now;
+	for (useconds_t ms = TRY_EVERY_MS; !(done = round_run(p, ret, err) == 0); ms = MIN(ms + ms / 2, TRY_LEAST_MS)) {
+		int64_t now = io_monotonic_ns();
 
-		if (round_run(p, ret, err) == 0)
-			return 0;
-		now = io_monotonic_ns();
 		if (!ret->again || now > until || (p->deadline_ns && now + ms * 1000000LL > p->deadline_ns))
-			return -1;
+			break;
 		usleep(1000 * ms);
 	}
+	free(p->unread->all);
+	return done ? 0 : -1;
 }
 
 static void put_warnings(json_t *msg, char *lines)
@@ -118,6 +119,7 @@ void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const 
 {
 	char *tmp = store_tmp_path(cp->target, getpid());
 	struct reporter reporter = { .fd = fd };
+	struct round_unread unread = { 0 };
 	struct round_params p = {
 		.job = c->name, .id = cp->id, .run_dir = c->run_dir, .keeper = c->keeper,
 		.target = cp->target, .tmp = tmp,
@@ -129,6 +131,7 @@ void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const 
 		.directory = c->directory, .tcp = r->tcp,
 		.save_files = r->save_files ? r->save_files : c->save_files,
 		.save_files_job = c->save_files, .checkpoint_on = c->checkpoint_on, .progress = report, .progress_arg = &reporter,
+		.unread = &unread,
 	};
 	struct round_result result = { 0 };
 	struct err err = { 0 };

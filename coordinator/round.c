@@ -102,6 +102,7 @@ static int refuse(struct round *r, struct err *err)
 	r->set.peer = set_peer;
 	r->set.session = set_session;
 	r->set.sees = round_sees;
+	r->set.was_read = round_unread_was_read;
 	r->set.arg = r;
 	r->set.dirs = dirs;
 	r->set.root = r->root;
@@ -232,6 +233,8 @@ int round_run(const struct round_params *params, struct round_result *ret, struc
 	     fault(FAULT_refuse, err) == 0 && refuse(&r, err) == 0;
 	progress(&r, "saving", 0, 0);
 	ok = ok && fault(FAULT_save, err) == 0 && round_save(&r, err) == 0;
+	if (!ok && r.set.again)
+		round_unread_keep(&r);
 	if (!ok || params->leave_running) {
 		res_set_let_go(&r.set);
 		round_resume(&r);

@@ -12,6 +12,13 @@
 #include <sys/types.h>
 #include "../resource/resource.h"
 
+/* What was unread when the round was tried before, see round_unread.c. Zero-initialise. */
+struct round_unread {
+	struct round_unread_fd *all;	/* malloc'ed */
+	size_t n;
+	unsigned int spoilt;		/* so often nothing came of it that the others stood still for who reads */
+};
+
 struct round_params {
 	const char *job, *id;
 	const char *run_dir;		/* where the round socket is bound */
@@ -37,6 +44,7 @@ struct round_params {
 	void (*progress)(void *arg, const char *phase, uint64_t done, uint64_t total,
 			 uint32_t nprocs);
 	void *progress_arg;
+	struct round_unread *unread;	/* of this and the next try; may be NULL */
 };
 
 struct round_result {

@@ -178,6 +178,10 @@ struct round {
 	char *cgroups;			/* the keeper's, round_cgroups.c; NULL not yet read */
 	struct shared_file *shared; /* file mappings that an image of this checkpoint holds */
 	size_t nshared;
+	enum { TURN_NONE, TURN_IS, TURN_OVER } turn;	/* round_unread.c */
+	size_t held;			/* so many the last walk left alone, to read */
+	int64_t turn_ns;		/* since when all others stand still; 0 they do not yet */
+	int unread_asked;
 };
 
 /* round_procs.c */
@@ -408,6 +412,20 @@ int round_notify_check(struct round *r, struct err *err);
 /* round_signalfds.c: ask the processes for what fdinfo does not tell of their signalfds, before the descriptions are checked. */
 int round_signalfds(struct round *r, struct err *err);
 void round_notify_records(struct rproc *p);
+
+/* round_unread.c: who had something unread that could not be put back is stopped last, having read it. */
+/* round_unread_hold() - 1: @p is one of those, and not to be stopped yet. */
+int round_unread_hold(struct round *r, const struct rproc *p);
+/* round_unread_turn() - they are the last that run: let them, for a moment. */
+void round_unread_turn(struct round *r);
+/* round_unread_look() - if all that are known have stopped: have they read it? 0, -1. */
+int round_unread_look(struct round *r, struct err *err);
+/* round_unread_done() - all stand still. 1 so it may be; 0 some were let go once more; -1. */
+int round_unread_done(struct round *r, struct err *err);
+/* round_unread_keep() - what is unread now, for the next try. */
+void round_unread_keep(struct round *r);
+/* round_unread_was_read() - of descriptor @fd of process @pid (as the job sees it): 1 yes, 0 it was to be, -1 nobody has asked. */
+int round_unread_was_read(void *arg, uint32_t pid, int fd);
 
 /* round_shm.c: files in /dev/shm. */
 /* round_shm_look() - before the job is stopped: who has what open there. */

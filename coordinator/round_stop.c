@@ -106,6 +106,8 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 	int64_t now = io_monotonic_ns();
 	struct proc_status st;
 
+	if (round_unread_hold(r, p))
+		return 1;
 	free(p->comm);
 	p->comm = xstrdup(p->stat.comm);
 	if (proc_status(p->host_pid, 0, &st))
@@ -186,6 +188,7 @@ static int walk(struct round *r, int *ret_unsure, struct err *err)
 	int waiting = 0;
 
 	*ret_unsure = 0;
+	r->held = 0;
 	for (size_t i = 0; i < r->nprocs; i++)
 		r->procs[i]->stat.pid = 0;
 	todo[0].pid = r->p->keeper;
@@ -261,7 +264,7 @@ int round_stop(struct round *r, struct err *err)
 		waiting = walk(r, &unsure, err);
 		if (waiting < 0)
 			return -1;
-		if (waiting == 0 && !unsure)
+		if (waiting == 0 && !unsure && (waiting = round_unread_done(r, err)))
 			break;
 		if (!round_ms_left(r))
 			return err_set(err, E_TIMEOUT, 0,
@@ -270,9 +273,13 @@ int round_stop(struct round *r, struct err *err)
 			return err_set(err, E_NO_ANSWER, 0,
 				       "a process of the job cannot be looked at in /proc (hidepid?), or they "
 				       "keep ending");
-		if (round_accept(r, ACCEPT_MS, err))
+		if (waiting && (size_t)waiting == r->held)
+			round_unread_turn(r);
+		else if (round_accept(r, ACCEPT_MS, err) || round_unread_look(r, err))
 			return -1;
 	}
+	if (waiting < 0)
+		return -1;
 	if (!r->stopped_ns)	/* all had been signalled by an earlier round */
 		r->stopped_ns = io_monotonic_ns();
 	if (r->nprocs)

@@ -237,6 +237,8 @@ HIDDEN int timers_tell(struct leader *l, uint32_t *ret_unknown);
  * 0 or -errno.
  */
 HIDDEN int signalfds_tell(struct leader *l, const int32_t *fds, uint32_t n);
+/* unread_tell() - the answer to UNREAD. */
+HIDDEN int unread_tell(struct leader *l, const int32_t *fds, uint32_t n);
 
 /*
  * mapped.c: memory that is mapped from the image of the last restart.

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/fanotify.h>
-#include <sys/ioctl.h>
 #include "../common/io.h"
 
 #ifndef FAN_OPEN_EXEC_PERM
@@ -114,7 +113,7 @@ static int fanotify_scan(struct res_set *set, struct desc *d, struct err *err)
 {
 	char line[512];
 	struct fanotify_mark m;
-	int waiting = 0, decides = 0;
+	int decides = 0;
 
 	for (size_t at = 0; next_mark(d, &at, line, sizeof(line));) {
 		if (!parse(line, &m) || !(m.mask & PERMISSION))
@@ -123,7 +122,7 @@ static int fanotify_scan(struct res_set *set, struct desc *d, struct err *err)
 			return check_mark(set, d, line, &(size_t){ 0 }, err);
 		decides = 1;
 	}
-	if (ioctl(d->fd, FIONREAD, &waiting) == 0 && waiting)
+	if (res_unread(set, d))
 		return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "it has events that the program has not read, which "
 				  "could not be put back; try again when it has");
 	if (decides && fanotify_awaited())
@@ -230,6 +229,7 @@ const struct res_ops res_fanotify = {
 	.probe = fanotify_probe,
 	.scan = fanotify_scan,
 	.check = fanotify_check,
+	.unread = res_has_input,
 	.save = fanotify_save,
 	.verify = fanotify_verify,
 	.open = fanotify_open,

@@ -209,13 +209,22 @@ static int has_unseen_clients(const struct desc *d, const struct inet_sock *s)
 	return s->state == INET_LISTEN && nl < 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
 }
 
+/* Of a raw socket, and of ping's, only the first packet can be looked at; and what is sent again is received by everybody. */
+static int inet_unread(const struct desc *d)
+{
+	int protocol = inet_option(d->fd, SOL_SOCKET, SO_PROTOCOL);
+
+	return (inet_option(d->fd, SOL_SOCKET, SO_TYPE) == SOCK_RAW || protocol == IPPROTO_ICMP ||
+		protocol == IPPROTO_ICMPV6) && res_has_input(d) ? 2 : 0;
+}
+
 static int inet_check(struct res_set *set, struct desc *d, struct err *err)
 {
 	const struct inet_sock *s = d->std < 0 ? inet_table_find(set, d) : NULL;
 
 	if (!s)
 		return 0;
-	if (check_protocol(set, d, s, err) < 0)
+	if (check_protocol(set, d, s, err) < 0 || res_lose_unread(set, d, err) < 0)
 		return -1;
 	if (has_unseen_clients(d, s))
 		return res_refuse_for_now(set, d, E_KERNEL_FEATURE, err, "clients wait to be accepted, and this kernel does not tell "
@@ -314,6 +323,7 @@ const struct res_ops res_inet = {
 	.name = "inet",
 	.probe = inet_probe,
 	.check = inet_check,
+	.unread = inet_unread,
 	.save = inet_save,
 	.ended = inet_ended,
 	.let_go = inet_let_go,

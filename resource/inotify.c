@@ -7,6 +7,7 @@
  * they cannot be put back, neither for a program that goes on nor for one that is restored: what
  * would make them again is done to the watched files themselves, before everybody's eyes, and a
  * watch number that was used for making them elsewhere leaves IN_IGNORED behind.
+ * How they are waited for: coordinator/round_unread.c.
  */
 #include "find.h"
 
@@ -18,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -83,9 +83,7 @@ static int check_watch(struct res_set *set, struct desc *d, const struct watch *
 
 static int inotify_check(struct res_set *set, struct desc *d, struct err *err)
 {
-	int waiting = 0;
-
-	if (ioctl(d->fd, FIONREAD, &waiting) == 0 && waiting)
+	if (res_unread(set, d))
 		return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "it has events that the program has not read, which "
 				  "could not be put back; try again when it has");
 	return each_watch(set, d, err, check_watch);
@@ -221,6 +219,7 @@ const struct res_ops res_inotify = {
 	.name = "inotify",
 	.probe = inotify_probe,
 	.check = inotify_check,
+	.unread = res_has_input,
 	.save = inotify_save,
 	.verify = inotify_verify,
 	.open = inotify_open,

@@ -2,13 +2,12 @@
 /*
  * netlink.c - netlink sockets, as idle as they nearly always are. What the kernel has answered and
  * the program has not read cannot be asked for again; news that it sent to a group are not told
- * twice.
+ * twice: a checkpoint waits a moment for the program to read them.
  */
 #include "resource.h"
 
 #include <errno.h>
 #include <linux/netlink.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "../common/io.h"
@@ -52,11 +51,17 @@ static size_t groups_of(int fd, uint32_t *ret, size_t max)
 	return n;
 }
 
+/* An answer is waited for, and comes but once. News are missed whenever the buffer is full. */
+static int netlink_unread(const struct desc *d)
+{
+	uint32_t group;
+
+	return !res_has_input(d) ? 0 : groups_of(d->fd, &group, 1) ? 2 : 1;
+}
+
 static int netlink_check(struct res_set *set, struct desc *d, struct err *err)
 {
-	struct pollfd p = { .fd = d->fd, .events = POLLIN };
 	int protocol = get_int(d->fd, SO_PROTOCOL), known = 0;
-	uint32_t group;
 
 	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
 		known |= plain[i] == protocol;
@@ -65,7 +70,9 @@ static int netlink_check(struct res_set *set, struct desc *d, struct err *err)
 				  "a netlink socket of protocol %d stands for something in the "
 				  "kernel that cannot be saved",
 				  protocol);
-	if (poll(&p, 1, 0) == 1 && p.revents & POLLIN && !groups_of(d->fd, &group, 1))
+	if (netlink_unread(d) == 2 && res_lose_unread(set, d, err) < 0)
+		return -1;
+	if (netlink_unread(d) == 1 && res_unread(set, d))
 		return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err,
 				  "an answer of the kernel waits in this netlink socket; try again "
 				  "when the program has read it");
@@ -165,6 +172,7 @@ const struct res_ops res_netlink = {
 	.name = "netlink",
 	.probe = netlink_probe,
 	.check = netlink_check,
+	.unread = netlink_unread,
 	.save = netlink_save,
 	.open = netlink_open,
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * packet.c - packet(7) sockets: protocol, interface, groups and promiscuity, options, filter. What they have
- * received and nobody has read is not saved; it is lost as when they are full. Rings in the program's memory
+ * received and nobody has read, even given a moment for it, is lost as when they are full: it cannot be looked at but for the
+ * first packet, and what is sent is received by everybody. Rings in the program's memory
  * are shared with the kernel, which cannot be made again as they were.
  */
 #include "packet.h"
@@ -44,7 +45,12 @@ static int packet_check(struct res_set *set, struct desc *d, struct err *err)
 	if (info.fanout)
 		return res_refuse(set, d, E_UNSUPPORTED_FD, err, "a packet socket that shares its packets with others "
 				  "(PACKET_FANOUT) cannot be saved");
-	return sockopt_check(set, d, err);
+	return res_lose_unread(set, d, err) < 0 ? -1 : sockopt_check(set, d, err);
+}
+
+static int packet_unread(const struct desc *d)
+{
+	return res_has_input(d) ? 2 : 0;
 }
 
 static int packet_save(struct res_set *set, struct desc *d, struct err *err)
@@ -171,6 +177,7 @@ const struct res_ops res_packet = {
 	.name = "packet",
 	.probe = packet_probe,
 	.check = packet_check,
+	.unread = packet_unread,
 	.save = packet_save,
 	.verify = packet_verify,
 	.open = packet_open,

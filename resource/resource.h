@@ -98,6 +98,11 @@ struct res_set {
 	int (*sees)(void *arg, uint32_t by, uint32_t pid);
 	/* session: of a process of the job whose controlling terminal is @tty, as /proc/PID/stat has it; 0 none. */
 	uint32_t (*session)(void *arg, unsigned int tty);
+	/*
+	 * was_read: had process @pid read all that was in its descriptor @fd when everything came to stand still? -1: not
+	 * known. What is in it nevertheless came later, from outside of the job: after the checkpoint's instant.
+	 */
+	int (*was_read)(void *arg, uint32_t pid, int fd);
 	void *arg;
 	const char *root;		/* put in front of a path it leads to what the job sees there; NULL: nothing */
 	const char *const *dirs;	/* working directories of the processes: where to look for names */
@@ -196,6 +201,12 @@ struct res_ops {
 	int (*scan)(struct res_set *set, struct desc *d, struct err *err);
 	/* check() - refuse what cannot be saved, before anything is written. May be NULL. Fills d->priv. */
 	int (*check)(struct res_set *set, struct desc *d, struct err *err);
+	/*
+	 * unread() - 1: there is something in it that the program has not read, and that could not be put back. When check()
+	 * refuses it for now, the program is given time to read it. 2: likewise, but not at the others' expense, as it may be
+	 * lost in the end. NULL: there is no such thing.
+	 */
+	int (*unread)(const struct desc *d);
 	/* save() - append the kind's record(s). rec_desc has been written by the driver just before. */
 	int (*save)(struct res_set *set, struct desc *d, struct err *err);
 	/*
@@ -252,6 +263,16 @@ int res_refuse(const struct res_set *set, const struct desc *d, enum err_code co
  * newline.
  */
 void res_warn(struct res_set *set, const struct desc *d, const char *why, ...) PRINTF(3, 4);
+/*
+ * res_unread() - is there something unread in @d, of a kind with unread()? RES_UNREAD_STILL: and the program has had
+ * time to read it.
+ */
+enum res_unread { RES_READ, RES_UNREAD, RES_UNREAD_STILL };
+enum res_unread res_unread(const struct res_set *set, const struct desc *d);
+/* res_lose_unread() - refuse it for now, but if there still is something warn that it will be lost. 0, -1. */
+int res_lose_unread(struct res_set *set, struct desc *d, struct err *err);
+/* res_has_input() - 1: poll(2) says so. For unread(). */
+int res_has_input(const struct desc *d);
 /* res_net_of() - the network namespace that the socket @d is of, as a record has it. RES_NET_OTHER: none of the job's. */
 #define RES_NET_OTHER	UINT32_MAX
 uint32_t res_net_of(const struct res_set *set, const struct desc *d);

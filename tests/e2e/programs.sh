@@ -11,7 +11,7 @@ out=$(mktemp "${TMPDIR:-/tmp}/ckpt-programs.XXXXXX") || exit 1
 trap 'rm -f "$out"' EXIT
 
 # The long ones first.
-[ $# -gt 0 ] || set -- mpi postgres mariadb java make node multiproc shell nginx memcached asynchronous redis tmux git
+[ $# -gt 0 ] || set -- mpi postgres mariadb java make node multiproc shell nginx memcached asynchronous redis tmux git watch
 users=(root root)
 if [ "$(id -u)" = 0 ] && setpriv --reuid=nobody --clear-groups test -x "$bin/ckpt_launch"; then
 	users=(root nobody)

@@ -324,16 +324,21 @@ uint32_t rset_number(struct rset *set, uint32_t pid)
 int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds, size_t n, struct err *err)
 {
 	cleanup_free int *number = xcalloc(set->ndescs + 1, sizeof(int));
+	cleanup_free struct rdesc **has = xcalloc(n + 1, sizeof(*has));
+	size_t nhas = 0;
 
 	for (size_t i = n; i-- > 0;)
 		if (rset_desc(set, fds[i]->desc))
 			number[fds[i]->desc] = fds[i]->fd + 1;
+	for (size_t i = 0; i < set->ndescs; i++)
+		if (number[i + 1])
+			has[nhas++] = &set->descs[i];
 	for (size_t k = 0; res_table[k]; k++)
-		for (size_t i = 0; i < set->ndescs; i++) {
-			struct rdesc *d = &set->descs[i];
-			int fd = number[i + 1] - 1, r = 0;
+		for (size_t i = 0; i < nhas; i++) {
+			struct rdesc *d = has[i];
+			int fd = number[d->rec->id] - 1, r = 0;
 
-			if (d->ops != res_table[k] || fd < 0)
+			if (d->ops != res_table[k])
 				continue;
 			if (d->ops->attach && !d->external)
 				r = d->ops->attach(set, d, pid, fd, err);

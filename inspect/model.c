@@ -110,8 +110,8 @@ static void put_namespaces(json_t *o, const struct ckpt *c, const struct proc *p
 
 		while ((n = rec_next_namespace(&c->manifest.recs, &at)))
 			for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-				if (n->id == m->namespace && !m->for_children && n->kind == (uint32_t)kinds[i].flag)
-					put_int(all, kinds[i].name, n->id);
+				if (n->id == m->namespace && n->kind == (uint32_t)kinds[i].flag)
+					put_int(all, m->for_children ? "time_for_children" : kinds[i].name, n->id);
 	}
 	json_object_set_new(o, "namespaces", all);
 }

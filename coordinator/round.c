@@ -43,11 +43,12 @@ static int by_number(const void *key, const void *f)
 	return *(const int *)key - ((const struct agent_fd *)f)->fd;
 }
 
+/* In a pid namespace that the program made it has other numbers, and has told those. */
 static uint32_t set_peer(void *arg, uint32_t pid, int fd)
 {
 	const struct round *r = arg;
 	const struct rproc *p = round_proc_inside(r, pid);
-	const struct agent_fd *f = p && p->nfds ? bsearch(&fd, p->fds, p->nfds, sizeof(*f), by_number) : NULL;
+	const struct agent_fd *f = p && p->nfds && !p->npid_spaces ? bsearch(&fd, p->fds, p->nfds, sizeof(*f), by_number) : NULL;
 
 	return f ? f->peer : 0;
 }

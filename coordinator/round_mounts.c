@@ -241,7 +241,7 @@ int round_mounts(struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (check_dirs(r, r->procs[i], err))
 			return -1;
-	return 0;
+	return round_mounts_pids_check(r, err);
 }
 
 int round_mounts_mapped(const struct round *r, const struct rproc *p, const char *path, const struct proc_map *m, int *ret_own,

@@ -56,6 +56,10 @@ int round_mounts_open(struct mount_space *s);
 int round_mounts_part(const struct mount_space *s, const struct mountinfo *m);
 /* round_mounts_pack() - what is in it, into @to, by a child that has the rights over it; NULL: could it be? */
 int round_mounts_pack(const struct mount_fs *fs, const struct part *part, const struct file_tree_image *to, struct err *err);
+/* round_mounts_pids() - the pid namespace that the program made which the proc file system @m shows; 0: none, or not to be known. */
+uint32_t round_mounts_pids(const struct round *r, const struct mount_space *s, const struct mountinfo *m);
+/* round_mounts_pids_check() - all are known: refuse what would need such a one too early. */
+int round_mounts_pids_check(struct round *r, struct err *err);
 /* round_mount_id() - of the mount that @path leads to; 0 not to be known. */
 int round_mount_id(const char *path);
 

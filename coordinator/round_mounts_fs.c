@@ -42,7 +42,8 @@ static int check_kernels(const struct round *r, const struct mount_space *s, con
 			 struct err *err)
 {
 	if (is(m, "proc")) {
-		if (!shows_job(r, s, m))
+		*shows = round_mounts_pids(r, s, m);
+		if (!*shows && !shows_job(r, s, m))
 			return round_mounts_refuse(s, m, "which shows another pid namespace than the job's, or cannot be looked at", err);
 	} else if (is(m, "sysfs")) {
 		*shows = round_namespace_of(r, s->space->member, CLONE_NEWNET);

@@ -33,6 +33,7 @@
 #include "../resource/stored.h"
 #include "../resource/sysv.h"
 #include "cgroups.h"
+#include "mounts.h"
 #include "sync.h"
 
 #define WATCH_MS	100 /* how often init looks for processes that died while being restored */
@@ -178,7 +179,7 @@ static int watch(struct restart *r, int owner_fd, struct err *err)
 		if (exist && kill((pid_t)r->job->keeper_pid, 0) && errno == ESRCH)
 			return err_set(err, E_PROCESS_DIED, 0, "the keeper of the job ended");
 	}
-	if (state > 0 && (sysv_finish(&r->rset, err) || object_seal_late(&r->rset, err)))
+	if (state > 0 && (sysv_finish(&r->rset, err) || object_seal_late(&r->rset, err) || mounts_late(r, err)))
 		return -1;
 	namespaces_let_go(r);
 	if (state > 0) {

@@ -15,6 +15,9 @@ int mounts_load(const struct restart *r, struct err *err);
  * root directory. Namespaces in the order of their records.
  */
 int mounts_make(struct restart *r, const struct rec_namespace *ns, int owner, int *ret_ns, int *ret_root, struct err *err);
+/* mounts_late() - in init, when all processes are there: what takes them to be mounted. mounts_is_late(): is @m of that? */
+int mounts_late(struct restart *r, struct err *err);
+int mounts_is_late(const struct restart *r, const struct rec_space_mount *m);
 /* mounts_done() - all have been made. */
 void mounts_done(struct restart *r);
 /*

@@ -33,7 +33,7 @@ static int is_option(const char *name, int own_user)
 	return !own_user || (strcmp(name, "uid") && strcmp(name, "gid"));
 }
 
-static void configure(int fs, const char *options, int own_user)
+void mounts_configure(int fs, const char *options, int own_user)
 {
 	cleanup_free char *copy = xstrdup(options);
 	char *save;
@@ -69,7 +69,7 @@ static int new_fs(struct site *s, const struct rec_space_fs *rec)
 	if (fs >= 0 && *rec->source)
 		mount_fsconfig(fs, FSCONFIG_SET_STRING, "source", rec->source);
 	if (fs >= 0)
-		configure(fs, rec->options, s->owner >= 0);
+		mounts_configure(fs, rec->options, s->owner >= 0);
 	fd = fs < 0 || mount_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL) ? -1 : mount_fsmount(fs, 0);
 	if (fd < 0)
 		return err_set(s->err, errno == EPERM ? E_ACCESS : E_KERNEL_FEATURE, errno, "making the %s file system %s that the "
@@ -151,7 +151,8 @@ int mounts_make_fs(struct site *s)
 		return err_set(s->err, E_KERNEL_FEATURE, errno, "putting mounts together");
 	for (int shows = 0; shows < 2; shows++)
 		for (pos = 0; (rec = rec_next_space_fs(&s->r->manifest.recs, &pos)); )
-			if (shows == (rec->shows != 0) && mounts_uses(s->r, s->ns->id, rec->id) && make_fs(s, rec))
+			if (shows == (rec->shows != 0) && !mounts_fs_is_late(rec) && mounts_uses(s->r, s->ns->id, rec->id) &&
+			    make_fs(s, rec))
 				return -1;
 	return 0;
 }

@@ -32,7 +32,7 @@ static void list(struct site *s)
 	size_t pos = 0;
 
 	while ((m = rec_next_space_mount(&s->r->manifest.recs, &pos))) {
-		if (m->namespace != s->ns->id)
+		if (m->namespace != s->ns->id || mounts_is_late(s->r, m))
 			continue;
 		s->at = xrealloc(s->at, (s->n + 1) * sizeof(*s->at));
 		s->at[s->n++] = (struct piece){ .rec = m, .tree = -1, .fd = -1, .at = -1 };

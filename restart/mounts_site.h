@@ -33,6 +33,9 @@ struct site {
 int mounts_uses(const struct restart *r, uint32_t ns, uint32_t fs);
 /* mounts_put_aside() - attach @fd where it can be copied from, and made ready. 0, -1. */
 int mounts_put_aside(struct site *s, int fd, const char *name);
+/* mounts_configure() - options of a file system under construction, as mountinfo has them. @own_user: made in another user namespace. */
+void mounts_configure(int fs, const char *options, int own_user);
+int mounts_fs_is_late(const struct rec_space_fs *fs);
 /* mounts_make_fs() - those that only the program has, with all that is in them: the pieces of them. 0, -1. */
 int mounts_make_fs(struct site *s);
 

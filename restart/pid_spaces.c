@@ -73,17 +73,18 @@ int pid_spaces_children(struct restart_task *t, struct err *err)
 			       : 0;
 }
 
-/* ---- numbers that are given out ---- */
+/* ---- who is there for a moment ---- */
 
-static void NORETURN count(uint32_t last)
+static int count(void *arg)
 {
-	int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+	const uint32_t *last = arg;
+	cleanup_close int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
 
-	_exit(fd < 0 || dprintf(fd, "%u", last) < 0 ? errno : 0);
+	return fd < 0 || dprintf(fd, "%u", *last) < 0 ? -1 : 0;
 }
 
 /* A child that is in it, with numbers that nobody has: those that are given out stay as they are. */
-static pid_t make_child(const struct restart *r, uint32_t space, uint32_t last)
+static pid_t make_child(const struct restart *r, uint32_t space, int (*fn)(void *arg), void *arg)
 {
 	const struct rec_task *first = tree_first_of(r->tasks, r->ntasks, space);
 	size_t n = first->spaces.len / sizeof(uint32_t) + ((r->namespaces & CLONE_NEWPID) != 0);
@@ -94,11 +95,11 @@ static pid_t make_child(const struct restart *r, uint32_t space, uint32_t last)
 		numbers[i] = unused;
 	pid = tree_clone_at(numbers, n, 0, SIGCHLD);
 	if (pid == 0)
-		count(last);
+		_exit(fn(arg) ? errno : 0);
 	return pid;
 }
 
-int pid_spaces_count(const struct restart *r, uint32_t space, uint32_t last)
+int pid_spaces_run(const struct restart *r, uint32_t space, int (*fn)(void *arg), void *arg)
 {
 	cleanup_close int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC), there = pid_spaces_open(r, space);
 	int status = 0, error;
@@ -106,7 +107,7 @@ int pid_spaces_count(const struct restart *r, uint32_t space, uint32_t last)
 
 	if (own < 0 || there < 0 || setns(there, CLONE_NEWPID))
 		return -1;
-	pid = make_child(r, space, last);
+	pid = make_child(r, space, fn, arg);
 	error = errno;
 	if (setns(own, CLONE_NEWPID))
 		return -1;
@@ -114,6 +115,11 @@ int pid_spaces_count(const struct restart *r, uint32_t space, uint32_t last)
 		;
 	errno = pid < 0 ? error : WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
 	return pid < 0 || status ? -1 : 0;
+}
+
+int pid_spaces_count(const struct restart *r, uint32_t space, uint32_t last)
+{
+	return pid_spaces_run(r, space, count, &last);
 }
 
 static uint32_t most(struct bytes spaces, struct bytes numbers, uint32_t space, uint32_t last)

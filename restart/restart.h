@@ -244,6 +244,8 @@ uint32_t pid_spaces_number(struct rset *set, uint32_t pid);
 int pid_spaces_open(const struct restart *r, uint32_t space);
 /* pid_spaces_children() - in a process: t->children. */
 int pid_spaces_children(struct restart_task *t, struct err *err);
+/* pid_spaces_run() - in init: @fn in a child that is in namespace @space. 0, or -1 + errno, the child's. */
+int pid_spaces_run(const struct restart *r, uint32_t space, int (*fn)(void *arg), void *arg);
 /* pid_spaces_count() - in init: in namespace @space whoever is made next gets a number behind @last. 0, or -1 + errno. */
 int pid_spaces_count(const struct restart *r, uint32_t space, uint32_t last);
 /* pid_spaces_count_on() - in init, when all are there: in all of them. */

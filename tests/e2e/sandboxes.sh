@@ -22,12 +22,14 @@ exec 5<file
 read -r -n 3 <&5
 mounts >"$1/before"
 dev=$(cd /dev && echo *)
+numbers() { echo "$$ $(sed -n '/^NSpid:/p; /^PPid:/p' /proc/$$/status)"; }
+numbers=$(numbers)
 : >"$1/ready"
 until [ -e "$1/go" ]; do sleep 0.05; done
 mounts >"$1/after"
 read -r rest <&5
 [ "$rest" = vate ] && [ "$PWD" = "$2" ] && [ "$(cat link)" = private ] && [ -d sub ] && [ "$(echo *)" = "file link sub" ] &&
-	[ "$(cd /dev && echo *)" = "$dev" ] && echo x >/dev/null && echo good >"$1/result"
+	[ "$(cd /dev && echo *)" = "$dev" ] && [ "$(numbers)" = "$numbers" ] && echo x >/dev/null && echo good >"$1/result"
 END
 
 survives() {	# NAME DIRECTORY COMMAND...
@@ -71,10 +73,12 @@ if [ "$(id -u)" = 0 ]; then
 fi
 may_lack=1
 survives unshare-user "$dir/point" unshare -Urm sh -c "$own" sh
+survives unshare-pids "$dir/point" unshare -Urpf --mount-proc sh -c "$own" sh
 if command -v bwrap >/dev/null; then
 	box=(bwrap --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --ro-bind "$bin" "$bin" --bind "$dir" "$dir" --dir /tmp/own)
 	survives bwrap /tmp/own "${box[@]}"
 	survives bwrap-apart /tmp/own "${box[@]}" --unshare-user --unshare-net --unshare-ipc --unshare-uts
+	survives bwrap-all /tmp/own "${box[@]}" --unshare-all
 	# Nothing of the usual root directory, nor the job's.
 	survives bwrap-bare /own bwrap --unshare-user --unshare-net --ro-bind /usr /usr --symlink usr/bin /bin \
 		--symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /own \

@@ -32,6 +32,48 @@ static int open_dir(struct restart_task *t, const char *path, struct err *err)
 	return fd;
 }
 
+static int removed_as(const struct restart *r, uint64_t dev, uint64_t ino)
+{
+	for (size_t i = 0; i < r->nremoved; i++)
+		if (r->removed[i].dev == dev && r->removed[i].ino == ino)
+			return r->removed[i].fd;
+	return directory_open_as(&r->rset, dev, ino);
+}
+
+static int make_removed(struct restart *r, const char *path, uint64_t dev, uint64_t ino, struct err *err)
+{
+	int fd;
+
+	if (!ino || removed_as(r, dev, ino) >= 0)
+		return 0;
+	fd = directory_without_name(&r->rset, path, 0755, err);
+	if (fd < 0)
+		return -1;
+	fd = rset_move(&r->rset, fd);
+	if (fd < 0)
+		return err_set(err, E_LIMIT, errno, "no descriptor left for a directory");
+	r->removed = xrealloc(r->removed, (r->nremoved + 1) * sizeof(*r->removed));
+	r->removed[r->nremoved++] = (struct removed){ dev, ino, fd };
+	return 0;
+}
+
+int dirs_make_removed(struct restart *r, struct err *err)
+{
+	for (size_t i = 0; i < r->ntasks; i++) {
+		const struct rec_list *recs = &r->images[i].recs;
+		const struct rec_process *p = r->images[i].fd < 0 ? NULL : rec_first(process, recs);
+		const struct rec_thread_dirs *t;
+		size_t pos = 0;
+
+		if (p && p->cwd_deleted && make_removed(r, p->cwd, p->cwd_dev, p->cwd_ino, err))
+			return -1;
+		while (p && (t = rec_next_thread_dirs(recs, &pos)))
+			if (t->cwd_deleted && make_removed(r, t->cwd, t->cwd_dev, t->cwd_ino, err))
+				return -1;
+	}
+	return 0;
+}
+
 /* @dev and @ino: of one that was removed. */
 static int open_cwd(struct restart_task *t, const char *path, int deleted, uint64_t dev, uint64_t ino, struct err *err)
 {
@@ -39,7 +81,7 @@ static int open_cwd(struct restart_task *t, const char *path, int deleted, uint6
 
 	if (!deleted)
 		return open_dir(t, path, err);
-	fd = ino ? directory_open_as(&t->r->rset, dev, ino) : -1;
+	fd = ino ? removed_as(t->r, dev, ino) : -1;
 	if (fd >= 0)
 		return rset_reopen(fd, O_PATH | O_DIRECTORY);
 	return directory_without_name(&t->r->rset, path, 0755, err);

@@ -78,7 +78,8 @@ static int open_all(struct restart *r, struct err *err)
 	compare_clocks(r);
 	cgroups_make(r);
 	r->rset.next_pid = next_pid;
-	if (namespaces_make(r, err) || rset_open(&r->rset, err) || sysv_restore(&r->rset, err))
+	if (namespaces_make(r, err) || rset_open(&r->rset, err) || dirs_make_removed(r, err) ||
+	    sysv_restore(&r->rset, err))
 		return -1;
 	r->rset.next_pid = NULL;
 	return 0;

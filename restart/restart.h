@@ -86,6 +86,10 @@ struct restart {
 	size_t nspares;
 	struct tree_spaces at;		/* pid namespaces below the container's that we are in ourselves */
 
+	/* Working directories that have no name any more and that nobody has open; dirs.c. */
+	struct removed { uint64_t dev, ino; int fd; } *removed;
+	size_t nremoved;
+
 	int fd_base;
 	int namespaces;			/* CLONE_NEW* that were really made */
 	int64_t clocks[NS_CLOCKS];	/* offsets with which clocks are the job's, for time namespaces that the program had made */
@@ -155,6 +159,8 @@ const struct image *restart_image(const struct restart_task *t, const char *name
  * descriptors are closed.
  */
 int dirs_find(struct restart_task *t, struct err *err);
+/* dirs_make_removed() - in init: those that were removed, as several processes may be in one. */
+int dirs_make_removed(struct restart *r, struct err *err);
 int task_enter_dirs(struct restart_task *t, struct err *err);
 
 /* task_late() - append to t->late. @data is copied by memory_enter(), not here: it must stay. */

@@ -61,6 +61,7 @@ enum {
 	AREA_VM_NOHUGEPAGE = 0x100, AREA_VM_MERGEABLE = 0x200, AREA_VM_SEQ_READ = 0x400, AREA_VM_RAND_READ = 0x800,
 	AREA_VM_STACK = 0x1000, AREA_VM_HEAP = 0x2000, AREA_VM_MAYWRITE = 0x4000,
 	AREA_VM_SEALED = 0x8000, AREA_VM_DROPPABLE = 0x10000,
+	AREA_VM_NEVER_WRITE = 0x20000,	/* where the kernel tells: shared, of what was opened for reading only */
 };
 
 /* rec_socket.state */

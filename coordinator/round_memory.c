@@ -63,6 +63,8 @@ static uint32_t vm_flags(const struct proc_map *m)
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
 		if (has_flag(m, table[i].name))
 			ret |= table[i].flag;
+	if (m->shared && *m->vmflags && !(ret & AREA_VM_MAYWRITE))
+		ret |= AREA_VM_NEVER_WRITE;
 	if (!strcmp(m->path, "[stack]"))
 		ret |= AREA_VM_STACK;
 	if (!strcmp(m->path, "[heap]"))

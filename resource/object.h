@@ -64,10 +64,10 @@ int object_restore_all(struct rset *set, struct err *err);
  */
 int object_fill_from_image(const struct image *img, uint64_t id, int fd, struct err *err);
 /*
- * object_map_fd() - the same, to be mapped from. @may_write: 0 if the mapping must not become writable either; that is
- * heeded where it would not come from a seal.
+ * object_map_fd() - the same, to be mapped from. @may_write: 0 if the mapping is not to become writable either, which a
+ * seal may see to; @never: 1, its descriptor has to.
  */
-int object_map_fd(struct rset *set, uint64_t id, int may_write, struct err *err);
+int object_map_fd(struct rset *set, uint64_t id, int may_write, int never, struct err *err);
 /*
  * object_seal_all() - when all descriptions have been opened: what was sealed is sealed again; but for seals that
  * leave mappings writable which are there already. object_seal_late() - those, when all is mapped.

@@ -288,11 +288,11 @@ static int seal(const struct made *m, uint32_t seals, struct err *err)
 		err_set(err, E_FAILED, errno, "cannot seal memfd %s", m->rec->name) : 0;
 }
 
-int object_map_fd(struct rset *set, uint64_t id, int may_write, struct err *err)
+int object_map_fd(struct rset *set, uint64_t id, int may_write, int never, struct err *err)
 {
 	int fd = object_restore_fd(set, id, err), moved;
 
-	if (fd < 0 || may_write || !late_seals(find_rec(set, id)))
+	if (fd < 0 || may_write || (!never && !late_seals(find_rec(set, id))))
 		return fd;
 	fd = rset_reopen(fd, O_RDONLY);
 	moved = fd < 0 ? -1 : rset_move(set, fd);

@@ -189,7 +189,7 @@ static int shared_object(struct build *b, const struct rec_area *a, struct err *
 
 	if (attach_segment(b, a))
 		return 0;
-	fd = object_map_fd(&b->t->r->rset, a->object, may_write, err);
+	fd = object_map_fd(&b->t->r->rset, a->object, may_write, !!(a->vmflags & AREA_VM_NEVER_WRITE), err);
 	if (fd < 0)
 		return -1;
 	build_sys(&b->ops, 0, SYS_mmap, a->start, a->end - a->start, a->prot,

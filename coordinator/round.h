@@ -15,7 +15,7 @@
 /* What was unread when the round was tried before, see round_unread.c. Zero-initialise. */
 struct round_unread {
 	struct round_unread_fd *all;	/* malloc'ed */
-	size_t n;
+	size_t n, room;
 	unsigned int spoilt;		/* so often nothing came of it that the others stood still for who reads */
 };
 

@@ -422,6 +422,8 @@ void round_unread_turn(struct round *r);
 int round_unread_look(struct round *r, struct err *err);
 /* round_unread_done() - all stand still. 1 so it may be; 0 some were let go once more; -1. */
 int round_unread_done(struct round *r, struct err *err);
+/* round_unread_asks() - -1: @p cannot stop, as it waits for a permission of another that did; 0. */
+int round_unread_asks(struct round *r, const struct rproc *p, struct err *err);
 /* round_unread_keep() - what is unread now, for the next try. */
 void round_unread_keep(struct round *r);
 /* round_unread_was_read() - of descriptor @fd of process @pid (as the job sees it): 1 yes, 0 it was to be, -1 nobody has asked. */

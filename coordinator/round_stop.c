@@ -23,6 +23,7 @@
 #define BLOCKED_LIMIT_NS	5000000000LL	/* the signal, on the way to an exec */
 #define SHARED_LIMIT_NS		500000000LL	/* clone(CLONE_VM), on the way to an exec */
 #define VFORK_LIMIT_NS		2000000000LL	/* the same of vfork(), if it sleeps */
+#define ASKING_NS		50000000LL	/* for a permission (fanotify), in D */
 #define REPEAT_NS		200000000LL
 #define ACCEPT_MS		2		/* then another look at who there is */
 
@@ -140,6 +141,8 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 		} else if (now - p->seen_ns > PRELOAD_LIMIT_NS)
 			return no_answer(p, &st, err);
 	}
+	if (p->signalled_ns && now - p->signalled_ns > ASKING_NS && round_unread_asks(r, p, err))
+		return -1;
 	if (now - p->seen_ns > ANSWER_LIMIT_NS ||
 	    (now - p->seen_ns > PRELOAD_LIMIT_NS / 2 && (p->unsignalled || table_is_full(p))))
 		return no_answer(p, &st, err);

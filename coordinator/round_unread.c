@@ -10,8 +10,12 @@
  * What comes after that answer comes from outside of the job, as the job stands still: after the checkpoint's
  * instant, like all that happens until the restart. It is lost to who is restored, not to who goes on.
  *
+ * Who gives permissions to open files (fanotify) is stopped last for another reason, too: who waits for one cannot be
+ * stopped.
+ *
  * We keep no duplicates for that: a program may rely on what it closes being closed.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -205,8 +209,10 @@ static void keep(struct round_unread *u, pid_t host_pid, int fd, int lossy)
 	for (size_t i = 0; i < u->n; i++)
 		if (u->all[i].host_pid == host_pid && u->all[i].fd == fd)
 			return;
-	if ((u->n & (u->n + 1)) == 0)		/* doubling */
-		u->all = xrealloc(u->all, (u->n + 1) * 2 * sizeof(*u->all));
+	if (u->n == u->room) {
+		u->room = u->room ? 2 * u->room : 16;
+		u->all = xrealloc(u->all, u->room * sizeof(*u->all));
+	}
 	u->all[u->n++] = (struct round_unread_fd){ .host_pid = host_pid, .fd = fd, .lossy = lossy };
 }
 
@@ -224,6 +230,53 @@ void round_unread_keep(struct round *r)
 				keep(r->p->unread, p->host_pid, d->holders[k].fd, unread == 2);
 		}
 	}
+}
+
+/*
+ * Who may give the permission that @asker waits for: found without descriptors, which have not been handed over yet. Who
+ * asks has merely inherited it. How many.
+ */
+static size_t keep_listeners(struct round *r, const struct rproc *asker)
+{
+	struct round_unread *u = r->p->unread;
+	size_t n = 0;
+
+	for (size_t i = 0; u && i < u->n; i++)
+		if (u->all[i].host_pid != asker->host_pid)
+			u->all[n++] = u->all[i];
+	if (u)
+		u->n = n;
+	for (size_t i = 0; u && !n && i < r->nprocs; i++) {
+		const struct rproc *p = r->procs[i];
+		pid_t *fds = NULL;
+		ssize_t nfds = p->zombie || p == asker ? 0 : proc_list(p->look, "fd", &fds);
+
+		for (ssize_t k = 0; k < nfds; k++) {
+			char name[32];
+			cleanup_free char *link = NULL;
+
+			snprintf(name, sizeof(name), "fd/%d", (int)fds[k]);
+			link = proc_link(p->look, name);
+			if (!link || strcmp(link, "anon_inode:[fanotify]") != 0)
+				continue;
+			keep(u, p->host_pid, fds[k], 0);
+		}
+		free(fds);
+	}
+	return u ? u->n : 0;
+}
+
+int round_unread_asks(struct round *r, const struct rproc *p, struct err *err)
+{
+	/* Else those who give it still run, if there are any. */
+	const int all_stop = !count(r) || r->turn == TURN_OVER;
+	cleanup_free char *where = p->stat.state == 'D' && all_stop ? proc_read(p->look, "wchan", NULL) : NULL;
+
+	if (!where || strncmp(where, "fanotify_", 9) != 0 || !keep_listeners(r, p))
+		return 0;
+	r->set.again = 1;
+	return err_set(err, E_UNSUPPORTED_FD, 0, "%s waits for a permission to open or read a file, which a program of the job "
+		       "gives (fanotify); try again when it has it", round_who(p));
 }
 
 int round_unread_was_read(void *arg, uint32_t pid, int fd)

@@ -168,15 +168,19 @@ static int mark(int fd, const struct rec_fanotify_mark *m, unsigned int flags, u
 int fanotify_put(int fd, const struct rec_fanotify_mark *m, const char *path, struct err *err)
 {
 	unsigned int flags = m->flags & EVICTABLE;
+	uint64_t mask = m->mask;
 	struct statx st;
 
 	if (m->type != FAN_MARK_INODE && m->type != FAN_MARK_MOUNT && m->type != FAN_MARK_FILESYSTEM)
 		return err_set(err, E_CORRUPT, 0, "impossible kind of mark %u", m->type);
-	/* The mount that happens to be there may be all there is. */
+	/* Else the mount that it lies in would be watched, which may be everything. */
 	if (m->type == FAN_MARK_MOUNT && statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE, &st) == 0 &&
 	    st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT && !(st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
 		return err_set(err, E_FILE_CHANGED, 0, "%s, a mount that the program watches (fanotify), is none here", path);
-	return mark(fd, m, flags, m->mask, path, err) < 0 ||
+	/* What has no children, the kernel itself may have said that of, and would not take it back. */
+	if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE, &st) == 0 && !S_ISDIR(st.stx_mode))
+		mask &= ~(uint64_t)FAN_EVENT_ON_CHILD;
+	return mark(fd, m, flags, mask, path, err) < 0 ||
 	       mark(fd, m, flags | (m->flags & IGNORE ? IGNORE : FAN_MARK_IGNORED_MASK) | (m->flags & SURV_MODIFY), m->ignored,
 		    path, err) < 0 ? -1 : 0;
 }

@@ -174,7 +174,7 @@ static void avoid_watched(struct res_set *set)
 				find_index_avoid(set->names, ino);
 		for (size_t pos = 0; res_fdinfo_line(d, "fanotify ino:", &pos, line, sizeof(line));)
 			if (sscanf(line, "fanotify ino:%" SCNx64 " sdev:%*x mflags:%*x mask:%x", &ino, &mask) == 2 &&
-			    mask & (FAN_OPEN | FAN_ACCESS | FAN_CLOSE_NOWRITE | FAN_OPEN_PERM | FAN_ACCESS_PERM))
+			    mask & FAN_ONDIR && mask & (FAN_OPEN | FAN_ACCESS | FAN_CLOSE_NOWRITE | FAN_OPEN_PERM | FAN_ACCESS_PERM))
 				find_index_avoid(set->names, ino);
 	}
 }

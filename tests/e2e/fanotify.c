@@ -204,11 +204,75 @@ static void check_rights(void)
 	check_permission();
 }
 
+/* ---- all that a group can be made with, and a mark ---- */
+
+static const struct { unsigned int flags, how; uint64_t mask; const char *path; } kinds[] = {
+	{ FAN_REPORT_FID, 0, FAN_CREATE | FAN_DELETE | FAN_ONDIR | FAN_DELETE_SELF, "dir" },
+	{ 0x400, 0, FAN_OPEN | FAN_EVENT_ON_CHILD, "dir" },		/* FAN_REPORT_DIR_FID */
+	{ DFID_NAME, 0, FAN_MODIFY | FAN_CLOSE, "plain" },
+	{ DFID_NAME | 0x1000 | FAN_REPORT_FID, 0, 0x10000000 | FAN_CREATE, "dir" }, /* FAN_REPORT_TARGET_FID, FAN_RENAME */
+	{ DFID_NAME | 0x1000 | FAN_REPORT_FID, 0, FAN_MODIFY, "plain" },
+	{ 0x80, 0, FAN_OPEN, "plain" },					/* FAN_REPORT_PIDFD */
+	{ FAN_REPORT_TID | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS, 0, FAN_OPEN, "plain" },
+	{ 0, FAN_MARK_IGNORED_MASK, FAN_OPEN, "plain" },
+	{ 0, FAN_MARK_IGNORED_MASK | SURVIVE, FAN_OPEN, "dir" },
+	{ 0, IGNORE | SURVIVE, FAN_OPEN | FAN_ONDIR | FAN_EVENT_ON_CHILD, "dir" },
+	{ 0, 0x200, FAN_OPEN, "plain" },				/* FAN_MARK_EVICTABLE */
+	{ DFID_NAME, 0x200, FAN_ATTRIB, "link" },
+	{ FAN_CLASS_CONTENT, 0, FAN_OPEN, "plain" },
+	{ FAN_CLASS_PRE_CONTENT | FAN_ENABLE_AUDIT, 0, FAN_ACCESS, "plain" },
+};
+static int group_of[ARRAY_SIZE(kinds)];
+static char said[ARRAY_SIZE(kinds)][512];
+
+/* What fdinfo says of it, but for what all descriptors have. */
+static const char *said_of(int fd)
+{
+	char path[64];
+	const char *text;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	text = strstr(scn_read_file(path), "fanotify ");
+	return text ? text : "";
+}
+
+static void set_up_kinds(void)
+{
+	touch("plain");
+	scn_sys(symlink("plain", "link"));
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		group_of[i] = group(kinds[i].flags);
+		/* Who may not have it, and kernels that do not know it. */
+		if (group_of[i] >= 0 && fanotify_mark(group_of[i], FAN_MARK_ADD | FAN_MARK_DONT_FOLLOW | kinds[i].how,
+						      kinds[i].mask, AT_FDCWD, kinds[i].path) < 0) {
+			close(group_of[i]);
+			group_of[i] = -1;
+		}
+		if (group_of[i] >= 0)
+			snprintf(said[i], sizeof(said[i]), "%s", said_of(group_of[i]));
+	}
+}
+
+static void check_kinds(void)
+{
+	struct fanotify_response r = { .fd = INT32_MAX, .response = FAN_ALLOW | FAN_AUDIT };
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		scn_check(group_of[i] < 0 || !strcmp(said[i], said_of(group_of[i])), "number %zu was\n%s and is\n%s", i, said[i],
+			  said_of(group_of[i]));
+	/* Only by this can it be seen that answers may be audited. */
+	scn_check(group_of[ARRAY_SIZE(kinds) - 1] < 0 ||
+		  (write(group_of[ARRAY_SIZE(kinds) - 1], &r, sizeof(r)) < 0 && errno == ENOENT), "FAN_ENABLE_AUDIT: %s",
+		  strerror(errno));
+}
+
 int main(void)
 {
 	set_up_names();
 	set_up_rights();
+	set_up_kinds();
 	scn_checkpoint();
+	check_kinds();
 	scn_check(unread(names) == 0 && unread(self) == 0, "events that nobody made");
 	check_names();
 	check_rights();

@@ -104,8 +104,6 @@ static int check_thread(struct rproc *p, const struct proc_status *all,
 	p->filtered |= own.seccomp != all->seccomp || own.seccomp_filters != all->seccomp_filters;
 	if (is_own(p->look, tid, KCMP_FILES))
 		return refuse(p, "has a thread with descriptors of its own", " (unshare(CLONE_FILES))", err);
-	if (round_namespaces_thread(p, tid, err))
-		return -1;
 	return blocks_signal(p, tid, &own, err);
 }
 

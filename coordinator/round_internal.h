@@ -48,6 +48,8 @@ struct rthread {
 	pid_t tid;			/* in our pid namespace */
 	struct proc_status *ids;	/* with capabilities; its securebits are in agent_thread */
 	struct rdirs *dirs;
+	struct rec_thread_space *spaces; /* of its own, or the job's that the process is not in */
+	size_t nspaces;
 };
 
 struct rproc {
@@ -279,9 +281,8 @@ const struct proc_status *round_keeper(const struct round *r);
 int round_shares_memory(const struct round *r, const struct rproc *p);
 
 /* round_namespaces.c: those that the program made. */
-/* round_namespaces_apart() - refuse what cannot be made again. 0, -1. round_namespaces_thread(): what thread @tid alone has. */
+/* round_namespaces_apart() - refuse what cannot be made again. 0, -1. */
 int round_namespaces_apart(struct round *r, const struct rproc *p, struct err *err);
-int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err);
 /* round_namespaces() - all stand still: look at those that can be. */
 int round_namespaces(struct round *r, struct err *err);
 /* round_namespace_of() - the number of the namespace of that kind (CLONE_NEW*) that @p is in; 0: the job's. */
@@ -438,10 +439,12 @@ void round_shm_check(struct round *r);
 void round_shm_end(struct round *r);
 
 /*
- * round_threads.c: what threads have for themselves, when all stand still and the namespaces are known.
- * round_threads() - sets p->own; refuses what cannot be given to a thread again. 0, -1.
+ * round_threads.c: what threads have for themselves, when all stand still.
+ * round_threads_find() - sets p->own: which is which. 0, -1.
+ * round_threads() - the namespaces are known: looks at all else; refuses what cannot be given to a thread again. 0, -1.
  * round_threads_main() - of the thread whose ids and the like are recorded as the process's. NULL: not told.
  */
+int round_threads_find(const struct round *r, struct rproc *p, struct err *err);
 int round_threads(struct round *r, struct rproc *p, struct err *err);
 const struct agent_thread *round_threads_main(const struct rproc *p);
 void round_threads_forget(struct rproc *p);

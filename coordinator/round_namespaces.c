@@ -21,7 +21,6 @@
 #include "../common/namespaces.h"
 #include "round_namespaces.h"
 
-#define THREAD_KINDS	5		/* the first, which a thread may have for itself */
 static const struct ns_kind kinds[] = {
 	{ "uts", CLONE_NEWUTS, "is in a uts namespace of its own" },
 	{ "net", CLONE_NEWNET, "is in a network namespace of its own" },
@@ -32,7 +31,9 @@ static const struct ns_kind kinds[] = {
 };
 static const struct ns_kind pid_kind = { "pid", CLONE_NEWPID, "is in a pid namespace of its own" };
 static const struct ns_kind time_kind = { "time", CLONE_NEWTIME, "is in a time namespace of its own" };
+#define KIND_UTS	0
 #define KIND_NET	1
+#define KIND_CGROUP	3
 #define KIND_USER	5
 
 /* inode 0: it cannot be read. */
@@ -61,9 +62,14 @@ static struct ns_id of_job(const struct round *r, size_t kind)
 	return all[kind];
 }
 
+static struct ns_id of_thread(pid_t tid, size_t kind)
+{
+	return id_of(tid, kinds[kind].file);
+}
+
 static struct ns_id of_process(const struct rproc *p, size_t kind)
 {
-	return id_of(p->look, kinds[kind].file);
+	return of_thread(p->look, kind);
 }
 
 /* It could not enter the job's directory, and not tell us from anybody else: no id of ours means the same there. */
@@ -87,17 +93,6 @@ int round_namespaces_apart(struct round *r, const struct rproc *p, struct err *e
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a user or network namespace of its own as another user than the job "
 			       "(su, setpriv), and cannot be asked there; start ckpt_launch as that user", round_who(p));
 	return 0;
-}
-
-int round_namespaces_thread(const struct rproc *p, pid_t tid, struct err *err)
-{
-	for (size_t i = 0; i < THREAD_KINDS; i++)
-		if (are_two(id_of(p->look, kinds[i].file), id_of(tid, kinds[i].file)))
-			return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread that %s", round_who(p), kinds[i].what);
-	if (round_namespaces_children_of(tid) != NS_CHILDREN_HERE)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread with a pid namespace for its children (unshare, setns)",
-			       round_who(p));
-	return round_namespaces_time_thread(p, tid, err);
 }
 
 /* ---- all of them ---- */
@@ -195,6 +190,50 @@ int ns_add_time(struct round *r, const struct rproc *p, const char *file, uint32
 int ns_are_two(pid_t one, const char *file, pid_t other, const char *its_file)
 {
 	return are_two(id_of(one, file), id_of(other, its_file));
+}
+
+/* Of a thread that is in another one than its process. */
+static int add_own(struct round *r, const struct rproc *p, struct rthread *t, size_t kind, struct err *err)
+{
+	cleanup_close int fd = -1;
+	uint32_t id = 0;
+
+	if (kind != KIND_UTS && kind != KIND_NET && kind != KIND_CGROUP)
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread that %s", round_who(p), kinds[kind].what);
+	if (are_two(of_job(r, kind), of_thread(t->tid, kind))) {
+		fd = ns_open(t->tid, kinds[kind].file);
+		if (fd < 0)
+			return err_set(err, err_code_of_errno(errno), errno, "looking at the %s namespace of %s",
+				       kinds[kind].file, round_who(p));
+		if (find(r, p, &kinds[kind], fd, &id, err))
+			return -1;
+	}
+	t->spaces = xrealloc(t->spaces, (t->nspaces + 1) * sizeof(*t->spaces));
+	t->spaces[t->nspaces++] = (struct rec_thread_space){ .kind = (uint32_t)kinds[kind].flag, .namespace = id };
+	return 0;
+}
+
+static int add_threads(struct round *r, struct rproc *p, struct err *err)
+{
+	struct ns_id all[ARRAY_SIZE(kinds)];
+
+	if (p->nthreads < 2)
+		return 0;
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+		all[k] = of_process(p, k);
+	for (size_t i = 0; i < p->nthreads; i++) {
+		if (p->own[i].tid == p->look)
+			continue;
+		for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+			if (are_two(all[k], of_thread(p->own[i].tid, k)) && add_own(r, p, &p->own[i], k, err))
+				return -1;
+		if (round_namespaces_children_of(p->own[i].tid) != NS_CHILDREN_HERE)
+			return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread with a pid namespace for its children "
+				       "(unshare, setns)", round_who(p));
+		if (round_namespaces_time_thread(p, p->own[i].tid, err))
+			return -1;
+	}
+	return 0;
 }
 
 uint32_t round_namespace_of(const struct round *r, const struct rproc *p, int kind)
@@ -319,7 +358,7 @@ int round_namespaces(struct round *r, struct err *err)
 			if (are_two(of_job(r, k), of_process(p, k)) &&
 			    add(r, p, &kinds[k], kinds[k].file, &p->spaces[p->nspaces++], err))
 				return -1;
-		if (round_namespaces_time(r, p, err))
+		if (round_namespaces_time(r, p, err) || add_threads(r, p, err))
 			return -1;
 	}
 	for (size_t i = 0; i < r->nprocs; i++)

@@ -437,7 +437,8 @@ int round_snapshot(struct round *r, struct err *err)
 	hand_on_notes(r);
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie &&
-		    (read_proc(r->procs[i], err) || refuse_process(r, r->procs[i], err)))
+		    (read_proc(r->procs[i], err) || round_threads_find(r, r->procs[i], err) ||
+		     refuse_process(r, r->procs[i], err)))
 			return -1;
 	if (round_namespaces(r, err))
 		return -1;

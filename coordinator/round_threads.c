@@ -174,7 +174,7 @@ static int look_at(struct round *r, struct rproc *p, size_t i, struct err *err)
 	return look_at_ids(r, p, i, &st, err) || look_at_dirs(r, p, i, &st, err) ? -1 : 0;
 }
 
-int round_threads(struct round *r, struct rproc *p, struct err *err)
+int round_threads_find(const struct round *r, struct rproc *p, struct err *err)
 {
 	cleanup_free pid_t *tids = NULL;
 	ssize_t n;
@@ -185,8 +185,11 @@ int round_threads(struct round *r, struct rproc *p, struct err *err)
 		return 0;
 	}
 	n = proc_list(p->host_pid, "task", &tids);
-	if (find_all(r, p, tids, n, err))
-		return -1;
+	return find_all(r, p, tids, n, err);
+}
+
+int round_threads(struct round *r, struct rproc *p, struct err *err)
+{
 	for (size_t i = 0; i < p->nthreads; i++)
 		if (look_at(r, p, i, err))
 			return -1;
@@ -200,6 +203,7 @@ void round_threads_forget(struct rproc *p)
 		if (p->own[i].dirs)
 			round_dirs_forget(p->own[i].dirs);
 		free(p->own[i].dirs);
+		free(p->own[i].spaces);
 	}
 	free(p->own);
 	p->own = NULL;

@@ -69,6 +69,12 @@ static void put_own(struct rproc *p, size_t i)
 			.root = d->root,
 			.umask = d->umask,
 		});
+	for (size_t k = 0; k < p->own[i].nspaces; k++) {
+		struct rec_thread_space rec = p->own[i].spaces[k];
+
+		rec.tid = t->tid;
+		rec_put_thread_space(&p->recs, &rec);
+	}
 }
 
 void round_threads_records(const struct round *r, struct rproc *p)

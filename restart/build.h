@@ -92,6 +92,8 @@ uint64_t build_hole(struct build *b, uint64_t size);
 int build_threads(struct build *b, struct err *err);
 /* threads.c: the most of priority that any of the threads has, for which they may lack the right when they are made. */
 void build_priority(struct build *b, struct build_ops *ops);
+/* namespaces_threads.c: what a thread begins with that is to be in namespaces of its own. */
+void build_thread_spaces(struct build *b, struct build_ops *ops, uint32_t tid);
 /* dirs.c: what a thread begins with that is to be in directories of its own. */
 void build_dirs(struct build *b, struct build_ops *ops, uint32_t tid);
 /* creds.c: into a user namespace of its own, the last that the process does before it makes its threads. */

@@ -127,6 +127,8 @@ int namespaces_load(struct restart *r, struct err *err)
 		if (!are_known(r, &r->tasks[i]))
 			return err_set(err, E_CORRUPT, 0, "%s: process %u is in a pid namespace that is not there",
 				       r->manifest.name, r->tasks[i].pid);
+		if (r->images[i].fd >= 0 && namespaces_threads_load(r, &r->images[i], err))
+			return -1;
 		pos = 0;
 		while (r->images[i].fd >= 0 && (m = rec_next_member(&r->images[i].recs, &pos)))
 			if (!find(r, m->namespace))
@@ -306,7 +308,7 @@ static int enter_times(const struct restart_task *t, struct err *err)
 	return 0;
 }
 
-int namespaces_enter(const struct restart_task *t, struct err *err)
+int namespaces_enter(struct restart_task *t, struct err *err)
 {
 	/* They exist already, and then nobody may enter. */
 	if (t->r->ascend && namespaces_has_threads(t->image) &&
@@ -314,10 +316,10 @@ int namespaces_enter(const struct restart_task *t, struct err *err)
 		return err_set(err, E_KERNEL_FEATURE, 0, "it has threads in a user or time namespace of its own, and this container "
 			       "lets nobody choose ids; restore in one with CAP_SYS_ADMIN or a seccomp profile that allows clone3 "
 			       "and unshare");
-	if (enter_times(t, err))
+	if (enter_times(t, err) || namespaces_threads_stay(t, err))
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		const struct space *s = space_of(t->r, t->image, (uint32_t)kinds[i].flag);
+		const struct space *s = find(t->r, namespaces_of_all(t, (uint32_t)kinds[i].flag));
 
 		if (s && !(kinds[i].flag & (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWTIME)) && setns(s->fd, kinds[i].flag))
 			return err_set(err, err_code_of_errno(errno), errno, "entering its %s namespace", name_of(s->rec));
@@ -325,18 +327,21 @@ int namespaces_enter(const struct restart_task *t, struct err *err)
 	return 0;
 }
 
-uint32_t namespaces_children(const struct restart *r, const struct image *img)
+uint32_t namespaces_member(const struct restart *r, const struct image *img, uint32_t kind)
 {
-	const struct space *s = space_of(r, img, CLONE_NEWPID);
+	const struct space *s = space_of(r, img, kind);
 
 	return s ? s->rec->id : 0;
 }
 
+uint32_t namespaces_children(const struct restart *r, const struct image *img)
+{
+	return namespaces_member(r, img, CLONE_NEWPID);
+}
+
 uint32_t namespaces_mounts(const struct restart *r, const struct image *img)
 {
-	const struct space *s = space_of(r, img, CLONE_NEWNS);
-
-	return s ? s->rec->id : 0;
+	return namespaces_member(r, img, CLONE_NEWNS);
 }
 
 int namespaces_fd(const struct restart *r, uint32_t id)
@@ -358,6 +363,22 @@ int namespaces_enter_mounts(const struct restart_task *t, struct err *err)
 	const struct space *s = space_of(t->r, t->image, CLONE_NEWNS);
 
 	return s && setns(s->fd, CLONE_NEWNS) ? err_set(err, err_code_of_errno(errno), errno, "entering its mount namespace") : 0;
+}
+
+int namespaces_is_within(const struct restart *r, uint32_t id, uint32_t user)
+{
+	const struct space *s = find(r, id);
+
+	while (s && s->rec->owner != user)
+		s = find(r, s->rec->owner);
+	return s != NULL;
+}
+
+int namespaces_is(const struct restart *r, uint32_t id, uint32_t kind)
+{
+	const struct space *s = find(r, id);
+
+	return s && s->rec->kind == kind;
 }
 
 int namespaces_user(const struct restart *r, const struct image *img)

@@ -142,6 +142,7 @@ struct restart_task {
 	int cwd, root;			/* where it is to be, task_enter_dirs(); root -1: where we are */
 	struct own_dirs *own_dirs;	/* dirs.c: of threads that are to be elsewhere */
 	size_t nown_dirs;
+	int home[3];			/* namespaces_threads.c: namespaces of the job that threads stay in; 0: nobody does */
 	/*
 	 * Done by the stub behind the plan's own late ops, when all threads exist and before they
 	 * go: what would get in the way earlier (limits, dumpable). The same for every uid.
@@ -219,7 +220,7 @@ int namespaces_load(struct restart *r, struct err *err);
 /* namespaces_make() - in init: all of them, each a descriptor at fd_base or above. */
 int namespaces_make(struct restart *r, struct err *err);
 /* namespaces_enter() - in a process: those it was in, but for the user's. */
-int namespaces_enter(const struct restart_task *t, struct err *err);
+int namespaces_enter(struct restart_task *t, struct err *err);
 /* namespaces_enter_one() - rset.enter. */
 int namespaces_enter_one(struct rset *set, int kind, uint32_t ns);
 /*
@@ -237,6 +238,21 @@ int namespaces_fd(const struct restart *r, uint32_t id);
 int namespaces_enter_mounts(const struct restart_task *t, struct err *err);
 /* namespaces_children() - number of the pid namespace that its children are made in, 0: its own. */
 uint32_t namespaces_children(const struct restart *r, const struct image *img);
+/* namespaces_is() - there is one of that number and kind. */
+int namespaces_is(const struct restart *r, uint32_t id, uint32_t kind);
+/* namespaces_member() - the number of that which the process is in, 0: the job's. */
+uint32_t namespaces_member(const struct restart *r, const struct image *img, uint32_t kind);
+/* namespaces_is_within() - it belongs to user namespace @user, or to one below. */
+int namespaces_is_within(const struct restart *r, uint32_t id, uint32_t user);
+/*
+ * namespaces_threads.c: those of single threads.
+ * namespaces_threads_load() - check what @img says of them. E_CORRUPT.
+ * namespaces_of_all() - which one of @kind the process goes into, and all threads begin in; 0: it stays in the job's.
+ * namespaces_threads_stay() - before the process goes into its own: keep those that threads stay in.
+ */
+int namespaces_threads_load(const struct restart *r, const struct image *img, struct err *err);
+uint32_t namespaces_of_all(const struct restart_task *t, uint32_t kind);
+int namespaces_threads_stay(struct restart_task *t, struct err *err);
 /* namespaces_user() - the user namespace of a process, -1: the job's. */
 int namespaces_user(const struct restart *r, const struct image *img);
 

@@ -131,7 +131,10 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	char name[16] = "";
 
 	memcpy(name, t->comm, MIN(strlen(t->comm), sizeof(name) - 1));
-	build_dirs(b, ops, t->tid);
+	if (!main_thread) {
+		build_thread_spaces(b, ops, t->tid);
+		build_dirs(b, ops, t->tid);
+	}
 	build_ptr(b, build_sys(ops, 0, SYS_prctl, PR_SET_NAME, 0), 1, name, sizeof(name));
 	if (main_thread)
 		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_FS, t->fs_base);
@@ -318,6 +321,7 @@ int build_threads(struct build *b, struct err *err)
 			thread_ops(b, &b->threads[i], i == 0);
 		else
 			ended_ops(b, &b->threads[i].ops);
+	build_thread_spaces(b, &b->late, b->t->task->pid);
 	/* No descriptor of ours is needed any more. */
 	build_sys(&b->late, 0, SYS_close_range, b->t->r->fd_base, INT_MAX, 0);
 	process_timers(b);

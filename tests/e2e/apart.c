@@ -162,8 +162,12 @@ static void *thread(void *arg)
 	}
 	if (!strcmp(kind, "thread-files"))
 		scn_sys(unshare(CLONE_FILES));
-	if (!strcmp(kind, "thread-net"))
-		scn_sys(unshare(CLONE_NEWNET));
+	if (!strcmp(kind, "thread-ipc"))
+		scn_sys(unshare(CLONE_NEWIPC));
+	if (!strcmp(kind, "thread-mount"))
+		scn_sys(unshare(CLONE_NEWNS));
+	if (!strcmp(kind, "thread-pids"))
+		scn_sys(unshare(CLONE_NEWPID));
 	if (!strcmp(kind, "thread-time") && unshare(0x80 /* CLONE_NEWTIME */) < 0)
 		scn_skip("unshare: %s", strerror(errno));
 	if (!strcmp(kind, "thread-blocks"))

@@ -19,6 +19,8 @@
  *   CALLS, only if the round signalled all threads
  *   SNAPSHOT (what is wanted)            ->
  *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, NOTE*, FDS* (with SCM_RIGHTS), NEWS, END
+ *   TABLE, for each thread with its own  ->
+ *                                        <- TABLE, FDS*, END from that thread, then TABLE from the leader
  *   SEMS, only if there are any          ->
  *                                        <- UNDO
  *   AREA_STARTS, all mappings            ->
@@ -39,7 +41,7 @@
 #include <signal.h>
 #include "withheld.h"
 
-#define AGENT_VERSION		21
+#define AGENT_VERSION		22
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
@@ -276,7 +278,8 @@ struct agent_msg {
 	X(30,	WAKE,		TO_AGENT,	"int32_t: a child that is stopped, and about to be let continue for a while") \
 	X(31,	NEWS,		TO_ROUND,	"struct agent_news[count]: the answer; of what SNAPSHOT has asked for only who was let continue") \
 	X(32,	UNREAD,		TO_AGENT,	"int32_t[count], at most AGENT_SIGNALFDS_MAX: which of these have something to be read?") \
-	X(33,	READABLE,	TO_ROUND,	"uint32_t[count]: 1 it has; the answer")
+	X(33,	READABLE,	TO_ROUND,	"uint32_t[count]: 1 it has; the answer") \
+	X(34,	TABLE,		BOTH,		"struct agent_table: the descriptors of a thread with a table of its own; from that, before FDS* and END, on a connection of its own")
 
 enum agent_type {
 #define X(num, name, dir, body) AGENT_##name = num,
@@ -329,6 +332,11 @@ struct agent_fd {
 };
 #define AGENT_FD_UNSENDABLE 0x80000000u	/* the kernel does not pass this one on (io_uring): no
 					 * descriptor stands for it in the message */
+
+struct agent_table {
+	uint32_t tid;			/* as the thread sees it */
+	int32_t error;			/* from the leader: 0 all has been sent, or -errno */
+};
 
 struct agent_save {
 	uint64_t offset;		/* first byte of the image that page data may use, page aligned */

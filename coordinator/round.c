@@ -176,6 +176,7 @@ static void round_free(struct round *r)
 	for (size_t i = 0; i < r->naway; i++)
 		cleanup_closep(&r->away[i].fd);
 	free(r->away);
+	cleanup_closep(&r->table);
 	cleanup_closep(&r->manifest_fd);
 	cleanup_closep(&r->tmp_fd);
 	if (r->socket_path)
@@ -201,7 +202,7 @@ static int await_memory(struct round *r, struct err *err)
 
 int round_run(const struct round_params *params, struct round_result *ret, struct err *err)
 {
-	struct round r = { .p = params, .listener = -1, .nameless = -1, .tmp_fd = -1, .manifest_fd = -1 };
+	struct round r = { .p = params, .listener = -1, .nameless = -1, .table = -1, .tmp_fd = -1, .manifest_fd = -1 };
 	cleanup_free char *control = xasprintf("%s/" CONTROL_SOCKET, params->run_dir);
 	int ok;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * round_apart.c - what a process, or one of its threads, has for itself and a restart could not give it
- * again: tables shared with another process, tables of a single thread, a tracer; and namespaces (round_namespaces.c).
+ * again: tables shared with another process, a tracer; and namespaces (round_namespaces.c).
  *
  * Looked at before the process is signalled, as the signal alone would do harm: a tracer is told of every
  * signal.
@@ -68,11 +68,6 @@ static int is_shared(pid_t a, pid_t b, int type)
 	return syscall(SYS_kcmp, a, b, type, 0, 0) == 0 && !is_ending(a) && !is_ending(b);
 }
 
-static int is_own(pid_t a, pid_t b, int type)
-{
-	return syscall(SYS_kcmp, a, b, type, 0, 0) > 0 && !is_ending(a) && !is_ending(b);
-}
-
 /* A thread of the parent that lives; the keeper shares nothing with anybody. */
 static pid_t parent_of(const struct round *r, const struct rproc *p)
 {
@@ -102,8 +97,6 @@ static int check_thread(struct rproc *p, const struct proc_status *all,
 	if (proc_status(p->host_pid, tid, &own))	/* it has ended */
 		return 0;
 	p->filtered |= own.seccomp != all->seccomp || own.seccomp_filters != all->seccomp_filters;
-	if (is_own(p->look, tid, KCMP_FILES))
-		return refuse(p, "has a thread with descriptors of its own", " (unshare(CLONE_FILES))", err);
 	return blocks_signal(p, tid, &own, err);
 }
 

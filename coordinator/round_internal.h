@@ -43,6 +43,9 @@ struct rdirs {
 	uint32_t umask;			/* of a thread */
 };
 
+/* A descriptor in a thread's own table, as REC_thread_table has it. */
+struct own_fd { uint32_t fd, desc, cloexec; };
+
 /* What a thread has for itself: NULL what it has in common with its process. */
 struct rthread {
 	pid_t tid;			/* in our pid namespace */
@@ -50,6 +53,9 @@ struct rthread {
 	struct rdirs *dirs;
 	struct rec_thread_space *spaces; /* of its own, or the job's that the process is not in */
 	size_t nspaces;
+	struct own_fd *fds;		/* its descriptors */
+	size_t nfds;
+	int has_table;
 };
 
 struct rproc {
@@ -148,6 +154,7 @@ struct rchain {
 struct round {
 	const struct round_params *p;
 	int listener;
+	int table;			/* a thread that sends its own descriptors (round_tables.c), -1 none yet */
 	int nameless;			/* listener for who cannot reach the other; -1 none */
 	struct away { uint64_t net; int fd; } *away; /* likewise, for those in networks of their own */
 	size_t naway;
@@ -448,6 +455,10 @@ int round_threads_find(const struct round *r, struct rproc *p, struct err *err);
 int round_threads(struct round *r, struct rproc *p, struct err *err);
 const struct agent_thread *round_threads_main(const struct rproc *p);
 void round_threads_forget(struct rproc *p);
+/* round_tables.c: descriptors that threads have for themselves, when all others are known. 0, -1. */
+int round_tables(struct round *r, struct err *err);
+/* round_refuse_fd() - descriptor @fd of thread @tid, which the kernel does not pass on. Returns -1. */
+int round_refuse_fd(const struct rproc *p, pid_t tid, int fd, struct err *err);
 /* round_threads_records.c */
 void round_threads_records(const struct round *r, struct rproc *p);
 

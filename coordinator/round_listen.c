@@ -205,6 +205,11 @@ static int accept_leader(struct round *r, int listener, struct err *err)
 		goto turn_away;
 	}
 	p = round_proc(r, pid);
+	if (p && m.magic == AGENT_MAGIC && m.version == AGENT_VERSION && m.type == AGENT_TABLE && r->table < 0) {
+		limit_wait(peer.sock, 0);
+		r->table = peer.sock;
+		return 0;
+	}
 	if (listener != r->listener && !p)
 		goto turn_away;
 	peer.host_pid = pid;

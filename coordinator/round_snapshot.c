@@ -142,6 +142,14 @@ static int ask(struct round *r, struct rproc *p, struct err *err)
 	return round_send(p, AGENT_SNAPSHOT, s, sizeof(*s) + (s->ntimers + s->nchildren) * sizeof(int32_t), 1, -1, err);
 }
 
+int round_refuse_fd(const struct rproc *p, pid_t tid, int fd, struct err *err)
+{
+	cleanup_free char *path = xasprintf("fd/%d", fd), *link = proc_link(tid, path);
+
+	return err_set(err, E_UNSUPPORTED_FD, 0, "%s has %s open as descriptor %d: %s", round_who(p), link ? link : "?", fd,
+		       res_unknown_why(link ? link : ""));
+}
+
 static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m, const void *body,
 		    int *fds, size_t nfds, struct err *err)
 {
@@ -154,15 +162,7 @@ static int take_fds(struct round *r, struct rproc *p, const struct agent_msg *m,
 	round_collect(m, body, sizeof(*f), (void **)&p->fds, &p->nfds);
 	for (size_t i = 0; i < m->count; i++) {
 		if (f[i].flags & AGENT_FD_UNSENDABLE || !nfds) {
-			char path[64], *link;
-
-			snprintf(path, sizeof(path), "fd/%d", f[i].fd);
-			link = proc_link(p->look, path);
-			err_set(err, E_UNSUPPORTED_FD, 0,
-				"%s has %s open as descriptor %d: %s", round_who(p), link ? link : "?", f[i].fd,
-				res_unknown_why(link ? link : ""));
-			free(link);
-			ret = -1;
+			ret = round_refuse_fd(p, p->look, f[i].fd, err);
 		} else if (ret) {
 			close(fds[i]);
 		} else {
@@ -445,6 +445,8 @@ int round_snapshot(struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nprocs; i++)
 		if (!r->procs[i]->zombie && round_threads(r, r->procs[i], err))
 			return -1;
+	if (round_tables(r, err))
+		return -1;
 	describe_tasks(r);
 	return round_refuse_ended(r, err);
 }

@@ -118,28 +118,52 @@ static int look_at_dirs(struct round *r, struct rproc *p, size_t i, const struct
 	return 0;
 }
 
-static int by_dirs(const void *a, const void *b)
+static int by(const struct rthread *a, const struct rthread *b, int type)
 {
-	const struct rthread *const *x = a, *const *y = b;
-	long r = syscall(SYS_kcmp, (*x)->tid, (*y)->tid, KCMP_FS, 0, 0);
+	long r = syscall(SYS_kcmp, a->tid, b->tid, type, 0, 0);
 
 	return r == 1 ? -1 : r == 2;
 }
 
+static int by_dirs(const void *a, const void *b)
+{
+	return by(*(const struct rthread *const *)a, *(const struct rthread *const *)b, KCMP_FS);
+}
+
+static int by_table(const void *a, const void *b)
+{
+	return by(*(const struct rthread *const *)a, *(const struct rthread *const *)b, KCMP_FILES);
+}
+
 /* Those that two threads have, but not all: only one that made the other could give it them. */
-static int check_shared(const struct rproc *p, struct err *err)
+static int check_shared(const struct rproc *p, int tables, struct err *err)
 {
 	cleanup_free const struct rthread **own = xcalloc(p->nthreads + 1, sizeof(*own));
 	size_t n = 0;
 	int shared = 0;
 
 	for (size_t i = 0; i < p->nthreads; i++)
-		if (p->own[i].dirs)
+		if (tables ? p->own[i].has_table : p->own[i].dirs != NULL)
 			own[n++] = &p->own[i];
-	qsort(own, n, sizeof(*own), by_dirs);
+	qsort(own, n, sizeof(*own), tables ? by_table : by_dirs);
 	for (size_t i = 1; i < n; i++)
-		shared |= syscall(SYS_kcmp, own[i - 1]->tid, own[i]->tid, KCMP_FS, 0, 0) == 0;
-	return shared ? refuse(p, "a working directory that it has in common with some, but not with all", err) : 0;
+		shared |= syscall(SYS_kcmp, own[i - 1]->tid, own[i]->tid, tables ? KCMP_FILES : KCMP_FS, 0, 0) == 0;
+	return !shared ? 0 : refuse(p, tables ? "descriptors that it has in common with some, but not with all" :
+						"a working directory that it has in common with some, but not with all", err);
+}
+
+/* The leader has sent what it has, which is to be the process's. */
+static int look_at_table(struct round *r, struct rproc *p, size_t i, const struct proc_status *st, struct err *err)
+{
+	if (in_common(p, p->own[i].tid, KCMP_FILES))
+		return 0;
+	p->own[i].has_table = 1;
+	if (p->threads[i].leader || has_lost_signals(p, i, st)) {
+		r->set.again = 1;
+		return refuse(p, p->threads[i].leader ? "descriptors of its own, which was the first to be stopped," :
+			      "descriptors of its own, no /proc, and a signal that is pending for it", err);
+	}
+	return 0;
 }
 
 /* Which is which: our numbers for those that have told theirs. Of a main thread that has ended there is no more than that. */
@@ -171,7 +195,7 @@ static int look_at(struct round *r, struct rproc *p, size_t i, struct err *err)
 		return errno == EOVERFLOW ?
 			err_set(err, E_LIMIT, 0, "a thread of %s is in more groups than can be saved", round_who(p)) :
 			err_set(err, E_FAILED, errno, "looking at thread %u of %s", p->threads[i].tid, round_who(p));
-	return look_at_ids(r, p, i, &st, err) || look_at_dirs(r, p, i, &st, err) ? -1 : 0;
+	return look_at_ids(r, p, i, &st, err) || look_at_dirs(r, p, i, &st, err) || look_at_table(r, p, i, &st, err) ? -1 : 0;
 }
 
 int round_threads_find(const struct round *r, struct rproc *p, struct err *err)
@@ -193,7 +217,7 @@ int round_threads(struct round *r, struct rproc *p, struct err *err)
 	for (size_t i = 0; i < p->nthreads; i++)
 		if (look_at(r, p, i, err))
 			return -1;
-	return check_shared(p, err);
+	return check_shared(p, 0, err) || check_shared(p, 1, err) ? -1 : 0;
 }
 
 void round_threads_forget(struct rproc *p)
@@ -204,6 +228,7 @@ void round_threads_forget(struct rproc *p)
 			round_dirs_forget(p->own[i].dirs);
 		free(p->own[i].dirs);
 		free(p->own[i].spaces);
+		free(p->own[i].fds);
 	}
 	free(p->own);
 	p->own = NULL;

@@ -69,6 +69,9 @@ static void put_own(struct rproc *p, size_t i)
 			.root = d->root,
 			.umask = d->umask,
 		});
+	if (p->own[i].has_table)
+		rec_put_thread_table(&p->recs, &(struct rec_thread_table){
+			.tid = t->tid, .fds = { p->own[i].fds, p->own[i].nfds * sizeof(struct own_fd) } });
 	for (size_t k = 0; k < p->own[i].nspaces; k++) {
 		struct rec_thread_space rec = p->own[i].spaces[k];
 

@@ -66,7 +66,7 @@ _Static_assert(offsetof(struct retry_frame, done) == 96, "park_x86_64.S");
 _Static_assert(offsetof(struct retry_frame, call_regs) == 128, "park_x86_64.S");
 
 /* What a follower is asked to do while it is parked: value of park.word. */
-enum { PARK_WAIT, PARK_LOOK, PARK_DEQUEUE, PARK_GO };
+enum { PARK_WAIT, PARK_LOOK, PARK_DEQUEUE, PARK_TABLE, PARK_GO };
 
 /*
  * A parked thread; lives on its stack, in the frame of agent_handler(). Written by its own thread
@@ -88,6 +88,8 @@ struct park {
 	struct agent_pending *pending;	/* in the arena */
 	char *text;			/* PARK_TEXT + PARK_STACK bytes of the leader's: stacks are small */
 	unsigned long pending_set;
+	struct leader *asker;		/* PARK_TABLE: who wants to know, and what became of it */
+	int error;
 	int64_t drop;			/* PARK_DEQUEUE: 1 + the timer whose signal is not queued again; 0 none */
 };
 #define PARK_TEXT 4096
@@ -176,10 +178,17 @@ struct leader {
 	int was_subreaper;		/* it is none while everything stands still */
 	int was_undumpable;		/* it is dumpable for as long */
 	int hidden;			/* the kernel's files do not tell all: AGENT_SNAPSHOT_HIDDEN */
+	int apart;			/* what sends a thread's own descriptors: the leader's are not among them */
 	int stop;			/* the signal that had stopped the process, and shall again; 0 it was not */
 	struct stopped *stopped;	/* children that are to stop again: stops.c */
 	int had_chld;			/* SIGCHLD was pending before */
 };
+/*
+ * tables.c: descriptors of a thread that has a table of its own.
+ * tables_tell() - have thread @tid send them, and say so. LEADER. 0 or -errno. tables_send() - in that thread.
+ */
+HIDDEN int tables_tell(struct leader *l, uint32_t tid);
+HIDDEN void tables_send(void *park);
 /* leader_tell() - one message to the round. 0 or -errno. */
 HIDDEN int leader_tell(struct leader *l, int type, const void *body, size_t len, uint32_t count);
 /* leader_fail() - the same of a failure, @error -errno, at @what. Return: @error. */
@@ -213,6 +222,8 @@ HIDDEN int notify_tell(struct leader *l, const struct agent_notify *want, size_t
 /* describe.c: what only the process can say of itself, and its descriptors. LEADER. 0 or -errno. */
 HIDDEN int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers,
 			uint32_t nthreads);
+/* describe_fds() - the descriptors of the calling thread. */
+HIDDEN int describe_fds(struct leader *l);
 /* describe_policies() - answer which of the areas that begin at @starts, in l->body, have a memory policy. */
 HIDDEN int describe_policies(struct leader *l, const uint64_t *starts, uint32_t n);
 
@@ -266,6 +277,8 @@ HIDDEN unsigned long pending_set(void);
  */
 HIDDEN int pending_aside(struct leader *l,
 			 void (*look)(void *arg, struct agent_pending *out, uint32_t *n, uint32_t max), void *arg);
+/* pending_have_done() - let a parked thread do what PARK_* @word says, and wait for it. LEADER. */
+HIDDEN void pending_have_done(struct park *p, uint32_t word);
 /* pending_one() - take one of @set, if there is one, into @out; it is @tid's. 1 or 0. */
 HIDDEN int pending_one(unsigned long set, struct agent_pending *out, uint32_t tid);
 /*
@@ -328,6 +341,9 @@ HIDDEN int leader_join(struct leader *l);
 HIDDEN void proc_begin(void);
 HIDDEN void proc_end(void);
 HIDDEN int proc_fd(void);
+/* proc_aside() - for one with another table: none is open. What it returns is for proc_back(). */
+HIDDEN int proc_aside(void);
+HIDDEN void proc_back(int aside);
 /* proc_open() - a path that begins with /proc/. A descriptor, -errno. */
 HIDDEN long proc_open(const char *path, int flags);
 /*

@@ -179,7 +179,7 @@ static uint32_t peer_of(int fd)
 	return SYS(getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 ? (uint32_t)cred.pid : 0;
 }
 
-static int tell_fds(struct leader *l)
+int describe_fds(struct leader *l)
 {
 	struct { uint64_t ino; int64_t off; uint16_t reclen; uint8_t type; char name[]; } *d;
 	unsigned char *buf = arena_get(&l->arena, 32768);
@@ -200,7 +200,8 @@ static int tell_fds(struct leader *l)
 			if (d->name[0] < '0' || d->name[0] > '9')
 				continue;
 			fds[n] = f[n].fd = (int)str_u64(d->name, NULL);
-			if (fds[n] == l->sock || fds[n] == (int)dir || fds[n] == proc_fd() || fds[n] == api_socket)
+			if (fds[n] == l->sock || fds[n] == (int)dir || fds[n] == proc_fd() ||
+			    (fds[n] == api_socket && !l->apart))
 				continue;
 			f[n].flags = (uint32_t)SYS(fcntl, fds[n], F_GETFD);
 			f[n].peer = peer_of(fds[n]);
@@ -243,5 +244,5 @@ int describe_all(struct leader *l, const int32_t *timer_ids, uint32_t ntimers, u
 	    (r = tell_threads(l)) != 0 || (r = pending_tell(l)) != 0 ||
 	    (r = notes_tell(l)) != 0 || (r = mapped_tell(l)) != 0)
 		return r;
-	return tell_fds(l);
+	return describe_fds(l);
 }

@@ -185,11 +185,11 @@ static void follow(struct park *p)
 
 		if (word == PARK_GO)
 			return;
-		if (word == PARK_DEQUEUE || word == PARK_LOOK) {
+		if (word != PARK_WAIT) {
 			if (word == PARK_LOOK)
 				p->pending_set = pending_set();
 			else
-				call_on(p->text + PARK_TEXT + PARK_STACK, pending_take, p);
+				call_on(p->text + PARK_TEXT + PARK_STACK, word == PARK_TABLE ? tables_send : pending_take, p);
 			__atomic_store_n(&p->word, PARK_WAIT, __ATOMIC_RELEASE);
 			__atomic_add_fetch(&round_state.dequeued, 1, __ATOMIC_RELEASE);
 			futex_wake(&round_state.dequeued);

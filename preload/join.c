@@ -79,6 +79,19 @@ int proc_fd(void)
 	return proc_dir;
 }
 
+int proc_aside(void)
+{
+	int ret = proc_dir;
+
+	proc_dir = -1;
+	return ret;
+}
+
+void proc_back(int aside)
+{
+	proc_dir = aside;
+}
+
 /* What stands behind "NSpid:" may be far behind a list of groups. */
 uint32_t proc_own_number(const char *path, int *ret_levels)
 {

@@ -323,6 +323,8 @@ static void converse(struct leader *l, uint32_t stuck)
 			r = signalfds_tell(l, (const int32_t *)l->body, m.count);
 		} else if (m.type == AGENT_UNREAD && m.len == m.count * sizeof(int32_t)) {
 			r = unread_tell(l, (const int32_t *)l->body, m.count);
+		} else if (m.type == AGENT_TABLE && m.len == sizeof(struct agent_table)) {
+			r = tables_tell(l, ((const struct agent_table *)l->body)->tid);
 		} else if (m.type == AGENT_NOTIFY && m.len >= sizeof(struct agent_notify)) {
 			r = notify_tell(l, (const struct agent_notify *)l->body, m.len);
 		} else if (m.type == AGENT_SAVE && m.len == sizeof(struct agent_save) && fd >= 0) {

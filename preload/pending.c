@@ -130,7 +130,7 @@ void pending_take(void *arg)
 	queue_again(p->pending, p->npending);
 }
 
-static void have_done(struct park *p, uint32_t word)
+void pending_have_done(struct park *p, uint32_t word)
 {
 	uint32_t done = __atomic_load_n(&round_state.dequeued, __ATOMIC_ACQUIRE);
 
@@ -146,7 +146,7 @@ static uint32_t have_taken(struct leader *l, struct park *p, struct agent_pendin
 	p->text = (char *)l->body;
 	p->pending = out;
 	p->npending = room;
-	have_done(p, PARK_DEQUEUE);
+	pending_have_done(p, PARK_DEQUEUE);
 	return p->npending;
 }
 
@@ -180,7 +180,7 @@ uint32_t pending_thread(struct leader *l, int sig, int64_t drop)
 		queue_again(out, n);
 	}
 	for (struct park *p = round_state.list; p && !tid; p = p->next) {
-		have_done(p, PARK_LOOK);
+		pending_have_done(p, PARK_LOOK);
 		if (!(p->pending_set & bit))
 			continue;
 		tid = p->pub.tid;
@@ -202,7 +202,7 @@ static uint32_t take_unknown(struct leader *l, struct agent_pending *out, uint32
 
 	*ret_mine = 0;
 	for (struct park *p = round_state.list; p; p = p->next) {
-		have_done(p, PARK_LOOK);
+		pending_have_done(p, PARK_LOOK);
 		shared &= p->pending_set;
 		any |= p->pending_set;
 	}

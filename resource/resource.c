@@ -59,15 +59,14 @@ static int add_new(struct res_set *set, int fd, const struct stat *st, int flags
 	return 0;
 }
 
-int res_set_add(struct res_set *set, int fd, uint32_t pid, int their_fd, uint32_t cloexec, struct err *err)
+int res_set_add_one(struct res_set *set, int fd, struct err *err)
 {
-	struct stat st;
-	struct desc *d;
-	uint32_t id;
 	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+	uint32_t id;
 
 	if (flags < 0 || fstat(fd, &st) < 0) {
-		err_set(err, E_FAILED, errno, "cannot look at descriptor %d of process %u", their_fd, pid);
+		err_set(err, E_FAILED, errno, "cannot look at a descriptor");
 		close(fd);
 		return -1;
 	}
@@ -80,7 +79,20 @@ int res_set_add(struct res_set *set, int fd, uint32_t pid, int their_fd, uint32_
 			close(fd);
 			return -1;
 		}
-		id = set->ndescs;
+		id = (uint32_t)set->ndescs;
+	}
+	return (int)id;
+}
+
+int res_set_add(struct res_set *set, int fd, uint32_t pid, int their_fd, uint32_t cloexec, struct err *err)
+{
+	int id = res_set_add_one(set, fd, err);
+	struct desc *d;
+
+	if (id < 0) {
+		if (their_fd >= 0)
+			err_prefix(err, "descriptor %d of process %u", their_fd, pid);
+		return -1;
 	}
 	if (their_fd < 0)	/* in flight in a socket: nobody holds it */
 		return 0;
@@ -88,7 +100,7 @@ int res_set_add(struct res_set *set, int fd, uint32_t pid, int their_fd, uint32_
 	if ((d->nholders & (d->nholders + 1)) == 0)
 		d->holders = xrealloc(d->holders, (d->nholders + 1) * 2 * sizeof(*d->holders));
 	d->holders[d->nholders++] = (struct holder){ pid, their_fd, cloexec };
-	merge_holder(set, pid, their_fd, id);
+	merge_holder(set, pid, their_fd, (uint32_t)id);
 	return 0;
 }
 
@@ -270,6 +282,13 @@ static int owner_is_seen(const struct res_set *set, const struct desc *d)
 	for (size_t i = 0; pid && i < d->nholders; i++)
 		seen |= set->sees(set->arg, d->holders[i].pid, pid);
 	return !pid || !d->nholders || seen;
+}
+
+int res_made_in_process(const struct desc *d)
+{
+	const struct res_ops *ops = find_ops(d);
+
+	return ops->late || ops->attach;
 }
 
 int res_set_check(struct res_set *set, struct err *err)

@@ -231,6 +231,10 @@ struct res_ops {
 
 /* The driver, resource.c. */
 
+/* res_set_add_one() - take over @fd that no process holds under a number, merging equal descriptions. Its id, -1. */
+int res_set_add_one(struct res_set *set, int fd, struct err *err);
+/* res_made_in_process() - its kind has attach(), so a process of the job has to hold it. */
+int res_made_in_process(const struct desc *d);
 /* res_set_add() - take over @fd (received from process @pid, number @their_fd), merging equal descriptions. */
 int res_set_add(struct res_set *set, int fd, uint32_t pid, int their_fd, uint32_t cloexec, struct err *err);
 /* res_set_check() - after all have been added: probe kinds, ids, standard streams, check(). Refuses by name. */
@@ -322,6 +326,8 @@ int rset_fd(struct rset *set, uint32_t id, int number);
  */
 uint32_t rset_number(struct rset *set, uint32_t pid);
 int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds, size_t n, struct err *err);
+/* rset_own() - the same of what only a single thread has, as far as that can be done for it: who gets signals. */
+void rset_own(struct rset *set, uint32_t desc);
 struct rdesc *rset_desc(struct rset *set, uint32_t id);
 /* rset_same_ino() - as res_same_ino(), of what is restored; numbers are those that were saved. */
 struct rdesc *rset_same_ino(struct rset *set, uint64_t ino, const struct rdesc *after);

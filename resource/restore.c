@@ -321,6 +321,14 @@ uint32_t rset_number(struct rset *set, uint32_t pid)
 	return set->number ? set->number(set, pid) : pid;
 }
 
+void rset_own(struct rset *set, uint32_t desc)
+{
+	const struct rdesc *d = rset_desc(set, desc);
+
+	if (d && d->fd >= 0)
+		set_owner(set, d->rec, d->fd);
+}
+
 int rset_attach(struct rset *set, uint32_t pid, const struct rec_fd *const *fds, size_t n, struct err *err)
 {
 	cleanup_free int *number = xcalloc(set->ndescs + 1, sizeof(int));

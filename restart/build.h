@@ -96,6 +96,8 @@ void build_priority(struct build *b, struct build_ops *ops);
 void build_thread_spaces(struct build *b, struct build_ops *ops, uint32_t tid);
 /* dirs.c: what a thread begins with that is to be in directories of its own. */
 void build_dirs(struct build *b, struct build_ops *ops, uint32_t tid);
+/* tables.c: the same of descriptors, behind all for which ours are needed. */
+void build_table(struct build *b, struct build_ops *ops, uint32_t tid);
 /* creds.c: into a user namespace of its own, the last that the process does before it makes its threads. */
 void build_user_namespace(struct build *b, struct build_ops *ops);
 /* creds.c: ids, then capabilities, per thread, the last of its ops but for filters. */

@@ -230,6 +230,7 @@ int load_fd_base(struct restart *r, struct err *err)
 	r->fd_base = FD_BASE_LEAST;
 	for (size_t i = 0; i < r->ntasks; i++) {
 		const struct rec_fd *fd;
+		int highest = 0;
 		size_t pos = 0;
 
 		while (r->images[i].fd >= 0 && (fd = rec_next_fd(&r->images[i].recs, &pos))) {
@@ -238,6 +239,9 @@ int load_fd_base(struct restart *r, struct err *err)
 					       r->images[i].name, fd->fd);
 			r->fd_base = MAX(r->fd_base, (int)fd->fd + 1);
 		}
+		if (r->images[i].fd >= 0 && tables_load(&r->images[i], &highest, err))
+			return -1;
+		r->fd_base = MAX(r->fd_base, highest + 1);
 	}
 	if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
 		lim.rlim_cur = lim.rlim_max;

@@ -142,6 +142,8 @@ struct restart_task {
 	int cwd, root;			/* where it is to be, task_enter_dirs(); root -1: where we are */
 	struct own_dirs *own_dirs;	/* dirs.c: of threads that are to be elsewhere */
 	size_t nown_dirs;
+	struct own_table *own_tables;	/* tables.c */
+	size_t nown_tables;
 	int home[3];			/* namespaces_threads.c: namespaces of the job that threads stay in; 0: nobody does */
 	/*
 	 * Done by the stub behind the plan's own late ops, when all threads exist and before they
@@ -153,6 +155,13 @@ struct restart_task {
 /* restart_image() - the open image of that file name ("" : @t's own), for rec_area.image. NULL: none. */
 const struct image *restart_image(const struct restart_task *t, const char *name);
 
+/*
+ * tables.c: descriptors of single threads.
+ * tables_load() - check what @img says of them; *ret_highest becomes the highest number if that is lower.
+ * tables_find() - in a process whose descriptors are in place.
+ */
+int tables_load(const struct image *img, int *ret_highest, struct err *err);
+int tables_find(struct restart_task *t, struct err *err);
 /*
  * dirs.c
  * dirs_find() - open those of a process and its threads; and its umask.

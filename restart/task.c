@@ -254,7 +254,7 @@ static int restore(struct restart_task *t, struct err *err)
 
 	cgroups_enter(t);
 	if (fault(FAULT_process, err) || pid_spaces_children(t, err) || namespaces_enter(t, err) ||
-	    tty_foreground(r, t->task, err) || place_fds(t, err) || take_locks(t, err))
+	    tty_foreground(r, t->task, err) || place_fds(t, err) || tables_find(t, err) || take_locks(t, err))
 		return -1;
 	r->rset.mounts = namespaces_mounts(r, t->image);
 	if (dirs_find(t, err))

@@ -134,6 +134,7 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	if (!main_thread) {
 		build_thread_spaces(b, ops, t->tid);
 		build_dirs(b, ops, t->tid);
+		build_table(b, ops, t->tid);
 	}
 	build_ptr(b, build_sys(ops, 0, SYS_prctl, PR_SET_NAME, 0), 1, name, sizeof(name));
 	if (main_thread)

@@ -160,8 +160,20 @@ static void *thread(void *arg)
 		scn_sys(unshare(CLONE_FS));
 		scn_thread(waits_often, NULL);		/* which has it in common with this one */
 	}
-	if (!strcmp(kind, "thread-files"))
+	if (!strcmp(kind, "thread-files")) {
 		scn_sys(unshare(CLONE_FILES));
+		scn_thread(waits_often, NULL);		/* likewise */
+	}
+	if (!strcmp(kind, "thread-epoll")) {
+		scn_sys(unshare(CLONE_FILES));
+		scn_sys(epoll_create1(EPOLL_CLOEXEC));
+	}
+	if (!strcmp(kind, "thread-lock")) {
+		int fd = scn_sys(open("locked", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+
+		scn_sys(unshare(CLONE_FILES));
+		scn_sys(lockf(fd, F_LOCK, 1));
+	}
 	if (!strcmp(kind, "thread-ipc"))
 		scn_sys(unshare(CLONE_NEWIPC));
 	if (!strcmp(kind, "thread-mount"))

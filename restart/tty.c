@@ -204,6 +204,15 @@ int tty_after_setsid(struct restart *r, uint32_t sid, struct err *err)
 	return ret;
 }
 
+/* Who is in a pid namespace of the program's own may be in a group that has no number there. */
+static int can_name_group(const struct rec_task *t)
+{
+	const uint32_t *number = t->pgids.data;
+	size_t n = t->pgids.len / sizeof(*number);
+
+	return !n || number[n - 1];
+}
+
 /* Is @task the one that brings its group to the foreground? One of each such group does. */
 static int brings(const struct restart *r, const struct rec_task *task)
 {
@@ -213,14 +222,14 @@ static int brings(const struct restart *r, const struct rec_task *task)
 	for (size_t i = 0; i < r->ntasks; i++) {
 		const struct rec_task *t = &r->tasks[i];
 
-		if (t->zombie || t->sid != task->sid || !t->foreground)
+		if (t->zombie || t->sid != task->sid || !t->foreground || !can_name_group(t))
 			continue;
 		any = 1;
 		if (t->pid < task->pid)
 			return 0;
 	}
 	if (any)
-		return task->foreground;
+		return task->foreground && can_name_group(task);
 	/* Launched in the background, but we are what is in the foreground now. */
 	return task == root && r->terminal >= 0 && r->tty_sid == task->sid;
 }

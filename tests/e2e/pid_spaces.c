@@ -299,6 +299,34 @@ static void maker(void)
 	_exit(0);
 }
 
+static void check_no_children(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	scn_check(pid < 0 && errno == ENOMEM, "a child can be made in a pid namespace that has lost its process 1");
+}
+
+/* Process 1 was killed, and not waited for. */
+static void mourner(void)
+{
+	siginfo_t info;
+	pid_t pid;
+
+	new_space();
+	pid = child();
+	while (pid == 0)
+		pause();
+	scn_sys(kill(pid, SIGKILL));
+	scn_sys(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT));
+	check_no_children();
+	wait_for_it("who has lost process 1");
+	check_no_children();
+	reap(pid, SIGKILL, "process 1 that was killed");
+	_exit(0);
+}
+
 static void enter(pid_t pid, const char *kind, int flag)
 {
 	char path[64];
@@ -332,7 +360,7 @@ static void visitor(void)
 
 int main(void)
 {
-	pid_t one, two;
+	pid_t one, two, three;
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	scn_sys(pipe(ready));
@@ -346,11 +374,15 @@ int main(void)
 	two = child();
 	if (two == 0)
 		visitor();
-	await_ready(2);
+	three = child();
+	if (three == 0)
+		mourner();
+	await_ready(3);
 	scn_checkpoint();
 	scn_check(!same_space("/proc/self/ns/pid", shared->first, "pid"), "process 1 is in our own pid namespace");
 	close(go[1]);
 	reap(two, 0, "who sent somebody in");
+	reap(three, 0, "who has lost process 1");
 	await_ready(1);
 	close(last[1]);
 	reap(one, 0, "the maker");

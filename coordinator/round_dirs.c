@@ -21,6 +21,7 @@ static void identify_cwd(pid_t tid, struct rdirs *ret)
 	if (proc_lookup(tid, "cwd", &st) == 0) {
 		ret->cwd_dev = st.st_dev;
 		ret->cwd_ino = st.st_ino;
+		ret->cwd_mode = st.st_mode & 07777;
 	}
 }
 

@@ -40,6 +40,7 @@ struct rdirs {
 	char *cwd, *root;
 	int cwd_deleted;		/* it has no name any more: then which it is */
 	uint64_t cwd_dev, cwd_ino;
+	uint32_t cwd_mode;
 	uint32_t umask;			/* of a thread */
 };
 

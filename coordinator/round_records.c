@@ -38,6 +38,7 @@ static void put_process(struct rproc *p)
 		.cwd_deleted = (uint32_t)p->dirs.cwd_deleted,
 		.cwd_dev = p->dirs.cwd_dev,
 		.cwd_ino = p->dirs.cwd_ino,
+		.cwd_mode = p->dirs.cwd_mode,
 		.root = p->dirs.root,
 		.umask = st->tells_umask ? st->umask : a->umask,
 		.ruid = st->ruid,

@@ -66,6 +66,7 @@ static void put_own(struct rproc *p, size_t i)
 			.cwd_deleted = (uint32_t)d->cwd_deleted,
 			.cwd_dev = d->cwd_dev,
 			.cwd_ino = d->cwd_ino,
+			.cwd_mode = d->cwd_mode,
 			.root = d->root,
 			.umask = d->umask,
 		});

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "xattr.h"
 
 struct object *object_find(const struct res_set *set, uint64_t dev, uint64_t ino)
 {
@@ -105,6 +107,7 @@ struct object *object_of_desc(struct res_set *set, const struct desc *d, uint32_
 int object_save_all(struct res_set *set, struct err *err)
 {
 	for (struct object *o = set->objects; o; o = o->next) {
+		struct bytes xattrs = { NULL, 0 };
 		uint32_t content = 0;
 
 		if (o->fd >= 0) {
@@ -113,6 +116,7 @@ int object_save_all(struct res_set *set, struct err *err)
 			if (image_store_file(set->image_fd, set->data_end, o->fd, content, o->name,
 					     set->recs, err) < 0)
 				return -1;
+			xattrs = xattr_save(o->fd);
 		}
 		rec_put_object(set->recs, &(struct rec_object){
 			.id = o->id,
@@ -130,7 +134,9 @@ int object_save_all(struct res_set *set, struct err *err)
 			.uid = o->uid,
 			.gid = o->gid,
 			.mounts = o->mounts,
+			.xattrs = xattrs,
 		});
+		free((void *)xattrs.data);
 	}
 	return 0;
 }

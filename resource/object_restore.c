@@ -11,7 +11,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/log.h"
 #include "../common/paths.h"
+#include "xattr.h"
 
 #ifndef MFD_HUGE_SHIFT
 #define MFD_HUGE_SHIFT	26
@@ -228,6 +230,8 @@ static int make(struct rset *set, const struct rec_object *o, struct err *err)
 		close(moved);
 		return -1;
 	}
+	if (xattr_restore(moved, o->xattrs) < 0)
+		log_warn("extended attributes of %s are lost: %s", o->name, strerror(errno));
 	/* Owners that do not exist here, or that we may not give files to: then it is ours. */
 	if (o->uid != (uint32_t)-1 && fchown(moved, o->uid, o->gid) < 0)
 		errno = 0;

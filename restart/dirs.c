@@ -40,13 +40,13 @@ static int removed_as(const struct restart *r, uint64_t dev, uint64_t ino)
 	return directory_open_as(&r->rset, dev, ino);
 }
 
-static int make_removed(struct restart *r, const char *path, uint64_t dev, uint64_t ino, struct err *err)
+static int make_removed(struct restart *r, const char *path, uint64_t dev, uint64_t ino, uint32_t mode, struct err *err)
 {
 	int fd;
 
 	if (!ino || removed_as(r, dev, ino) >= 0)
 		return 0;
-	fd = directory_without_name(&r->rset, path, 0755, err);
+	fd = directory_without_name(&r->rset, path, mode ? mode : 0755, err);
 	if (fd < 0)
 		return -1;
 	fd = rset_move(&r->rset, fd);
@@ -65,10 +65,10 @@ int dirs_make_removed(struct restart *r, struct err *err)
 		const struct rec_thread_dirs *t;
 		size_t pos = 0;
 
-		if (p && p->cwd_deleted && make_removed(r, p->cwd, p->cwd_dev, p->cwd_ino, err))
+		if (p && p->cwd_deleted && make_removed(r, p->cwd, p->cwd_dev, p->cwd_ino, p->cwd_mode, err))
 			return -1;
 		while (p && (t = rec_next_thread_dirs(recs, &pos)))
-			if (t->cwd_deleted && make_removed(r, t->cwd, t->cwd_dev, t->cwd_ino, err))
+			if (t->cwd_deleted && make_removed(r, t->cwd, t->cwd_dev, t->cwd_ino, t->cwd_mode, err))
 				return -1;
 	}
 	return 0;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* removed.c - what has no name any more, nor a descriptor: a working directory of several, a mapping for reading only. */
+#include <sys/xattr.h>
 #include "scn.h"
 
-const char *scn_doc = "a removed working directory is one for all who are in it; what was mapped for reading only stays so";
+const char *scn_doc = "a removed working directory is one for all who are in it; what was mapped for reading only stays so; "
+		      "a removed file has its extended attributes";
 
 static int go[2];
 
@@ -40,11 +42,12 @@ int main(void)
 	struct stat st[3];
 	pid_t pid[3];
 	char *readable, *writable;
-	int fd;
+	int fd, held, has;
+	char buf[16];
 
 	scn_sys(pipe(go));
 	scn_sys(mkdir("one", 0755));
-	scn_sys(mkdir("other", 0755));
+	scn_sys(mkdir("other", 0750));
 	for (int i = 0; i < 3; i++) {
 		pid[i] = in_directory(wanted[i]);
 		scn_await_blocked(pid[i], pid[i]);
@@ -60,6 +63,10 @@ int main(void)
 	scn_check(readable != MAP_FAILED && writable != MAP_FAILED, "mmap");
 	close(fd);
 	scn_sys(unlink("file"));
+	held = scn_sys(open("held", O_RDWR | O_CREAT, 0644));
+	scn_sys(unlink("held"));
+	/* Not all file systems have them. */
+	has = fsetxattr(held, "user.colour", "red", 3, 0) == 0 && fsetxattr(held, "user.empty", "", 0, 0) == 0;
 
 	scn_checkpoint();
 
@@ -69,6 +76,9 @@ int main(void)
 	}
 	scn_check(same(&st[0], &st[1]), "two directories");
 	scn_check(!same(&st[0], &st[2]), "one directory");
+	scn_check((st[0].st_mode & 07777) == 0755 && (st[2].st_mode & 07777) == 0750, "modes %o, %o", st[0].st_mode, st[2].st_mode);
+	scn_check(!has || (fgetxattr(held, "user.colour", buf, sizeof(buf)) == 3 && !memcmp(buf, "red", 3)), "user.colour");
+	scn_check(!has || fgetxattr(held, "user.empty", buf, sizeof(buf)) == 0, "user.empty");
 	scn_check(!memcmp(readable, text, sizeof(text)) && !memcmp(writable, text, sizeof(text)), "content");
 	scn_check(mprotect(readable, 4096, PROT_READ | PROT_WRITE) < 0 && errno == EACCES, "it can be written to");
 	scn_sys(mprotect(writable, 4096, PROT_READ | PROT_WRITE));

@@ -31,9 +31,7 @@ static const struct ns_kind kinds[] = {
 };
 static const struct ns_kind pid_kind = { "pid", CLONE_NEWPID, "is in a pid namespace of its own" };
 static const struct ns_kind time_kind = { "time", CLONE_NEWTIME, "is in a time namespace of its own" };
-#define KIND_UTS	0
 #define KIND_NET	1
-#define KIND_CGROUP	3
 #define KIND_USER	5
 
 /* inode 0: it cannot be read. */
@@ -62,14 +60,9 @@ static struct ns_id of_job(const struct round *r, size_t kind)
 	return all[kind];
 }
 
-static struct ns_id of_thread(pid_t tid, size_t kind)
-{
-	return id_of(tid, kinds[kind].file);
-}
-
 static struct ns_id of_process(const struct rproc *p, size_t kind)
 {
-	return of_thread(p->look, kind);
+	return id_of(p->look, kinds[kind].file);
 }
 
 /* It could not enter the job's directory, and not tell us from anybody else: no id of ours means the same there. */
@@ -192,48 +185,21 @@ int ns_are_two(pid_t one, const char *file, pid_t other, const char *its_file)
 	return are_two(id_of(one, file), id_of(other, its_file));
 }
 
-/* Of a thread that is in another one than its process. */
-static int add_own(struct round *r, const struct rproc *p, struct rthread *t, size_t kind, struct err *err)
+int ns_add_thread(struct round *r, const struct rproc *p, pid_t tid, int flag, uint32_t *ret, struct err *err)
 {
 	cleanup_close int fd = -1;
-	uint32_t id = 0;
+	size_t k = 0;
 
-	if (kind != KIND_UTS && kind != KIND_NET && kind != KIND_CGROUP)
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread that %s", round_who(p), kinds[kind].what);
-	if (are_two(of_job(r, kind), of_thread(t->tid, kind))) {
-		fd = ns_open(t->tid, kinds[kind].file);
-		if (fd < 0)
-			return err_set(err, err_code_of_errno(errno), errno, "looking at the %s namespace of %s",
-				       kinds[kind].file, round_who(p));
-		if (find(r, p, &kinds[kind], fd, &id, err))
-			return -1;
-	}
-	t->spaces = xrealloc(t->spaces, (t->nspaces + 1) * sizeof(*t->spaces));
-	t->spaces[t->nspaces++] = (struct rec_thread_space){ .kind = (uint32_t)kinds[kind].flag, .namespace = id };
-	return 0;
-}
-
-static int add_threads(struct round *r, struct rproc *p, struct err *err)
-{
-	struct ns_id all[ARRAY_SIZE(kinds)];
-
-	if (p->nthreads < 2)
+	while (kinds[k].flag != flag)
+		k++;
+	*ret = 0;
+	if (!are_two(of_job(r, k), id_of(tid, kinds[k].file)))
 		return 0;
-	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
-		all[k] = of_process(p, k);
-	for (size_t i = 0; i < p->nthreads; i++) {
-		if (p->own[i].tid == p->look)
-			continue;
-		for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
-			if (are_two(all[k], of_thread(p->own[i].tid, k)) && add_own(r, p, &p->own[i], k, err))
-				return -1;
-		if (round_namespaces_children_of(p->own[i].tid) != NS_CHILDREN_HERE)
-			return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread with a pid namespace for its children "
-				       "(unshare, setns)", round_who(p));
-		if (round_namespaces_time_thread(p, p->own[i].tid, err))
-			return -1;
-	}
-	return 0;
+	fd = ns_open(tid, kinds[k].file);
+	if (fd < 0)
+		return err_set(err, err_code_of_errno(errno), errno, "looking at the %s namespace of %s", kinds[k].file,
+			       round_who(p));
+	return find(r, p, &kinds[k], fd, ret, err);
 }
 
 uint32_t round_namespace_of(const struct round *r, const struct rproc *p, int kind)
@@ -358,7 +324,7 @@ int round_namespaces(struct round *r, struct err *err)
 			if (are_two(of_job(r, k), of_process(p, k)) &&
 			    add(r, p, &kinds[k], kinds[k].file, &p->spaces[p->nspaces++], err))
 				return -1;
-		if (round_namespaces_time(r, p, err) || add_threads(r, p, err))
+		if (round_namespaces_time(r, p, err) || round_namespaces_threads(r, p, err))
 			return -1;
 	}
 	for (size_t i = 0; i < r->nprocs; i++)

@@ -47,9 +47,8 @@ int ns_are_two(pid_t one, const char *file, pid_t other, const char *its_file);
 /* ns_add_time() - the number of that time namespace of @p; added if it is a new one. */
 int ns_add_time(struct round *r, const struct rproc *p, const char *file, uint32_t *ret, struct err *err);
 
-/* round_namespaces_time() - those of @p. _thread(): what thread @tid alone has. */
+/* round_namespaces_time() - those of @p. */
 int round_namespaces_time(struct round *r, struct rproc *p, struct err *err);
-int round_namespaces_time_thread(const struct rproc *p, pid_t tid, struct err *err);
 
 /* round_mounts() - of all mount namespaces: what is mounted there, and how it can be had again. */
 int round_mounts(struct round *r, struct err *err);
@@ -72,5 +71,10 @@ int round_namespaces_pid_apart(struct round *r, const struct rproc *p, struct er
 /* round_namespaces_pid() - p->pid_spaces; zombies, too. round_namespaces_children() - p->children, when those of all are known. */
 int round_namespaces_pid(struct round *r, struct rproc *p, struct err *err);
 int round_namespaces_children(struct round *r, struct rproc *p, struct err *err);
+
+/* round_namespaces_threads() - those that threads of @p have for themselves: found, or refused. 0, -1. */
+int round_namespaces_threads(struct round *r, struct rproc *p, struct err *err);
+/* ns_add_thread() - *ret: the number of the namespace of that kind (CLONE_NEW*) that thread @tid is in; 0: the job's. 0, -1. */
+int ns_add_thread(struct round *r, const struct rproc *p, pid_t tid, int flag, uint32_t *ret, struct err *err);
 
 #endif

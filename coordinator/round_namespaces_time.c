@@ -45,13 +45,6 @@ int ns_look_time(const struct round *r, struct ns_seen *seen)
 	return 0;
 }
 
-int round_namespaces_time_thread(const struct rproc *p, pid_t tid, struct err *err)
-{
-	if (!ns_are_two(p->look, CHILDRENS, tid, CHILDRENS))
-		return 0;
-	return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a thread with a time namespace for its children (unshare)", round_who(p));
-}
-
 static int has_process(const struct round *r, const struct rproc *maker)
 {
 	for (size_t i = 0; i < r->nprocs; i++)

@@ -58,7 +58,7 @@ try other-user 1 'user or network namespace of its own as another user.*E-UNSUPP
 try time 1 'time namespace for its children.*no process yet.*E-UNSUPPORTED-PROCESS'
 try time-both 1 'time namespace of its own, and has another.*E-UNSUPPORTED-PROCESS'
 try time-users 1 'time namespace for its children.*belongs to a user namespace.*E-UNSUPPORTED-PROCESS'
-try thread-time 1 'thread with a time namespace for its children.*E-UNSUPPORTED-PROCESS'
+try thread-time 1 'thread that has a time namespace for its children.*E-UNSUPPORTED-PROCESS'
 try new-pids 1 'pid namespace for its children .*no process yet.*E-UNSUPPORTED-PROCESS'
 # A filter that the library can live with is saved (filtered.c), but not by who cannot read it. (Nor may we, if in a container.)
 caps=$((16#$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)))
@@ -105,7 +105,7 @@ try thread-epoll 1 'only there .*eventpoll.*E-UNSUPPORTED-FD'
 try thread-lock 1 'descriptors of its own and a POSIX lock on .*E-UNSUPPORTED-PROCESS'
 try thread-ipc 1 'thread that is in an ipc namespace.*E-UNSUPPORTED-PROCESS'
 try thread-mount 1 'thread that is in a mount namespace.*E-UNSUPPORTED-PROCESS'
-try thread-pids 1 'thread with a pid namespace for its children.*E-UNSUPPORTED-PROCESS'
+try thread-pids 1 'thread that has a pid namespace for its children.*E-UNSUPPORTED-PROCESS'
 try blocks 1 'blocks signal 33.*E-NO-ANSWER'
 try thread-blocks 1 'blocks signal 33.*E-NO-ANSWER'
 try traced 1 'traced by another process of the job.*E-UNSUPPORTED-PROCESS'

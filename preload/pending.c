@@ -46,7 +46,6 @@ static int status_set(char *text, uint32_t task, int own, unsigned long *ret)
 		return -1;
 	for (; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
 		*ret = *ret * 16 + (unsigned long)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
-	*ret &= ~(1UL << (AGENT_SIGNAL - 1));
 	return 0;
 }
 
@@ -89,6 +88,14 @@ static void queue_again(const struct agent_pending *p, uint32_t n)
 	}
 }
 
+/* The signal that all threads stop by may come twice. But libc sends the same one for its own purposes. */
+static int is_ours(const struct agent_pending *p)
+{
+	const siginfo_t *info = (const siginfo_t *)p->siginfo;
+
+	return info->si_signo == AGENT_SIGNAL && info->si_code == SI_QUEUE && info->si_value.sival_ptr == (void *)AGENT_COOKIE;
+}
+
 /* What is pending for this thread (@tid) or the process (0), as the status file has it. */
 static uint32_t take(char *text, uint32_t tid, struct agent_pending *out, uint32_t room)
 {
@@ -101,7 +108,10 @@ static uint32_t take(char *text, uint32_t tid, struct agent_pending *out, uint32
 		else if (++again > PENDING_AGAIN(n))
 			quick |= 1UL << (((siginfo_t *)out[n].siginfo)->si_signo - 1);
 	queue_again(out, n);
-	return n;
+	for (uint32_t i = again = 0; i < n; i++)
+		if (!is_ours(&out[i]))
+			out[again++] = out[i];
+	return again;
 }
 
 static int is_of_timer(const struct agent_pending *p, int64_t timer)

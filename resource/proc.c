@@ -16,6 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "../common/io.h"
+#include "../common/kernel.h"
 
 #ifndef NSFS_MAGIC
 #define NSFS_MAGIC	0x6e736673
@@ -67,6 +68,18 @@ static int check_namespace(struct res_set *set, struct desc *d, struct err *err)
 }
 
 /*
+ * In the job's own mount namespace there may be the /proc of a pid namespace that the program made: with other numbers.
+ * Of what is mounted in the program's own mount namespaces only those are left that show the job's.
+ */
+static int counts_otherwise(const struct res_set *set, const struct desc *d)
+{
+	cleanup_free char *path = set->root ? xasprintf("%s/proc", set->root) : NULL;
+	struct stat st;
+
+	return path && !d->in_own && kernel_tells_namespaces() && stat(path, &st) == 0 && st.st_dev != d->st.st_dev;
+}
+
+/*
  * What is refused is mostly open for a moment only: ps and top read the files of all processes, and libc gives
  * a name to a thread through one.
  */
@@ -81,6 +94,9 @@ static int proc_check(struct res_set *set, struct desc *d, struct err *err)
 	/* Numbers in our own /proc are ours; in one that the job has for itself they are the job's. */
 	if (stat("/proc", &proc) == 0 && proc.st_dev == d->st.st_dev)
 		pid = res_inside(set, pid);
+	else if (counts_otherwise(set, d))
+		return res_refuse_for_now(set, d, E_UNSUPPORTED_FD, err, "it is in the /proc of another pid namespace than the job's; "
+					  "let it be closed first");
 	if (!pid || (set->comm && !set->comm(set->arg, pid)))
 		return res_refuse_for_now(set, d, E_OUTSIDE, err, "it belongs to a process outside of the job, or to one "
 					  "that has ended");

@@ -121,7 +121,7 @@ void checkpoint_child(const struct coordinator *c, struct checkpoint *cp, const 
 	struct reporter reporter = { .fd = fd };
 	struct round_unread unread = { 0 };
 	struct round_params p = {
-		.job = c->name, .id = cp->id, .run_dir = c->run_dir, .keeper = c->keeper,
+		.job = c->name, .id = cp->id, .run_dir = c->run_dir, .keeper = c->keeper, .mounts = c->mounts,
 		.target = cp->target, .tmp = tmp,
 		.compression = r->compression ? r->compression : c->compression,
 		.leave_running = cp->leave_running, .deadline_ns = deadline_ns,

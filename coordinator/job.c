@@ -67,6 +67,8 @@ int job_register_msg(struct coordinator *c, const json_t *msg, struct err *err)
 	c->checkpoint_on = (uint64_t)json_integer_value(json_object_get(msg, "checkpoint_on"));
 	free(c->command);
 	c->command = xstrdup(command ? command : "");
+	free(c->mounts);
+	c->mounts = proc_read(c->keeper, "mountinfo", NULL);
 	c->state = state && strcmp(state, "restoring") == 0 ? JOB_RESTORING : JOB_RUNNING;
 	if (last && !c->last)
 		c->last = json_pack("{s:o}", "directory", control_text(last));

@@ -23,6 +23,7 @@ struct round_params {
 	const char *job, *id;
 	const char *run_dir;		/* where the round socket is bound */
 	pid_t keeper;			/* root of the tree, in our pid namespace */
+	const char *mounts;		/* of it, when the job began: /proc/PID/mountinfo; NULL not known */
 	const char *target; /* the checkpoint's directory; must not exist, or be empty */
 	const char
 		*tmp; /* hidden directory beside it, chosen by the caller: made and renamed here */

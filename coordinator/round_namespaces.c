@@ -333,7 +333,7 @@ int round_namespaces(struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nspaces; i++)
 		if (r->spaces[i].rec.kind == CLONE_NEWNET && check_net(r, &r->spaces[i], err))
 			return -1;
-	return check_outside(r, err) || round_mounts(r, err) ? -1 : 0;
+	return check_outside(r, err) || round_mounts_job(r, err) || round_mounts(r, err) ? -1 : 0;
 }
 
 void round_namespaces_records(const struct round *r, struct rec_buf *manifest)

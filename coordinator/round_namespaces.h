@@ -50,6 +50,11 @@ int ns_add_time(struct round *r, const struct rproc *p, const char *file, uint32
 /* round_namespaces_time() - those of @p. */
 int round_namespaces_time(struct round *r, struct rproc *p, struct err *err);
 
+/*
+ * round_mounts_job() - what the program has mounted in the job's own namespace, if that is a container of ours: a restart
+ * would make another. 0, -1.
+ */
+int round_mounts_job(const struct round *r, struct err *err);
 /* round_mounts() - of all mount namespaces: what is mounted there, and how it can be had again. */
 int round_mounts(struct round *r, struct err *err);
 void round_mounts_records(const struct round *r, struct rec_buf *manifest);

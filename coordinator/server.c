@@ -245,5 +245,6 @@ void server_free(struct coordinator *c)
 		remove_client(c, c->nclients - 1);
 	free(c->clients);
 	free(c->command);
+	free(c->mounts);
 	json_decref(c->last);
 }

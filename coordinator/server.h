@@ -69,6 +69,7 @@ struct coordinator {
 	enum job_state state;
 	pid_t keeper;
 	char *command;
+	char *mounts;			/* /proc/KEEPER/mountinfo when it registered; NULL not to be had */
 	struct std_stream std[3];
 	struct std_stream *inherited;	/* what else the launcher was started with, malloc'ed */
 	size_t ninherited;

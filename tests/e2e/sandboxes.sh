@@ -95,4 +95,16 @@ refused hidden 'hidden.*E-UNSUPPORTED-PROCESS' unshare -Urm sh -c 'mount -t tmpf
 # shellcheck disable=SC2016
 refused detached 'nothing is mounted any more.*E-UNSUPPORTED-FD' unshare -Urm sh -c 'mount -t tmpfs a point && exec 7>point/file &&
 	umount -l point && : >shown/ready && sleep 60'
+
+# In the job's own container. It waits, as its mounts at the beginning are the container's.
+rm -f shown/* && job=sc.$tag name=container
+"$bin/ckpt_launch" --name="$job" --container sh -c 'until [ -e shown/go ]; do sleep 0.05; done
+	mount -t tmpfs mine point && : >shown/ready; sleep 60' >container.out 2>container.err </dev/null &
+if within 30 is_running "$job" && : >shown/go && within 30 eval 'is_there shown/ready || grep -q . container.err'; is_there shown/ready; then
+	expect 1 "program has mounted mine.*job's container.*E-UNSUPPORTED-PROCESS" "$bin/ckpt_command" --checkpoint "$job"
+else
+	echo "skip container: $(tail -n 1 container.err)"
+fi
+"$bin/ckpt_command" --kill "$job" >/dev/null 2>&1
+{ wait $!; } 2>/dev/null
 exit $bad

@@ -21,7 +21,10 @@ leaving() {
 group_of() { sed -n "s,^[0-9]*:$line:,,p" "/proc/$1/cgroup" 2>/dev/null; }
 # its processes end a moment after the job
 empty() { rmdir "$1/lower" "$1" 2>/dev/null; gone "$1"; }
-is_used() { [ -n "$(cat "$1/cgroup.procs")" ]; }
+is_used() { [ -n "$(cat "$1/cgroup.procs" 2>/dev/null)" ]; }
+# names_in GROUP: of the processes that are in it; has GROUP NAME: is there one?
+names_in() { while read -r pid; do cat "/proc/$pid/comm"; done 2>/dev/null <"$1/cgroup.procs"; }
+has() { names_in "$1" | grep -qx "$2"; }
 is_in() { [ "$(group_of "$1")" = "$2" ]; }
 # in_group DIRECTORY COMMAND...: from there
 in_group() {
@@ -60,15 +63,15 @@ try() {
 	wait "$front"
 	within 30 empty "$top/one/upper" || fail "$mount: not empty"
 
-	in_group "$top/two" "$bin/ckpt_restart" --namespaces=none "$job" >again.out 2>again.err </dev/null &
+	in_group "$top/two" "$bin/ckpt_restart" "$job" >again.out 2>again.err </dev/null &
 	front=$!
-	within 60 is_in "$(cat child)" "$mine/two/upper/lower" || { fail "$mount: the child is in '$(group_of "$(cat child)")'"; return; }
-	check "$mount: the child is in its group" is_in "$(cat child)" "$mine/two/upper/lower"
-	check "$mount: the others are where the restart is" is_in "$(cat ready)" "$mine/two"
+	within 60 is_used "$top/two/upper/lower" || { fail "$mount: nobody is in the group"; return; }
+	check "$mount: the child is in its group" test "$(names_in "$top/two/upper/lower")" = sleep
+	check "$mount: the others are where the restart is" within 60 has "$top/two" sh
 	check "$mount: its limit" test "$(cat "$top/two/upper/lower/$name")" = "$5"
 	check "$mount: and that above it" test "$(cat "$top/two/upper/$name")" = "$4"
 	check "$mount: no warning" test ! -s again.err
-	# Again, in a container, into a group that is there, and with other limits.
+	# Again, into a group that is there, and with other limits.
 	expect 0 '' "$bin/ckpt_command" --checkpoint "$job"
 	wait "$front"
 	echo "$4" >"$top/two/upper/lower/$name"
@@ -83,7 +86,7 @@ try() {
 	: >stop
 	expect 0 "sleep was in the control group .*/upper/lower .* which cannot be entered here" \
 		unshare -m sh -c 'mount -t tmpfs none "$0" && exec "$@"' "$mount" \
-		"$bin/ckpt_restart" --namespaces=none "$job"
+		"$bin/ckpt_restart" "$job"
 	check "one warning" test "$(grep -c . err)" = 1
 }
 

@@ -79,13 +79,20 @@ def finish(job, taken):
     check(f"{job.name} ends as it should", job.wait() == 0 and f"taken {taken}" in job.said(), job.said())
 
 
+def restored(job):
+    def is_running():
+        status, text = job.command("--status")
+        return status == 0 and "running" in text
+    job.restart()
+    job.until("the restored job", is_running)
+
+
 def late(top, kind):
     """There is nothing unread for a moment only, again and again."""
     job = launch(top, kind, "late")
     for options in ["--leave-running"], ["--leave-running"], []:
         job.checkpoint(*options)
-    job.restart()
-    job.until("the restored job", lambda: "running" in job.command("--status")[1])
+    restored(job)
     job.checkpoint("--leave-running")
     finish(job, True)
 
@@ -102,8 +109,7 @@ def lost(top, kind):
     status, text = job.command("--checkpoint")
     check(f"{kind} that nobody reads are warned of", status == 0 and "lost at a restart" in text, status, text)
     job.wait()
-    job.restart()
-    job.until("the restored job", lambda: "running" in job.command("--status")[1])
+    restored(job)
     finish(job, False)
 
 

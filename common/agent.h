@@ -41,7 +41,7 @@
 #include <signal.h>
 #include "withheld.h"
 
-#define AGENT_VERSION		22
+#define AGENT_VERSION		23
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
 #define AGENT_COOKIE		0x636b707421UL	/* si_value of our signal */
 #define AGENT_ALL		1		/* its si_errno: the round has sent it to all threads of the process */
@@ -132,6 +132,7 @@ struct agent_thread {
 	uint32_t mempolicy;		/* MPOL_* with its mode flags; 0 the default */
 	uint64_t nodes[AGENT_NODES / 64];
 	uint32_t securebits, no_new_privs; /* with its ids, which /proc tells, they may be its own */
+	uint32_t tsc_mode, mce_kill;	/* PR_GET_TSC, PR_MCE_KILL_GET */
 };
 
 /* landlock(7), which older headers lack; the most layers that a kernel allows, and the least that rules can be of. */
@@ -146,7 +147,7 @@ struct agent_process {
 	uint32_t nthreads;
 	uint64_t brk;			/* end of the heap as the kernel has it */
 	uint32_t dumpable, child_subreaper;
-	uint32_t thp_disable, tsc_mode, mce_kill;
+	uint32_t thp_disable, pad;
 	uint32_t mdwe, memory_merge;
 	uint32_t pkeys;			/* bit n: memory protection key n is allocated */
 	uint32_t keyrings;		/* 1: it has one for the process, 2: the leader has one */

@@ -117,6 +117,8 @@ void round_threads_records(const struct round *r, struct rproc *p)
 			.cpuid_faults = t->cpuid_faults,
 			.io_flusher = t->io_flusher,
 			.speculation = {t->speculation, sizeof(t->speculation)},
+			.tsc_mode = t->tsc_mode,
+			.mce_kill = t->mce_kill,
 			.mempolicy = t->mempolicy,
 			.nodes = {t->nodes, t->mempolicy ? sizeof(t->nodes) : 0},
 			.pids = round_tid_within(r, p, t->tid),

@@ -77,9 +77,6 @@ static int tell_process(struct leader *l, uint32_t nthreads)
 	p->child_subreaper = (uint32_t)get_prctl(PR_GET_CHILD_SUBREAPER);
 	r = SYS(prctl, PR_GET_THP_DISABLE);
 	p->thp_disable = r > 0 ? (uint32_t)r : 0;
-	p->tsc_mode = (uint32_t)get_prctl(PR_GET_TSC);
-	r = SYS(prctl, PR_MCE_KILL_GET);
-	p->mce_kill = r > 0 ? (uint32_t)r : 0;
 	r = SYS(prctl, PR_GET_MDWE_);
 	p->mdwe = r > 0 ? (uint32_t)r : 0;
 	r = SYS(prctl, PR_GET_MEMORY_MERGE_);

@@ -114,6 +114,9 @@ static void describe(struct park *p)
 	t->no_new_privs = SYS(prctl, PR_GET_NO_NEW_PRIVS) > 0;
 	r = SYS(prctl, PR_GET_SECUREBITS);
 	t->securebits = r > 0 ? (uint32_t)r : 0;
+	SYS(prctl, PR_GET_TSC, &t->tsc_mode);
+	r = SYS(prctl, PR_MCE_KILL_GET);
+	t->mce_kill = r > 0 ? (uint32_t)r : 0;
 	for (long i = 0; i < AGENT_SPECULATION; i++) {
 		r = SYS(prctl, PR_GET_SPECULATION_CTRL, i);
 		t->speculation[i] = r > 0 ? (uint32_t)r : 0;

@@ -36,8 +36,6 @@
 /* As the kernel has it for rt_sigaction(2); glibc's struct is another. */
 struct kernel_sigaction { uint64_t handler, flags, restorer, mask; };
 
-/* Which mce_kill value prctl(PR_MCE_KILL_GET) gave, for PR_MCE_KILL_SET. */
-#define MCE_KILL_SET	1
 /* Of newer kernels than our headers: 6.3, 6.4. */
 #define PR_SET_MDWE_	65
 #define PR_SET_MEMORY_MERGE_ 67
@@ -207,8 +205,7 @@ static void set_attributes(struct restart_task *t)
 		personality(p->personality);
 	prctl(PR_SET_CHILD_SUBREAPER, (unsigned long)p->child_subreaper);
 	prctl(PR_SET_THP_DISABLE, (unsigned long)p->thp_disable, 0, 0, 0);
-	prctl(PR_MCE_KILL, MCE_KILL_SET, (unsigned long)p->mce_kill, 0, 0);
-	/* A changed user id clears dumpable, and the time stamp counter is used by our own libc. */
+	/* A changed user id clears dumpable. */
 	if (p->dumpable <= 1)
 		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){PR_SET_DUMPABLE, p->dumpable},
 			  -1, NULL, 0);
@@ -217,9 +214,6 @@ static void set_attributes(struct restart_task *t)
 		task_late(t, 0, SYS_prctl, (uint64_t[6]){PR_SET_MDWE_, p->mdwe}, -1, NULL, 0);
 	if (p->memory_merge)
 		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){PR_SET_MEMORY_MERGE_, 1}, -1,
-			  NULL, 0);
-	if (p->tsc_mode == PR_TSC_SIGSEGV)
-		task_late(t, PLAN_MAY_FAIL, SYS_prctl, (uint64_t[6]){PR_SET_TSC, p->tsc_mode}, -1,
 			  NULL, 0);
 }
 

@@ -173,6 +173,10 @@ static void thread_ops(struct build *b, struct build_thread *bt, int main_thread
 	build_sys(ops, 0, SYS_prctl, PR_SET_PDEATHSIG, t->pdeathsig);
 	if (main_thread)
 		build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_DUMPABLE, b->t->process->dumpable == 1);
+	/* Neither is the process's; and the time stamp counter is used by our own libc. */
+	build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_MCE_KILL, PR_MCE_KILL_SET, t->mce_kill, 0, 0);
+	if (t->tsc_mode == PR_TSC_SIGSEGV)
+		build_sys(ops, PLAN_MAY_FAIL, SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV);
 	if (t->cpuid_faults)
 		build_sys(ops, 0, SYS_arch_prctl, ARCH_SET_CPUID, 0);
 	if (filters_come_first(recs, t))

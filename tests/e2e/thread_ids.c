@@ -5,13 +5,13 @@
 #include <linux/securebits.h>
 #include <sys/prctl.h>
 
-const char *scn_doc = "threads with ids, groups, capabilities, securebits and no_new_privs of their own, as file servers "
+const char *scn_doc = "threads with ids, groups, capabilities, securebits, no_new_privs and the like of their own, as file servers "
 		      "have them, which take the ids of whom they serve; a main thread that may less than others";
 
 #define LINES 16
 
 /* What a thread may, as the kernel says it, and what no file tells. */
-struct rights { char text[LINES][160]; int securebits, keepcaps, no_new_privs; };
+struct rights { char text[LINES][160]; int securebits, keepcaps, no_new_privs, tsc, mce_kill; };
 
 static void look(struct rights *ret)
 {
@@ -29,6 +29,8 @@ static void look(struct rights *ret)
 	fclose(f);
 	ret->securebits = prctl(PR_GET_SECUREBITS);
 	ret->keepcaps = prctl(PR_GET_KEEPCAPS);
+	prctl(PR_GET_TSC, &ret->tsc);
+	ret->mce_kill = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0);
 	ret->no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
 }
 
@@ -41,6 +43,8 @@ static void compare(const char *who, const struct rights *was)
 		scn_check(!strcmp(now.text[i], was->text[i]), "%s: %swas %s", who, now.text[i], was->text[i]);
 	scn_check(now.securebits == was->securebits && now.keepcaps == was->keepcaps, "%s: securebits %x, were %x", who,
 		  now.securebits, was->securebits);
+	scn_check(now.tsc == was->tsc && now.mce_kill == was->mce_kill, "%s: PR_GET_TSC %d, was %d; PR_MCE_KILL_GET %d, was %d", who,
+		  now.tsc, was->tsc, now.mce_kill, was->mce_kill);
 	scn_check(now.no_new_privs == was->no_new_privs, "%s: no_new_privs %d", who, now.no_new_privs);
 }
 
@@ -138,10 +142,15 @@ static void bits(void) { scn_sys(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT
 static void keep(void) { scn_sys(prctl(PR_SET_KEEPCAPS, 1)); }
 static void no_more(void) { scn_sys(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); }
 
+static void no_clock(void) { scn_sys(prctl(PR_SET_TSC, PR_TSC_SIGSEGV)); }
+static void die_early(void) { scn_sys(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0)); }
+
 static const struct kind { const char *name; int for_all; void (*set)(void), (*check)(void); } kinds[] = {
 	{ "as it was", 1, NULL, NULL },
 	{ "no_new_privs", 1, no_more, NULL },
 	{ "keepcaps", 1, keep, NULL },
+	{ "without a clock", 1, no_clock, NULL },
+	{ "ends early", 1, die_early, NULL },
 	{ "serves", 0, serve, serves },
 	{ "gave up", 0, give_up, gave_up },
 	{ "fs ids", 0, set_fsids, has_fsids },

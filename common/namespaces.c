@@ -127,21 +127,27 @@ int ns_clocks(pid_t pid, int64_t ret[NS_CLOCKS])
 	return text ? 0 : -1;
 }
 
-int ns_set_clocks(const int64_t clocks[NS_CLOCKS])
+void ns_clocks_text(const int64_t clocks[NS_CLOCKS], char ret[NS_CLOCKS_TEXT])
 {
+	size_t len = 0;
+
 	for (int i = 0; i < NS_CLOCKS; i++) {
 		long long s = clocks[i] / NS_PER_S, ns = clocks[i] % NS_PER_S;
-		char text[96];
 
 		if (ns < 0) {
 			ns += NS_PER_S;
 			s--;
 		}
-		snprintf(text, sizeof(text), "%s %lld %lld\n", clock_names[i], s, ns);
-		if (write_file("/proc/self/timens_offsets", text))
-			return -1;
+		len += (size_t)snprintf(ret + len, NS_CLOCKS_TEXT - len, "%s %lld %lld\n", clock_names[i], s, ns);
 	}
-	return 0;
+}
+
+int ns_set_clocks(const int64_t clocks[NS_CLOCKS])
+{
+	char text[NS_CLOCKS_TEXT];
+
+	ns_clocks_text(clocks, text);
+	return write_file("/proc/self/timens_offsets", text);
 }
 
 struct wanted_socket { int netns, domain, type, protocol; };

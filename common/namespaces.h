@@ -49,6 +49,9 @@ int ns_made(int (*make)(void *arg), void *arg);
 enum { NS_MONOTONIC, NS_BOOTTIME, NS_CLOCKS };
 int ns_clocks(pid_t pid, int64_t ret[NS_CLOCKS]);
 int ns_set_clocks(const int64_t clocks[NS_CLOCKS]);
+/* ns_clocks_text() - what is written for that into /proc/PID/timens_offsets, all at once. */
+#define NS_CLOCKS_TEXT	128
+void ns_clocks_text(const int64_t clocks[NS_CLOCKS], char ret[NS_CLOCKS_TEXT]);
 
 /*
  * ns_socket() - socket(2) in the network namespace that @netns is a descriptor of, by a child that enters it: we stay

@@ -72,16 +72,19 @@ static int check_children(struct round *r, const struct rproc *p, struct err *er
 
 int round_namespaces_time(struct round *r, struct rproc *p, struct err *err)
 {
+	uint32_t owner;
+
 	if (is_apart(r, p) && ns_add_time(r, p, OWN, &p->spaces[p->nspaces++], err))
 		return -1;
 	if (!has_other_for_children(p->look))
 		return 0;
 	if (check_children(r, p, err) || ns_add_time(r, p, CHILDRENS, &p->time_for_children, err))
 		return -1;
-	/* Into that user namespace it can go only when all its memory is there; its children are in the other by then. */
-	if (round_namespace_owner(r, p->time_for_children))
+	/* It can make it again where it is, or before it goes there. */
+	owner = round_namespace_owner(r, p->time_for_children);
+	if (owner && owner != round_namespace_of(r, p, CLONE_NEWUSER))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a time namespace for its children (unshare) that belongs to a "
-			       "user namespace which the program made, and cannot be made again; start ckpt_launch inside of it",
+			       "user namespace which it is in no more, and cannot be made again; start ckpt_launch inside of it",
 			       round_who(p));
 	return 0;
 }

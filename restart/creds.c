@@ -151,6 +151,7 @@ void build_user_namespace(struct build *b, struct build_ops *ops)
 	set_ids(b, ops, &c);
 	raise_all(b, ops);
 	build_sys(ops, 0, SYS_setns, fd, CLONE_NEWUSER);
+	namespaces_build_times(b, ops);
 }
 
 void build_ids(struct build *b, struct build_ops *ops, const struct creds *c)

@@ -285,7 +285,7 @@ void namespaces_let_go(struct restart *r)
 /* It can be entered only alone, as that of the user. */
 static int enter_time(const struct restart_task *t, const struct space *s, struct err *err)
 {
-	cleanup_close int taken = s->give < 0 ? -1 : time_spaces_take(t, s->fd, err);
+	cleanup_close int taken = s->give < 0 ? -1 : time_spaces_take(t, s->rec, s->fd, err);
 
 	if (s->give >= 0 && taken < 0)
 		return -1;
@@ -306,6 +306,15 @@ static int enter_times(const struct restart_task *t, struct err *err)
 		if (t->r->spaces[i].give >= 0 && time_spaces_give(t, t->r->spaces[i].rec, t->r->spaces[i].give, err))
 			return -1;
 	return 0;
+}
+
+void namespaces_build_times(struct build *b, struct build_ops *ops)
+{
+	const struct restart *r = b->t->r;
+
+	for (size_t i = 0; i < r->nspaces; i++)
+		if (r->spaces[i].give >= 0)
+			time_spaces_build(b, ops, r->spaces[i].rec, r->spaces[i].give);
 }
 
 int namespaces_enter(struct restart_task *t, struct err *err)

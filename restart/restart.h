@@ -293,7 +293,13 @@ int time_spaces_given(const struct restart *r, uint32_t ns);
 int time_spaces_pair(struct rset *set, int pair[2], struct err *err);
 /* time_spaces_give() - in every process: make it and give it, if it is for its children. time_spaces_take() - a descriptor, -1. */
 int time_spaces_give(const struct restart_task *t, const struct rec_namespace *n, int sock, struct err *err);
-int time_spaces_take(const struct restart_task *t, int sock, struct err *err);
+int time_spaces_take(const struct restart_task *t, const struct rec_namespace *ns, int sock, struct err *err);
+/* namespaces_build_times() - in the stub, when it has entered its user namespace: as time_spaces_give(). */
+struct build;
+struct build_ops;
+void namespaces_build_times(struct build *b, struct build_ops *ops);
+/* time_spaces_build() - the same, of one that may be meant. */
+void time_spaces_build(struct build *b, struct build_ops *ops, const struct rec_namespace *n, int sock);
 
 /*
  * namespaces_new_user() - in a child of init, namespaces_user.c: a descriptor of the user namespace @rec, below @owner (NULL:

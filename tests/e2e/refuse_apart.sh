@@ -57,7 +57,7 @@ try network-address 1 'network namespace of its own with addresses of its own.*E
 try other-user 1 'user or network namespace of its own as another user.*E-UNSUPPORTED-PROCESS'
 try time 1 'time namespace for its children.*no process yet.*E-UNSUPPORTED-PROCESS'
 try time-both 1 'time namespace of its own, and has another.*E-UNSUPPORTED-PROCESS'
-try time-users 1 'time namespace for its children.*belongs to a user namespace.*E-UNSUPPORTED-PROCESS'
+try time-users 1 'time namespace for its children.*belongs to a user namespace.*in no more.*E-UNSUPPORTED-PROCESS'
 try thread-time 1 'thread that has a time namespace for its children.*E-UNSUPPORTED-PROCESS'
 try new-pids 1 'pid namespace for its children .*no process yet.*E-UNSUPPORTED-PROCESS'
 # A filter that the library can live with is saved (filtered.c), but not by who cannot read it. (Nor may we, if in a container.)

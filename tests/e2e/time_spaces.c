@@ -174,23 +174,27 @@ static void expect(const struct teller *t, char what, const char *who)
 	scn_check(read(t->say[0], &c, 1) == 1 && c == what, "%s: '%c'", who, c);
 }
 
-/* Its maker is gone. @with_user: it belongs to a user namespace. */
-static void start_alone(struct teller *t, int with_user)
+static void enter_user(void)
 {
 	unsigned uid = geteuid(), gid = getegid();
 	char text[64];
 
+	scn_sys(unshare(CLONE_NEWUSER));
+	snprintf(text, sizeof(text), "0 %u 1", uid);
+	scn_check(put("/proc/self/uid_map", text) == 0, "uid_map: %s", strerror(errno));
+	put("/proc/self/setgroups", "deny");
+	snprintf(text, sizeof(text), "0 %u 1", gid);
+	scn_check(put("/proc/self/gid_map", text) == 0, "gid_map: %s", strerror(errno));
+}
+
+/* Its maker is gone. @with_user: it belongs to a user namespace. */
+static void start_alone(struct teller *t, int with_user)
+{
 	pipes(t);
 	t->pid = scn_fork();
 	if (t->pid == 0) {
-		if (with_user) {
-			scn_sys(unshare(CLONE_NEWUSER));
-			snprintf(text, sizeof(text), "0 %u 1", uid);
-			scn_check(put("/proc/self/uid_map", text) == 0, "uid_map: %s", strerror(errno));
-			put("/proc/self/setgroups", "deny");
-			snprintf(text, sizeof(text), "0 %u 1", gid);
-			scn_check(put("/proc/self/gid_map", text) == 0, "gid_map: %s", strerror(errno));
-		}
+		if (with_user)
+			enter_user();
 		make();
 		if (fork() == 0)
 			inside(t);
@@ -201,7 +205,7 @@ static void start_alone(struct teller *t, int with_user)
 }
 
 /* Its maker goes on in the job's, and its children are born in that. */
-static void start_pair(struct teller *maker, struct teller *child)
+static void start_pair(struct teller *maker, struct teller *child, int with_user)
 {
 	struct teller later;
 	char c;
@@ -210,6 +214,8 @@ static void start_pair(struct teller *maker, struct teller *child)
 	pipes(child);
 	maker->pid = scn_fork();
 	if (maker->pid == 0) {
+		if (with_user)
+			enter_user();
 		make();
 		child->pid = scn_fork();
 		if (child->pid == 0) {
@@ -240,9 +246,18 @@ static void end(const struct teller *t, const char *who)
 	expect(t, 'e', who);
 }
 
+static void end_pair(const struct teller *maker, const struct teller *child)
+{
+	is_ahead(maker, 0, 0, "who has made one");
+	is_ahead(child, AHEAD, BOOT_AHEAD, "who is in that one");
+	end(child, "who is in that one");
+	scn_sys(write(maker->ask[1], "e", 1));
+	scn_reap(maker->pid, 0);
+}
+
 int main(void)
 {
-	struct teller alone, maker, child, users;
+	struct teller alone, maker, child, users, users_maker, users_child;
 	int root = geteuid() == 0, users_too;
 	pid_t probe = scn_fork();
 	int status;
@@ -254,25 +269,25 @@ int main(void)
 	users_too = waitpid(probe, &status, 0) == probe && status == 0;
 	if (!users_too && !root)
 		scn_skip("user namespaces are not to be had");
-	if (users_too)
+	if (users_too) {
 		start_alone(&users, 1);
+		start_pair(&users_maker, &users_child, 1);
+	}
 	if (root) {
 		start_alone(&alone, 0);
-		start_pair(&maker, &child);
+		start_pair(&maker, &child, 0);
 	}
 
 	scn_checkpoint();
 
-	if (users_too)
+	if (users_too) {
 		is_ahead(&users, AHEAD, BOOT_AHEAD, "who is in a user namespace, too");
+		end_pair(&users_maker, &users_child);
+	}
 	if (root) {
 		is_ahead(&alone, AHEAD, BOOT_AHEAD, "who is alone");
-		is_ahead(&maker, 0, 0, "who has made one");
-		is_ahead(&child, AHEAD, BOOT_AHEAD, "who is in that one");
 		end(&alone, "who is alone");
-		end(&child, "who is in that one");
-		scn_sys(write(maker.ask[1], "e", 1));
-		scn_reap(maker.pid, 0);
+		end_pair(&maker, &child);
 	}
 	if (users_too)
 		end(&users, "who is in a user namespace, too");

@@ -370,6 +370,9 @@ int round_collect(const struct agent_msg *m, const void *body, size_t size, void
 int round_answer(struct round *r, const struct rproc *p, int type, size_t size, void **array, size_t *n,
 		 const char *what, struct err *err);
 
+/* round_dispatch() - may @p be signalled? 0 yes; 1 not now; -1: not at all, it dispatches system calls itself. */
+int round_dispatch(struct rproc *p, struct err *err);
+
 /* round_news.c */
 /* round_news_wake() - p->news of one that is stopped, and will be let continue. 0; 1 not yet, its parent still runs; -1. */
 int round_news_wake(struct round *r, struct rproc *p, struct err *err);

@@ -322,6 +322,26 @@ static void remapped(void)
 	scn_check(m[2 * 4096] == 'c' && m[0] == 'a', "'%c', '%c'", m[2 * 4096], m[0]);
 }
 
+static volatile char selector;
+static volatile sig_atomic_t dispatched;
+static void on_sys(int sig) { (void)sig; selector = 0; dispatched = 1; }
+
+/* All calls but those of a moment, again and again, are the program's own. */
+static void dispatches(void)
+{
+	signal(SIGSYS, on_sys);
+	if (prctl(59 /* PR_SET_SYSCALL_USER_DISPATCH */, 1, 0, 0, &selector))
+		scn_skip("no system call user dispatch: %s", strerror(errno));
+	ready();
+	while (!stop() && !dispatched) {
+		selector = 1;
+		for (volatile unsigned i = 0; i < 20000000 && !dispatched; i++)
+			;
+		selector = 0;
+	}
+	scn_check(!dispatched, "a system call that was not the program's");
+}
+
 static void shares(int flags)
 {
 	pid_t pid = scn_sys(clone(sleep_on, stack + sizeof(stack), flags | SIGCHLD, NULL));
@@ -502,6 +522,8 @@ int main(int argc, char **argv)
 		new_pids();
 	else if (!strcmp(kind, "remapped"))
 		remapped();
+	else if (!strcmp(kind, "dispatch"))
+		dispatches();
 	else if (!strcmp(kind, "shared-files"))
 		shares(CLONE_FILES);
 	else if (!strcmp(kind, "shared-fs"))

@@ -49,6 +49,7 @@ try mount 0 ''
 try ipc-attached 1 'from before it went into an ipc namespace.*E-UNSUPPORTED-MEMORY'
 try ipc-attached-both 1 'from before it went into an ipc namespace.*E-UNSUPPORTED-MEMORY'
 try ipc-forced 1 'attached by nobody.*shm_rmid_forced.*E-UNSUPPORTED-MEMORY'
+try dispatch 1 'dispatches its system calls itself.*E-UNSUPPORTED-PROCESS'
 try network 0 ''
 set -- "$dir"/store/apart.network.*/*/
 "$bin/ckpt_inspect" show --json "$1" >"$dir/shown"

@@ -21,6 +21,17 @@ int mounts_uses(const struct restart *r, uint32_t ns, uint32_t fs)
 	return 0;
 }
 
+const struct rec_space_fs *mounts_next_fs(const struct restart *r, uint32_t ns, struct fs_walk *at)
+{
+	const struct rec_space_fs *fs;
+
+	for (; at->shows < 2; *at = (struct fs_walk){ at->shows + 1, 0 })
+		while ((fs = rec_next_space_fs(&r->manifest.recs, &at->pos)))
+			if (at->shows == (fs->shows != 0) && !mounts_fs_is_late(fs) && mounts_uses(r, ns, fs->id))
+				return fs;
+	return NULL;
+}
+
 /* Options that are not given, but told. */
 static int is_option(const char *name, int own_user)
 {
@@ -142,17 +153,15 @@ static int make_fs(struct site *s, const struct rec_space_fs *rec)
 int mounts_make_fs(struct site *s)
 {
 	const struct rec_space_fs stage = { .type = "tmpfs", .source = "ckpt", .options = "" }, *rec;
-	size_t pos = 0;
+	struct fs_walk next = { 0 };
 
 	s->stage = new_fs(s, &stage);
 	if (s->stage < 0)
 		return -1;
 	if (mount_attach(s->stage, s->old))
 		return err_set(s->err, E_KERNEL_FEATURE, errno, "putting mounts together");
-	for (int shows = 0; shows < 2; shows++)
-		for (pos = 0; (rec = rec_next_space_fs(&s->r->manifest.recs, &pos)); )
-			if (shows == (rec->shows != 0) && !mounts_fs_is_late(rec) && mounts_uses(s->r, s->ns->id, rec->id) &&
-			    make_fs(s, rec))
-				return -1;
+	while ((rec = mounts_next_fs(s->r, s->ns->id, &next)))
+		if (make_fs(s, rec))
+			return -1;
 	return 0;
 }

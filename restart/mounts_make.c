@@ -190,9 +190,10 @@ static int make(struct site *s)
 static int take_spares(struct restart *r, const struct rec_namespace *ns, int *fds, size_t n, struct err *err)
 {
 	const struct rec_space_fs *fs;
-	size_t pos = 0, at = 0;
+	struct fs_walk next = { 0 };
+	size_t at = 0;
 
-	while ((fs = rec_next_space_fs(&r->manifest.recs, &pos))) {
+	while ((fs = mounts_next_fs(r, ns->id, &next))) {
 		const struct rec_namespace *later;
 		size_t k = 0;
 

@@ -31,6 +31,12 @@ struct site {
 
 /* mounts_uses() - has the namespace @ns something of that file system mounted? */
 int mounts_uses(const struct restart *r, uint32_t ns, uint32_t fs);
+/*
+ * mounts_next_fs() - the next one that is made with the namespace @ns, or before it: in the order in which init gets their
+ * spares. What shows another namespace comes last. *at: {0} at first. NULL: that was all.
+ */
+struct fs_walk { int shows; size_t pos; };
+const struct rec_space_fs *mounts_next_fs(const struct restart *r, uint32_t ns, struct fs_walk *at);
 /* mounts_put_aside() - attach @fd where it can be copied from, and made ready. 0, -1. */
 int mounts_put_aside(struct site *s, int fd, const char *name);
 /* mounts_configure() - options of a file system under construction, as mountinfo has them. @own_user: made in another user namespace. */

@@ -74,6 +74,8 @@ fi
 may_lack=1
 survives unshare-user "$dir/point" unshare -Urm sh -c "$own" sh
 survives unshare-pids "$dir/point" unshare -Urpf --mount-proc sh -c "$own" sh
+# A second one, with the same file systems: /proc, which is made last, and that of the first.
+survives unshare-twice "$dir/point" unshare -Urpf --mount-proc sh -c "${own%exec*}unshare -m \"\$@\"; exit \$?" sh
 if command -v bwrap >/dev/null; then
 	box=(bwrap --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --ro-bind "$bin" "$bin" --bind "$dir" "$dir" --dir /tmp/own)
 	survives bwrap /tmp/own "${box[@]}"

@@ -62,17 +62,6 @@ static int is_known(const struct restart *r, const struct rec_namespace *n)
 	return n->kind == CLONE_NEWPID;
 }
 
-/* Of a process that is in pid namespaces. */
-static int are_known(const struct restart *r, const struct rec_task *t)
-{
-	const uint32_t *id = t->spaces.data;
-
-	for (size_t i = 0; i < t->spaces.len / sizeof(*id); i++)
-		if (!find(r, id[i]) || find(r, id[i])->rec->kind != CLONE_NEWPID)
-			return 0;
-	return 1;
-}
-
 /* What is of a namespace, and of which kind. */
 static const struct { enum rec_tag tag; uint32_t kind; const char *field; } owned[] = {
 	{ REC_TAG_desc, CLONE_NEWNET, "namespace" }, { REC_TAG_mqueue_data, CLONE_NEWIPC, "namespace" },
@@ -124,9 +113,8 @@ int namespaces_load(struct restart *r, struct err *err)
 	if (mounts_load(r, err))
 		return -1;
 	for (size_t i = 0; i < r->ntasks; i++) {
-		if (!are_known(r, &r->tasks[i]))
-			return err_set(err, E_CORRUPT, 0, "%s: process %u is in a pid namespace that is not there",
-				       r->manifest.name, r->tasks[i].pid);
+		if (pid_spaces_load(r, i, err))
+			return -1;
 		if (r->images[i].fd >= 0 && namespaces_threads_load(r, &r->images[i], err))
 			return -1;
 		pos = 0;

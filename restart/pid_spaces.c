@@ -25,6 +25,23 @@ int pid_spaces_used(const struct restart *r)
 	return 0;
 }
 
+int pid_spaces_load(const struct restart *r, size_t i, struct err *err)
+{
+	const struct rec_task *task = &r->tasks[i];
+	const uint32_t *id = task->spaces.data;
+	const struct rec_thread *t;
+	size_t pos = 0;
+
+	for (size_t k = 0; k < task->spaces.len / sizeof(*id); k++)
+		if (!namespaces_is(r, id[k], CLONE_NEWPID))
+			return err_set(err, E_CORRUPT, 0, "%s: process %u is in a pid namespace that is not there",
+				       r->manifest.name, task->pid);
+	while (r->images[i].fd >= 0 && (t = rec_next_thread(&r->images[i].recs, &pos)))
+		if (t->pids.len && t->pids.len != task->spaces.len)
+			return err_set(err, E_CORRUPT, 0, "%s: the numbers of thread %u make no sense", r->images[i].name, t->tid);
+	return 0;
+}
+
 int pid_spaces_check(const struct restart *r, int ascend, struct err *err)
 {
 	if (!pid_spaces_used(r) || (!ascend && r->own_proc))

@@ -268,6 +268,8 @@ int namespaces_user(const struct restart *r, const struct image *img);
 /* pid_spaces.c: pid namespaces that the program had made; tree_nested.c makes them. */
 /* pid_spaces_used() - are there any? pid_spaces_check() - could they be made in this container? @ascend: ids cannot be chosen. */
 int pid_spaces_used(const struct restart *r);
+/* pid_spaces_load() - check what is said of those that task @i and its threads are in. E_CORRUPT. */
+int pid_spaces_load(const struct restart *r, size_t i, struct err *err);
 int pid_spaces_check(const struct restart *r, int ascend, struct err *err);
 /* pid_spaces_number() - rset.number: of process or group @pid, as we see it; 0: not at all. */
 uint32_t pid_spaces_number(struct rset *set, uint32_t pid);

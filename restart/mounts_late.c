@@ -105,6 +105,7 @@ static int make(void *arg)
 	struct late *l = arg;
 	int fd = list(l) ? -1 : make_fs(l);
 
+	errno = fd < 0 ? errno : EINVAL;	/* for what only a damaged record says */
 	if (fd < 0 || !l->n || strcmp(l->at[0]->root, "/") || setns(l->ns[0], CLONE_NEWNS) || attach(fd, l->at[0]))
 		return -1;
 	for (size_t i = 1; i < l->n; i++) {

@@ -112,7 +112,7 @@ static pid_t make_child(const struct restart *r, uint32_t space, int (*fn)(void 
 		numbers[i] = unused;
 	pid = tree_clone_at(numbers, n, 0, SIGCHLD);
 	if (pid == 0)
-		_exit(fn(arg) ? errno : 0);
+		_exit(fn(arg) ? errno ? errno : EIO : 0);
 	return pid;
 }
 

@@ -78,6 +78,13 @@ void sync_arrive(struct plan_sync *s, enum sync_stage stage, uint32_t target)
 		wake(&s->stage[stage]);
 }
 
+/* In a pid namespace we would not live to see it; without one nobody else cleans up. */
+static void end_without_init(void)
+{
+	if (init_is_gone())
+		_exit(1);
+}
+
 static int wait_for(struct plan_sync *s, uint32_t *word, uint32_t target)
 {
 	for (;;) {
@@ -88,12 +95,7 @@ static int wait_for(struct plan_sync *s, uint32_t *word, uint32_t target)
 		if (now >= target)
 			return 0;
 		sleep_on(word, now, PATIENCE_MS);
-		/*
-		 * In a pid namespace we would not live to see it; without one nobody else cleans
-		 * up.
-		 */
-		if (init_is_gone())
-			_exit(1);
+		end_without_init();
 	}
 }
 
@@ -213,4 +215,10 @@ int sync_failed(const struct plan_sync *s, struct err *err)
 		s->failed_index, (unsigned long long)s->failed_nr,
 		(unsigned long long)s->failed_arg0, (unsigned long long)s->failed_arg1);
 	return 1;
+}
+
+int sync_look(const struct plan_sync *s, struct err *err)
+{
+	end_without_init();
+	return sync_failed(s, err) ? -1 : 0;
 }

@@ -61,6 +61,8 @@ int sync_go(struct plan_sync *s);
 void sync_fail(struct plan_sync *s, uint32_t pid, const struct err *err);
 /* sync_failed() - 1 and *err: what failed. Speaks for the stub, too. */
 int sync_failed(const struct plan_sync *s, struct err *err);
+/* sync_look() - for who waits for something else, from time to time: as sync_wait(), which does not wait. */
+int sync_look(const struct plan_sync *s, struct err *err);
 
 /* sync_set_init() - the process without which nobody shall wait any longer; 0 none. */
 void sync_set_init(pid_t pid);

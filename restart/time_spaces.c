@@ -23,7 +23,7 @@
 #include "build.h"
 #include "sync.h"
 
-#define LOOK_MS		100	/* how often who waits looks whether somebody failed */
+#define LOOK_MS		100	/* how often who waits looks whether somebody failed, or init is gone */
 #define NS_PER_S	1000000000LL
 
 void time_spaces_begin(struct restart *r)
@@ -157,7 +157,7 @@ int time_spaces_take(const struct restart_task *t, const struct rec_namespace *n
 	char byte;
 
 	while (poll(&p, 1, LOOK_MS) <= 0)
-		if (sync_failed(t->r->sync, err))
+		if (sync_look(t->r->sync, err))
 			return -1;
 	if (io_recv_fds(sock, &byte, 1, &fd, 1, &n) != 1)
 		return err_set(err, E_FAILED, errno, "a time namespace did not come");

@@ -119,17 +119,25 @@ static int tell_calls(const struct rproc *p, const struct agent_call *calls, str
 
 static int ask(struct round *r, struct rproc *p, struct err *err)
 {
-	const size_t max = AGENT_BODY_MAX - sizeof(struct agent_snapshot) - p->ntimers * sizeof(int32_t);
-	cleanup_free struct agent_snapshot *s = xcalloc(1, AGENT_BODY_MAX);
-	cleanup_free struct agent_call *calls = calls_of(r, p);
-	int32_t *ids = (int32_t *)(s + 1);
+	const size_t most = (AGENT_BODY_MAX - sizeof(struct agent_snapshot)) / sizeof(int32_t);
+	cleanup_free struct agent_snapshot *s = NULL;
+	cleanup_free struct agent_call *calls = NULL;
+	size_t room;
+	int32_t *ids;
 
+	if (p->ntimers > most)
+		return err_set(err, E_LIMIT, 0, "%s has %zu POSIX timers (timer_create), and %zu can be saved", round_who(p),
+			       p->ntimers, most);
+	room = MIN(p->ntimers + r->nprocs, most);
+	s = xcalloc(1, sizeof(*s) + room * sizeof(*ids));
+	calls = calls_of(r, p);
+	ids = (int32_t *)(s + 1);
 	s->ntimers = (uint32_t)p->ntimers;
 	for (size_t i = 0; i < p->ntimers; i++)
 		ids[i] = (int32_t)p->timer_recs[i].id;
 	if (!p->status.tells_umask || p->hides_timers)
 		s->flags = AGENT_SNAPSHOT_HIDDEN;
-	s->nchildren = (uint32_t)round_news_children(r, p, ids + p->ntimers, max / sizeof(int32_t));
+	s->nchildren = (uint32_t)round_news_children(r, p, ids + p->ntimers, room - p->ntimers);
 	s->leader_syscall[0] = -2;
 	for (size_t i = 0; i < p->ncalls; i++)
 		if (calls[i].tid == p->hello.leader_tid) {

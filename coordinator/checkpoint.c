@@ -343,8 +343,10 @@ static pid_t reap(const struct checkpoint *cp, int *ret_status)
  */
 static int is_barred(struct checkpoint *cp, int64_t now)
 {
-	cleanup_free char *where = proc_read(cp->pid, "wchan", NULL);
+	cleanup_free char *where = cp->barred ? NULL : proc_read(cp->pid, "wchan", NULL);
 
+	if (cp->barred)			/* killed for that, and not gone yet */
+		return 1;
 	if (!where || strncmp(where, "fanotify_", 9) != 0)
 		cp->barred_since = 0;
 	else if (!cp->barred_since)

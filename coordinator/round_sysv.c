@@ -223,7 +223,16 @@ int round_sysv_check(struct round *r, struct err *err)
 }
 
 /* In the record @rec, of whichever of the three kinds: its namespace, and users as the job sees them. */
-#define AS_JOB_SEES(r, s, rec) 	do { 		(rec)->namespace = (s)->ns; 		if ((s)->within) { 			(rec)->uid = round_namespace_outer(r, (s)->ns, 0, (rec)->uid); 			(rec)->gid = round_namespace_outer(r, (s)->ns, 1, (rec)->gid); 			(rec)->cuid = round_namespace_outer(r, (s)->ns, 0, (rec)->cuid); 			(rec)->cgid = round_namespace_outer(r, (s)->ns, 1, (rec)->cgid); 		} 	} while (0)
+#define AS_JOB_SEES(r, s, rec) \
+	do { \
+		(rec)->namespace = (s)->ns; \
+		if ((s)->within) { \
+			(rec)->uid = round_namespace_outer(r, (s)->ns, 0, (rec)->uid); \
+			(rec)->gid = round_namespace_outer(r, (s)->ns, 1, (rec)->gid); \
+			(rec)->cuid = round_namespace_outer(r, (s)->ns, 0, (rec)->cuid); \
+			(rec)->cgid = round_namespace_outer(r, (s)->ns, 1, (rec)->cgid); \
+		} \
+	} while (0)
 
 static int save_shm(struct round *r, const struct round_sysv *s, const struct rec_sysv_shm *found,
 		    struct err *err)

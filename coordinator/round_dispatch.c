@@ -24,11 +24,9 @@ static void nothing(void *arg UNUSED, pid_t tid UNUSED)
  * It is of no use without a handler for SIGSYS. Who catches SIGSTKFLT, too, which nothing ever sends, catches all
  * that can be caught (Go's runtime), for other reasons.
  */
-static int might(const struct rproc *p)
+static int might(const struct proc_status *st)
 {
-	struct proc_status st;
-
-	return !proc_status(p->look, 0, &st) && (st.sig_cgt & BIT(SIGSYS)) && !(st.sig_cgt & BIT(SIGSTKFLT));
+	return (st->sig_cgt & BIT(SIGSYS)) && !(st->sig_cgt & BIT(SIGSTKFLT));
 }
 
 static int does(pid_t tid)
@@ -38,12 +36,15 @@ static int does(pid_t tid)
 	return !ptrace(GET_DISPATCH, tid, (void *)sizeof(config), &config) && config.mode;
 }
 
-int round_dispatch(struct rproc *p, struct err *err)
+int round_dispatch(struct rproc *p, const struct proc_status *st, struct err *err)
 {
+	struct proc_status living;
 	struct err why;
 	int ret, found = 0;
 
-	if (p->stat.state == 'T' || !might(p))
+	if (p->look != p->host_pid && !proc_status(p->look, 0, &living))
+		st = &living;
+	if (p->stat.state == 'T' || !might(st))
 		return 0;
 	p->hold.pid = p->host_pid;
 	ret = hold_threads(&p->hold, nothing, NULL, HOLD_LIMIT_NS, &why);

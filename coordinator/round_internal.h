@@ -81,6 +81,7 @@ struct rproc {
 	size_t nspaces;
 	uint32_t pid_spaces[TREE_DEPTH]; /* pid namespaces below the job's that it is in, outermost first */
 	size_t npid_spaces;
+	int makes_elsewhere;		/* its children are made in another pid namespace than it is in */
 	uint32_t children;		/* the one that its children are made in, 0: its own */
 	struct rtid *tids;		/* round_pids.c: of who is in one */
 	size_t ntids;
@@ -290,7 +291,7 @@ int round_shares_memory(const struct round *r, const struct rproc *p);
 
 /* round_namespaces.c: those that the program made. */
 /* round_namespaces_apart() - refuse what cannot be made again. 0, -1. */
-int round_namespaces_apart(struct round *r, const struct rproc *p, struct err *err);
+int round_namespaces_apart(struct round *r, struct rproc *p, struct err *err);
 /* round_namespaces() - all stand still: look at those that can be. */
 int round_namespaces(struct round *r, struct err *err);
 /* round_namespace_of() - the number of the namespace of that kind (CLONE_NEW*) that @p is in; 0: the job's. */
@@ -370,8 +371,8 @@ int round_collect(const struct agent_msg *m, const void *body, size_t size, void
 int round_answer(struct round *r, const struct rproc *p, int type, size_t size, void **array, size_t *n,
 		 const char *what, struct err *err);
 
-/* round_dispatch() - may @p be signalled? 0 yes; 1 not now; -1: not at all, it dispatches system calls itself. */
-int round_dispatch(struct rproc *p, struct err *err);
+/* round_dispatch() - may @p, whose status is @st, be signalled? 0 yes; 1 not now; -1: not at all, it dispatches system calls itself. */
+int round_dispatch(struct rproc *p, const struct proc_status *st, struct err *err);
 
 /* round_news.c */
 /* round_news_wake() - p->news of one that is stopped, and will be let continue. 0; 1 not yet, its parent still runs; -1. */

@@ -39,7 +39,9 @@ static int is_usual(const struct mountinfo *m)
 int round_mounts_job(const struct round *r, struct err *err)
 {
 	cleanup_free char *now = r->p->mounts && is_container(r) ? proc_read(r->p->keeper, "mountinfo", NULL) : NULL;
-	cleanup_free char *ours = now ? proc_readf(NULL, "/proc/self/mountinfo") : NULL;
+	/* Nearly always it is as it was. */
+	const int changed = now && strcmp(now, r->p->mounts) != 0;
+	cleanup_free char *ours = changed ? proc_readf(NULL, "/proc/self/mountinfo") : NULL;
 	struct mounts all = { 0 }, begun = { 0 }, outside = { 0 };
 	int ret = 0;
 

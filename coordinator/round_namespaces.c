@@ -34,8 +34,7 @@ static const struct ns_kind time_kind = { "time", CLONE_NEWTIME, "is in a time n
 #define KIND_NET	1
 #define KIND_USER	5
 
-/* inode 0: it cannot be read. */
-static struct ns_id id_of(pid_t pid, const char *file)
+struct ns_id ns_id_of(pid_t pid, const char *file)
 {
 	char name[64];
 	struct stat st;
@@ -44,8 +43,8 @@ static struct ns_id id_of(pid_t pid, const char *file)
 	return proc_lookup(pid, name, &st) ? (struct ns_id){ 0, 0 } : (struct ns_id){ st.st_dev, st.st_ino };
 }
 
-/* Two namespaces; but in gVisor every process has numbers of its own for one and the same. */
-static int are_two(struct ns_id a, struct ns_id b)
+/* In gVisor every process has numbers of its own for one and the same. */
+int ns_ids_are_two(struct ns_id a, struct ns_id b)
 {
 	return a.ino && b.ino && (a.ino != b.ino || a.dev != b.dev) && kernel_tells_namespaces();
 }
@@ -56,13 +55,13 @@ static struct ns_id of_job(const struct round *r, size_t kind)
 	static struct ns_id all[ARRAY_SIZE(kinds)];
 
 	if (!all[kind].ino)
-		all[kind] = id_of(r->p->keeper, kinds[kind].file);
+		all[kind] = ns_id_of(r->p->keeper, kinds[kind].file);
 	return all[kind];
 }
 
 static struct ns_id of_process(const struct rproc *p, size_t kind)
 {
-	return id_of(p->look, kinds[kind].file);
+	return ns_id_of(p->look, kinds[kind].file);
 }
 
 /* It could not enter the job's directory, and not tell us from anybody else: no id of ours means the same there. */
@@ -73,16 +72,18 @@ static int is_strange(const struct rproc *p)
 	return proc_status(p->look, 0, &st) == 0 && st.fsuid != geteuid();
 }
 
-int round_namespaces_apart(struct round *r, const struct rproc *p, struct err *err)
+int round_namespaces_apart(struct round *r, struct rproc *p, struct err *err)
 {
+	int other_net;
+
 	if (round_namespaces_pid_apart(r, p, err))
 		return -1;
 	/* A name without a file is one of a network. */
-	if (are_two(of_job(r, KIND_NET), of_process(p, KIND_NET)) && round_listen_for(r, p))
+	other_net = ns_ids_are_two(of_job(r, KIND_NET), of_process(p, KIND_NET));
+	if (other_net && round_listen_for(r, p))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a network namespace of its own with another root "
 			       "directory (chroot), and cannot be asked there; start ckpt_launch inside of it", round_who(p));
-	if ((are_two(of_job(r, KIND_USER), of_process(p, KIND_USER)) ||
-	     are_two(of_job(r, KIND_NET), of_process(p, KIND_NET))) && is_strange(p))
+	if ((other_net || ns_ids_are_two(of_job(r, KIND_USER), of_process(p, KIND_USER))) && is_strange(p))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a user or network namespace of its own as another user than the job "
 			       "(su, setpriv), and cannot be asked there; start ckpt_launch as that user", round_who(p));
 	return 0;
@@ -180,11 +181,6 @@ int ns_add_time(struct round *r, const struct rproc *p, const char *file, uint32
 	return add(r, p, &time_kind, file, ret, err);
 }
 
-int ns_are_two(pid_t one, const char *file, pid_t other, const char *its_file)
-{
-	return are_two(id_of(one, file), id_of(other, its_file));
-}
-
 int ns_add_thread(struct round *r, const struct rproc *p, pid_t tid, int flag, uint32_t *ret, struct err *err)
 {
 	cleanup_close int fd = -1;
@@ -193,7 +189,7 @@ int ns_add_thread(struct round *r, const struct rproc *p, pid_t tid, int flag, u
 	while (kinds[k].flag != flag)
 		k++;
 	*ret = 0;
-	if (!are_two(of_job(r, k), id_of(tid, kinds[k].file)))
+	if (!ns_ids_are_two(of_job(r, k), ns_id_of(tid, kinds[k].file)))
 		return 0;
 	fd = ns_open(tid, kinds[k].file);
 	if (fd < 0)
@@ -274,7 +270,7 @@ static int check_net(struct round *r, const struct rspace *s, struct err *err)
 			       "again; start ckpt_launch inside of it", round_who(s->member), s->seen->why);
 	if (!r->set.nnets) {
 		/* Ours may well be one that we have no rights over. */
-		int ours = !are_two(of_job(r, KIND_NET), id_of(getpid(), "net"));
+		int ours = !ns_ids_are_two(of_job(r, KIND_NET), ns_id_of(getpid(), "net"));
 		cleanup_close int fd = ours ? -1 : ns_open(r->p->keeper, "net");
 		cleanup_close int sock = ours ? socket(AF_UNIX, SOCK_STREAM, 0) : ns_socket(fd, AF_UNIX, SOCK_STREAM, 0);
 		socklen_t len = sizeof(uint64_t);
@@ -297,7 +293,7 @@ static int check_outside(const struct round *r, struct err *err)
 	for (ssize_t i = 0; i < n; i++) {
 		for (size_t k = 0; k < r->nspaces; k++) {
 			const struct rspace *s = &r->spaces[k];
-			struct ns_id has = id_of(pids[i], s->kind->file);
+			struct ns_id has = ns_id_of(pids[i], s->kind->file);
 
 			if (has.ino == s->id.ino && has.dev == s->id.dev && !round_is_of_job(r, pids[i]))
 				return err_set(err, E_OUTSIDE, 0, "%s is in a %s namespace that process %d, which is not of the "
@@ -321,7 +317,7 @@ int round_namespaces(struct round *r, struct err *err)
 		if (round_namespaces_apart(r, p, err))
 			return -1;
 		for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
-			if (are_two(of_job(r, k), of_process(p, k)) &&
+			if (ns_ids_are_two(of_job(r, k), of_process(p, k)) &&
 			    add(r, p, &kinds[k], kinds[k].file, &p->spaces[p->nspaces++], err))
 				return -1;
 		if (round_namespaces_time(r, p, err) || round_namespaces_threads(r, p, err))

@@ -42,8 +42,10 @@ void ns_seen_free(struct ns_seen *seen);
 int ns_look_net(struct ns_seen *seen);
 int ns_look_time(const struct round *r, struct ns_seen *seen);
 
-/* ns_are_two() - are /proc/PID/ns/FILE of two processes two namespaces? Not where one of them is not to be known. */
-int ns_are_two(pid_t one, const char *file, pid_t other, const char *its_file);
+/* ns_id_of() - of /proc/PID/ns/FILE; inode 0 and errno: it cannot be read. */
+struct ns_id ns_id_of(pid_t pid, const char *file);
+/* ns_ids_are_two() - two namespaces? Not where one of them is not to be known. */
+int ns_ids_are_two(struct ns_id a, struct ns_id b);
 /* ns_add_time() - the number of that time namespace of @p; added if it is a new one. */
 int ns_add_time(struct round *r, const struct rproc *p, const char *file, uint32_t *ret, struct err *err);
 
@@ -65,15 +67,12 @@ void round_mounts_free(struct round *r);
 int ns_find_pid(struct round *r, const struct rproc *p, int fd, uint32_t *ret, struct err *err);
 
 /* round_namespaces_pid.c */
+/* round_namespaces_pid_apart() - before @p is signalled: refuse what would be harmed by that. Sets p->makes_elsewhere. 0, -1. */
+int round_namespaces_pid_apart(struct round *r, struct rproc *p, struct err *err);
 /*
- * round_namespaces_children_of() - where thread @tid makes its children: in its own pid namespace, in another one, or as the
- * first of a new one.
+ * round_namespaces_pid() - p->pid_spaces; zombies, too. round_namespaces_children() - p->children, when those of all are known
+ * and round_namespaces_pid_apart() has looked again.
  */
-enum ns_children { NS_CHILDREN_HERE, NS_CHILDREN_THERE, NS_CHILDREN_FIRST };
-enum ns_children round_namespaces_children_of(pid_t tid);
-/* round_namespaces_pid_apart() - before @p is signalled: refuse what would be harmed by that. 0, -1. */
-int round_namespaces_pid_apart(struct round *r, const struct rproc *p, struct err *err);
-/* round_namespaces_pid() - p->pid_spaces; zombies, too. round_namespaces_children() - p->children, when those of all are known. */
 int round_namespaces_pid(struct round *r, struct rproc *p, struct err *err);
 int round_namespaces_children(struct round *r, struct rproc *p, struct err *err);
 

@@ -13,32 +13,46 @@
 #include "../common/namespaces.h"
 #include "round_namespaces.h"
 
+/* Where somebody makes his children: in his own pid namespace, in another one, or as the first of a new one. */
+enum children { HERE, THERE, FIRST };
+
+/* Before Linux 4.12 there is no such file. */
+static int is_told(void)
+{
+	static int told = -1;
+
+	if (told < 0)
+		told = ns_id_of(getpid(), "pid_for_children").ino != 0;
+	return told && kernel_tells_namespaces();
+}
+
 /*
  * Which pid namespace its children are made in is a thread's own business; and as long as nobody is in it yet, the first
  * that is made, even by our library, would be its process 1. Then it cannot be read.
  */
-enum ns_children round_namespaces_children_of(pid_t tid)
+static enum children children_of(pid_t tid)
 {
-	struct stat st;
+	struct ns_id own = is_told() ? ns_id_of(tid, "pid") : (struct ns_id){ 0, 0 }, childrens;
 
-	/* Before Linux 4.12 there is no such file. */
-	if (!kernel_tells_namespaces() || proc_lookup(getpid(), "ns/pid_for_children", &st) || proc_lookup(tid, "ns/pid", &st))
-		return NS_CHILDREN_HERE;
-	if (proc_lookup(tid, "ns/pid_for_children", &st) && errno == ENOENT)
-		return NS_CHILDREN_FIRST;
-	return ns_are_two(tid, "pid", tid, "pid_for_children") ? NS_CHILDREN_THERE : NS_CHILDREN_HERE;
+	if (!own.ino)
+		return HERE;
+	childrens = ns_id_of(tid, "pid_for_children");
+	if (!childrens.ino)
+		return errno == ENOENT ? FIRST : HERE;
+	return ns_ids_are_two(own, childrens) ? THERE : HERE;
 }
 
-int round_namespaces_pid_apart(struct round *r, const struct rproc *p, struct err *err)
+int round_namespaces_pid_apart(struct round *r, struct rproc *p, struct err *err)
 {
-	enum ns_children children = round_namespaces_children_of(p->look);
+	enum children children = children_of(p->look);
 
-	if (children == NS_CHILDREN_HERE)
+	p->makes_elsewhere = children == THERE;
+	if (children == HERE)
 		return 0;
 	if (p->stat.num_threads > 1)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has threads, and a pid namespace for the children of one of them "
 			       "(unshare, setns); start ckpt_launch inside of it", round_who(p));
-	if (children == NS_CHILDREN_THERE)
+	if (children == THERE)
 		return 0;
 	r->set.again = 1;
 	return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has made a pid namespace for its children (unshare), in which there is no "
@@ -93,7 +107,7 @@ int round_namespaces_children(struct round *r, struct rproc *p, struct err *err)
 {
 	cleanup_close int fd = -1;
 
-	if (!ns_are_two(p->look, "pid", p->look, "pid_for_children"))
+	if (!p->makes_elsewhere)
 		return 0;
 	fd = ns_open(p->look, "pid_for_children");
 	if (fd < 0 || ns_find_pid(r, p, fd, &p->children, err))

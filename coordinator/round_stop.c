@@ -127,7 +127,7 @@ static int attend(struct round *r, struct rproc *p, struct err *err)
 				return await_own_memory(r, p, with, now - p->seen_ns, err);
 			if (not_now)
 				return now - p->seen_ns > BLOCKED_LIMIT_NS ? -1 : 1;
-			if ((not_now = round_dispatch(p, err)) != 0)
+			if ((not_now = round_dispatch(p, &st, err)) != 0)
 				return not_now < 0 || now - p->seen_ns <= ANSWER_LIMIT_NS ? not_now : no_answer(p, &st, err);
 			if (p->stat.state == 'T' && !st.tracer_pid && (not_now = round_news_wake(r, p, err)) != 0)
 				return not_now < 0 || now - p->seen_ns <= ANSWER_LIMIT_NS ? not_now : no_answer(p, &st, err);

@@ -21,13 +21,16 @@ static int refuse(const struct rproc *p, const char *what, struct err *err)
 		       round_who(p), what);
 }
 
-static size_t index_of(const struct rproc *p, uint32_t tid)
+/* Looked for from @from on: nearly always they are in the same order. p->nthreads: there is none. */
+static size_t index_of(const struct rproc *p, uint32_t tid, size_t from)
 {
-	size_t i = 0;
+	for (size_t k = 0; k < p->nthreads; k++) {
+		size_t i = (from + k) % p->nthreads;
 
-	while (i < p->nthreads && p->threads[i].tid != tid)
-		i++;
-	return i;
+		if (p->threads[i].tid == tid)
+			return i;
+	}
+	return p->nthreads;
 }
 
 const struct agent_thread *round_threads_main(const struct rproc *p)
@@ -52,19 +55,35 @@ static int same_caps(const struct proc_status *a, const struct proc_status *b)
 	       a->cap_bnd == b->cap_bnd && a->cap_amb == b->cap_amb;
 }
 
-/* Thread @i of @p, of which the kernel says @st. */
-static int look_at_ids(const struct round *r, struct rproc *p, size_t i, const struct proc_status *st, struct err *err)
+static int read_status(const struct rproc *p, pid_t tid, struct proc_status *ret, struct err *err)
 {
-	const struct agent_thread *main = round_threads_main(p);
-	int same = same_ids(&p->status, st);
-
-	if (same && same_caps(&p->status, st) && main && main->securebits == p->threads[i].securebits)
+	if (proc_status(p->host_pid, tid, ret) == 0)
 		return 0;
+	return errno == EOVERFLOW ?
+		err_set(err, E_LIMIT, 0, "a thread of %s is in more groups than can be saved", round_who(p)) :
+		err_set(err, E_FAILED, errno, "looking at a thread of %s", round_who(p));
+}
+
+static void keep_ids(struct rthread *t, const struct proc_status *st)
+{
+	t->ids = xcalloc(1, sizeof(*st));
+	*t->ids = *st;
+}
+
+/* Thread @i of @p: find_all() has kept its ids if they are not those of @main. */
+static int look_at_ids(const struct round *r, struct rproc *p, size_t i, const struct agent_thread *main, struct err *err)
+{
+	struct rthread *t = &p->own[i];
+	struct proc_status st;
+
 	/* What /proc says are numbers outside of that. */
-	if (!same && round_namespace_of(r, p, CLONE_NEWUSER))
+	if (t->ids && !same_ids(&p->status, t->ids) && round_namespace_of(r, p, CLONE_NEWUSER))
 		return refuse(p, "ids of its own, in a user namespace that the program made", err);
-	p->own[i].ids = xcalloc(1, sizeof(*st));
-	*p->own[i].ids = *st;
+	if (t->ids || (main && main->securebits == p->threads[i].securebits))
+		return 0;
+	if (read_status(p, t->tid, &st, err))
+		return -1;
+	keep_ids(t, &st);
 	return 0;
 }
 
@@ -92,26 +111,29 @@ static int has_lost_signals(const struct rproc *p, size_t i, const struct proc_s
 	return (st->sig_pnd & ~(1ULL << (AGENT_SIGNAL - 1))) != 0;
 }
 
-static int look_at_dirs(struct round *r, struct rproc *p, size_t i, const struct proc_status *st, struct err *err)
+static int look_at_dirs(struct round *r, struct rproc *p, size_t i, struct err *err)
 {
 	int common = in_common(p, p->own[i].tid, KCMP_FS);
+	struct proc_status st;
 	struct rdirs *d;
 
 	if (common > 0)
 		return 0;
+	if (read_status(p, p->own[i].tid, &st, err))
+		return -1;
 	d = p->own[i].dirs = xcalloc(1, sizeof(*d));
-	d->umask = st->umask;
+	d->umask = st.umask;
 	if (round_dirs(p, p->own[i].tid, d, err))
 		return -1;
-	if (common < 0 && !is_elsewhere(p, d, st)) {
+	if (common < 0 && !is_elsewhere(p, d, &st)) {
 		round_dirs_forget(d);
 		free(d);
 		p->own[i].dirs = NULL;
 		return 0;
 	}
-	if (!st->tells_umask)
+	if (!st.tells_umask)
 		return refuse(p, "a working directory of its own, whose umask this kernel does not tell", err);
-	if (has_lost_signals(p, i, st)) {
+	if (has_lost_signals(p, i, &st)) {
 		r->set.again = 1;	/* or they have just come */
 		return refuse(p, "a root directory of its own, without /proc, and a signal that is pending for it", err);
 	}
@@ -153,12 +175,16 @@ static int check_shared(const struct rproc *p, int tables, struct err *err)
 }
 
 /* The leader has sent what it has, which is to be the process's. */
-static int look_at_table(struct round *r, struct rproc *p, size_t i, const struct proc_status *st, struct err *err)
+static int look_at_table(struct round *r, struct rproc *p, size_t i, struct err *err)
 {
+	struct proc_status st;
+
 	if (in_common(p, p->own[i].tid, KCMP_FILES))
 		return 0;
+	if (read_status(p, p->own[i].tid, &st, err))
+		return -1;
 	p->own[i].has_table = 1;
-	if (p->threads[i].leader || has_lost_signals(p, i, st)) {
+	if (p->threads[i].leader || has_lost_signals(p, i, &st)) {
 		r->set.again = 1;
 		return refuse(p, p->threads[i].leader ? "descriptors of its own, which was the first to be stopped," :
 			      "descriptors of its own, no /proc, and a signal that is pending for it", err);
@@ -166,18 +192,30 @@ static int look_at_table(struct round *r, struct rproc *p, size_t i, const struc
 	return 0;
 }
 
-/* Which is which: our numbers for those that have told theirs. Of a main thread that has ended there is no more than that. */
+/*
+ * Which is which: our numbers for those that have told theirs, and the ids of those that have others. Of a main thread that
+ * has ended there is no more than that. There may be very many, so the status of each is read once.
+ */
 static int find_all(const struct round *r, struct rproc *p, const pid_t *tids, ssize_t n, struct err *err)
 {
+	size_t next = 0;
+
 	for (ssize_t k = 0; k < n; k++) {
 		struct proc_status st;
 		size_t i;
 
-		if (p->status.ns_depth > 1 && proc_status(p->host_pid, tids[k], &st))
+		if (proc_status(p->host_pid, tids[k], &st)) {
+			if (errno == EOVERFLOW)
+				return read_status(p, tids[k], &st, err);
 			continue;
-		i = index_of(p, p->status.ns_depth > 1 ? round_pid(r, &st) : (uint32_t)tids[k]);
-		if (i < p->nthreads)
-			p->own[i].tid = tids[k];
+		}
+		i = index_of(p, p->status.ns_depth > 1 ? round_pid(r, &st) : (uint32_t)tids[k], next);
+		if (i >= p->nthreads)
+			continue;
+		next = i + 1;
+		p->own[i].tid = tids[k];
+		if (tids[k] != p->look && (!same_ids(&p->status, &st) || !same_caps(&p->status, &st)))
+			keep_ids(&p->own[i], &st);
 	}
 	for (size_t i = 0; i < p->nthreads; i++)
 		if (!p->own[i].tid)
@@ -185,17 +223,11 @@ static int find_all(const struct round *r, struct rproc *p, const pid_t *tids, s
 	return 0;
 }
 
-static int look_at(struct round *r, struct rproc *p, size_t i, struct err *err)
+static int look_at(struct round *r, struct rproc *p, size_t i, const struct agent_thread *main, struct err *err)
 {
-	struct proc_status st;
-
 	if (p->own[i].tid == p->look)
 		return 0;
-	if (proc_status(p->host_pid, p->own[i].tid, &st))
-		return errno == EOVERFLOW ?
-			err_set(err, E_LIMIT, 0, "a thread of %s is in more groups than can be saved", round_who(p)) :
-			err_set(err, E_FAILED, errno, "looking at thread %u of %s", p->threads[i].tid, round_who(p));
-	return look_at_ids(r, p, i, &st, err) || look_at_dirs(r, p, i, &st, err) || look_at_table(r, p, i, &st, err) ? -1 : 0;
+	return look_at_ids(r, p, i, main, err) || look_at_dirs(r, p, i, err) || look_at_table(r, p, i, err) ? -1 : 0;
 }
 
 int round_threads_find(const struct round *r, struct rproc *p, struct err *err)
@@ -214,8 +246,10 @@ int round_threads_find(const struct round *r, struct rproc *p, struct err *err)
 
 int round_threads(struct round *r, struct rproc *p, struct err *err)
 {
+	const struct agent_thread *main = round_threads_main(p);
+
 	for (size_t i = 0; i < p->nthreads; i++)
-		if (look_at(r, p, i, err))
+		if (look_at(r, p, i, main, err))
 			return -1;
 	return check_shared(p, 0, err) || check_shared(p, 1, err) ? -1 : 0;
 }

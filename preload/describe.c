@@ -132,20 +132,27 @@ static int tell_threads(struct leader *l)
 
 static int tell_timers(struct leader *l, const int32_t *ids, uint32_t n)
 {
-	struct agent_timer *t = arena_get(&l->arena, n * sizeof(*t) + 1);
+	const uint32_t most = AGENT_BODY_MAX / sizeof(struct agent_timer);
+	struct agent_timer *t = arena_get(&l->arena, MIN(n, most) * sizeof(*t) + 1);
+	uint32_t have = 0;
+	int r = 0;
 
 	if (!t)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n && r == 0; i++) {
 		struct { int64_t is, ins, vs, vns; } it = { 0, 0, 0, 0 };
 
 		SYS(timer_gettime, ids[i], &it);
-		t[i].id = ids[i];
-		t[i].overrun = (int32_t)SYS(timer_getoverrun, ids[i]);
-		t[i].value_ns = it.vs * 1000000000 + it.vns;
-		t[i].interval_ns = it.is * 1000000000 + it.ins;
+		t[have].id = ids[i];
+		t[have].overrun = (int32_t)SYS(timer_getoverrun, ids[i]);
+		t[have].value_ns = it.vs * 1000000000 + it.vns;
+		t[have].interval_ns = it.is * 1000000000 + it.ins;
+		if (++have == most || i + 1 == n) {
+			r = leader_tell(l, AGENT_TIMER, t, have * sizeof(*t), have);
+			have = 0;
+		}
 	}
-	return n ? leader_tell(l, AGENT_TIMER, t, n * sizeof(*t), n) : 0;
+	return r;
 }
 
 /* A batch of descriptors; when the kernel refuses it, one by one, to find the one it does not pass on. */

@@ -66,7 +66,7 @@ _Static_assert(offsetof(struct retry_frame, done) == 96, "park_x86_64.S");
 _Static_assert(offsetof(struct retry_frame, call_regs) == 128, "park_x86_64.S");
 
 /* What a follower is asked to do while it is parked: value of park.word. */
-enum { PARK_WAIT, PARK_LOOK, PARK_DEQUEUE, PARK_TABLE, PARK_GO };
+enum { PARK_WAIT, PARK_LOOK, PARK_DEQUEUE, PARK_QUEUE, PARK_TABLE, PARK_GO };
 
 /*
  * A parked thread; lives on its stack, in the frame of agent_handler(). Written by its own thread
@@ -101,7 +101,7 @@ struct round_state {
 	uint32_t leader;		/* tid, 0: nobody */
 	uint32_t parked;		/* futex: followers on the list */
 	uint32_t reentered; /* futex: after a restart, followers that have left the stub */
-	uint32_t dequeued;		/* futex: followers done with PARK_LOOK or PARK_DEQUEUE */
+	uint32_t dequeued;		/* futex: followers done with what PARK_* asked for */
 	uint32_t all;			/* 1: the round itself has signalled all threads (AGENT_ALL) */
 	struct park *list;		/* followers */
 };
@@ -279,6 +279,12 @@ HIDDEN int pending_aside(struct leader *l,
 			 void (*look)(void *arg, struct agent_pending *out, uint32_t *n, uint32_t max), void *arg);
 /* pending_have_done() - let a parked thread do what PARK_* @word says, and wait for it. LEADER. */
 HIDDEN void pending_have_done(struct park *p, uint32_t word);
+/*
+ * pending_queue() - queue it for the process. 0 or -errno; who is not the main thread may get -EPERM.
+ * pending_queue_shared() - the same by whoever can. LEADER.
+ */
+HIDDEN long pending_queue(const struct agent_pending *p);
+HIDDEN void pending_queue_shared(const struct agent_pending *p);
 /* pending_one() - take one of @set, if there is one, into @out; it is @tid's. 1 or 0. */
 HIDDEN int pending_one(unsigned long set, struct agent_pending *out, uint32_t tid);
 /*

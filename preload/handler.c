@@ -191,6 +191,8 @@ static void follow(struct park *p)
 		if (word != PARK_WAIT) {
 			if (word == PARK_LOOK)
 				p->pending_set = pending_set();
+			else if (word == PARK_QUEUE)
+				pending_queue(p->pending);
 			else
 				call_on(p->text + PARK_TEXT + PARK_STACK, word == PARK_TABLE ? tables_send : pending_take, p);
 			__atomic_store_n(&p->word, PARK_WAIT, __ATOMIC_RELEASE);

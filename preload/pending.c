@@ -74,18 +74,41 @@ int pending_one(unsigned long set, struct agent_pending *out, uint32_t tid)
 	return set && SYS(rt_sigtimedwait, &set, out->siginfo, &zero, sizeof(set)) > 0;
 }
 
+long pending_queue(const struct agent_pending *p)
+{
+	return SYS(rt_sigqueueinfo, SYS0(getpid), ((const siginfo_t *)p->siginfo)->si_signo, p->siginfo);
+}
+
+/*
+ * One of the kernel's own, or of kill(2), the kernel takes from no thread but the main thread. If that has ended it comes
+ * as one of sigqueue(3), with all else that it tells.
+ */
+void pending_queue_shared(const struct agent_pending *p)
+{
+	struct agent_pending other = *p;
+	uint32_t pid = (uint32_t)SYS0(getpid);
+
+	if (pending_queue(p) != -EPERM)
+		return;
+	for (struct park *main = round_state.list; main; main = main->next)
+		if (main->pub.tid == pid) {
+			main->pending = &other;
+			pending_have_done(main, PARK_QUEUE);
+			return;
+		}
+	((siginfo_t *)other.siginfo)->si_code = SI_QUEUE;
+	pending_queue(&other);
+}
+
 static void queue_again(const struct agent_pending *p, uint32_t n)
 {
 	uint32_t pid = (uint32_t)SYS0(getpid);
 
-	for (uint32_t i = 0; i < n; i++) {
-		int sig = ((const siginfo_t *)p[i].siginfo)->si_signo;
-
+	for (uint32_t i = 0; i < n; i++)
 		if (p[i].tid)
-			SYS(rt_tgsigqueueinfo, pid, p[i].tid, sig, p[i].siginfo);
+			SYS(rt_tgsigqueueinfo, pid, p[i].tid, ((const siginfo_t *)p[i].siginfo)->si_signo, p[i].siginfo);
 		else
-			SYS(rt_sigqueueinfo, pid, sig, p[i].siginfo);
-	}
+			pending_queue_shared(&p[i]);
 }
 
 /* The signal that all threads stop by may come twice. But libc sends the same one for its own purposes. */

@@ -104,7 +104,7 @@ void stops_hush(struct leader *l)
 	memset(&ended, 0, sizeof(ended));
 	SYS(waitid, P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT | __WALL, NULL);
 	if (ended.si_pid || !is_of_stopped(l, (const siginfo_t *)chld.siginfo))
-		SYS(rt_sigqueueinfo, SYS0(getpid), SIGCHLD, chld.siginfo);
+		pending_queue_shared(&chld);
 }
 
 void stops_settle(struct leader *l)

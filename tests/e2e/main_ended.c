@@ -4,7 +4,7 @@
 #include <limits.h>
 
 const char *scn_doc = "processes whose main thread has ended while others go on, with children, "
-		      "descriptors, directories and the status that they end with";
+		      "descriptors, directories, a signal that waits and the status that they end with";
 
 #define THREADS 5
 
@@ -70,6 +70,21 @@ static void *last_one(void *arg)
 	return NULL;
 }
 
+/* The kernel takes one of kill(2) from the main thread only. */
+static void wait_for_pending(void)
+{
+	const struct timespec zero = { 0, 0 };
+	siginfo_t info;
+	sigset_t set;
+	int sig;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	sig = sigtimedwait(&set, &info, &zero);
+	scn_check(sig == SIGUSR2 && info.si_pid == pid, "pending: %d from %d", sig, sig > 0 ? info.si_pid : 0);
+	scn_check(sigtimedwait(&set, &info, &zero) < 0 && errno == EAGAIN, "pending twice");
+}
+
 static void *checker(void *arg)
 {
 	int to_child[2], status;
@@ -92,8 +107,10 @@ static void *checker(void *arg)
 	await_threads();
 	scn_check(getcwd(before, sizeof(before)) != NULL, "getcwd");
 	umask(0123);
+	scn_sys(kill(pid, SIGUSR2));
 
 	scn_checkpoint();
+	wait_for_pending();
 
 	scn_check(getpid() == pid, "pid %d, was %d", getpid(), pid);
 	await_end_of_main(pid);
@@ -115,10 +132,15 @@ static void *checker(void *arg)
 
 int main(void)
 {
+	sigset_t set;
+
 	memory = malloc(3 << 20);
 	scn_fill(memory, 3 << 20, 1);
 	scn_sys(pipe(pipes));
 	pid = getpid();
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	main_thread = pthread_self();
 	pthread_setname_np(main_thread, "ended");
 	scn_thread(checker, NULL);

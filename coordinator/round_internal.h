@@ -383,6 +383,15 @@ int round_news_stop(const struct rproc *p);
 size_t round_news_children(const struct round *r, const struct rproc *parent, int32_t *ret, size_t max);
 int round_news_take(const struct round *r, const struct rproc *parent, const struct agent_msg *m, const void *body);
 
+/*
+ * round_timers.c
+ * round_timers_read() - p->timer_recs from /proc, and whether that hides them: then they are what the process says,
+ * round_timers_take(). 0, -1: that was no such message. round_timers_refuse() - what cannot be made again. 0, -1.
+ */
+void round_timers_read(struct rproc *p);
+int round_timers_take(struct rproc *p, const struct agent_msg *m, const void *body);
+int round_timers_refuse(const struct rproc *p, struct err *err);
+
 /* round_snapshot.c */
 int round_snapshot(struct round *r, struct err *err);
 

@@ -14,66 +14,6 @@
 #include "../resource/table.h"
 #include "round_internal.h"
 
-/*
- * /proc/PID/timers, a paragraph per POSIX timer:
- *	ID: 0 / signal: 34/00007ffe... / notify: signal/pid.12 (or thread/tid.13, none/pid.12) / ClockID: 1
- */
-static void read_timers(struct rproc *p)
-{
-	char *text = proc_read(p->host_pid, "timers", NULL), *at = text;
-	unsigned id, target;
-	unsigned long long value;
-	int sig, clock;
-	char how[16];
-
-	p->hides_timers = !text && errno == ENOENT;
-	while (at && (at = strstr(at, "ID: ")) != NULL) {
-		struct rec_timer t = { 0 };
-
-		if (sscanf(at, "ID: %u signal: %d/%llx notify: %15[a-z]/%*[a-z].%u ClockID: %d",
-			   &id, &sig, &value, how, &target, &clock) == 6) {
-			t.id = id;
-			t.signal = (uint32_t)sig;
-			t.sigval = value;
-			t.clock = clock;
-			t.tid = target; /* outside number: records.c makes it the job's own */
-			t.notify = !strcmp(how, "none") ? 1 : 0;
-			if (strstr(at, "/tid.") && strstr(at, "/tid.") < strchr(at, 'C'))
-				t.notify |= 4;	/* SIGEV_THREAD_ID */
-			p->timer_recs = xrealloc(p->timer_recs, (p->ntimers + 1) * sizeof(t));
-			p->timer_recs[p->ntimers++] = t;
-		}
-		at = strstr(at, "ClockID:");
-		if (at)
-			at += strlen("ClockID:");
-	}
-	free(text);
-}
-
-/* The same where there is no such file: what the process says. */
-static int take_timers(struct rproc *p, const struct agent_msg *m, const void *body)
-{
-	const struct agent_hidden_timer *t = body;
-
-	if (m->len != m->count * sizeof(*t) || !p->hides_timers)
-		return -1;
-	p->timer_recs = xrealloc(p->timer_recs, (p->ntimers + m->count + 1) * sizeof(*p->timer_recs));
-	p->timers = xrealloc(p->timers, (p->ntimers + m->count + 1) * sizeof(*p->timers));
-	for (size_t i = 0; i < m->count; i++, p->ntimers++) {
-		p->timers[p->ntimers] = t[i].timer;
-		p->timer_recs[p->ntimers] = (struct rec_timer){
-			.id = (uint32_t)t[i].timer.id,
-			.signal = t[i].signal,
-			.sigval = t[i].value,
-			.clock = t[i].clock,
-			.notify = t[i].notify,
-			.tid = t[i].tid,
-		};
-	}
-	p->ntimers_heard = p->ntimers;
-	return 0;
-}
-
 /* As the process sees it. */
 static uint32_t tid_inside(const struct rproc *p, pid_t tid)
 {
@@ -222,7 +162,7 @@ static int hear(struct round *r, struct rproc *p, struct err *err)
 		ok = !round_news_take(r, p, &m, body);
 		break;
 	case AGENT_HIDDEN_TIMER:
-		ok = !take_timers(p, &m, body);
+		ok = !round_timers_take(p, &m, body);
 		break;
 	case AGENT_TIMER:
 		ok = !round_collect(&m, body, sizeof(*p->timers), (void **)&p->timers, &p->ntimers_heard);
@@ -375,21 +315,6 @@ static int read_proc(struct rproc *p, struct err *err)
 	return round_dirs(p, p->look, &p->dirs, err);
 }
 
-static int refuse_timers(const struct rproc *p, struct err *err)
-{
-	if (p->process->unknown_timers)
-		return err_set(err, E_KERNEL_FEATURE, 0,
-			       "%s has %u POSIX timers (timer_create), which this kernel does not show (there is no "
-			       "/proc/PID/timers), made by system calls of the program's own", round_who(p),
-			       p->process->unknown_timers);
-	for (size_t i = 0; p->hides_timers && i < p->ntimers; i++)
-		if ((p->timer_recs[i].notify & 4) && !p->timer_recs[i].tid)
-			return err_set(err, E_KERNEL_FEATURE, 0,
-				       "%s has a POSIX timer of processor time with SIGEV_THREAD (timer_create), and this "
-				       "kernel does not tell for which thread", round_who(p));
-	return 0;
-}
-
 static int refuse_process(struct round *r, const struct rproc *p, struct err *err)
 {
 	int has_main = 0;
@@ -411,7 +336,7 @@ static int refuse_process(struct round *r, const struct rproc *p, struct err *er
 	if (p->process->shadow_stack)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s uses a shadow stack",
 			       round_who(p));
-	if (refuse_timers(p, err))
+	if (round_timers_refuse(p, err))
 		return -1;
 	if (p->npending >= AGENT_BODY_MAX / sizeof(struct agent_pending))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0,
@@ -433,7 +358,7 @@ int round_snapshot(struct round *r, struct err *err)
 	for (size_t i = 0; i < r->nprocs; i++) {
 		if (r->procs[i]->zombie)
 			continue;
-		read_timers(r->procs[i]);
+		round_timers_read(r->procs[i]);
 		if (ask(r, r->procs[i], err))
 			return -1;
 	}

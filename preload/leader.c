@@ -309,7 +309,7 @@ static void converse(struct leader *l, uint32_t stuck)
 			if (!want)
 				return;
 			memcpy(want, l->body, m.len);
-			if (m.len < sizeof(*want) + (want->ntimers + want->nchildren) * sizeof(int32_t))
+			if (m.len < sizeof(*want) + ((size_t)want->ntimers + want->nchildren) * sizeof(int32_t))
 				return;
 			r = snapshot(l, want, h.nthreads);
 		} else if (m.type == AGENT_CALLS && m.len == m.count * sizeof(struct agent_call)) {
@@ -321,7 +321,8 @@ static void converse(struct leader *l, uint32_t stuck)
 		} else if (m.type == AGENT_SIGNALFDS && m.count <= AGENT_SIGNALFDS_MAX &&
 			   m.len == m.count * sizeof(int32_t)) {
 			r = signalfds_tell(l, (const int32_t *)l->body, m.count);
-		} else if (m.type == AGENT_UNREAD && m.len == m.count * sizeof(int32_t)) {
+		} else if (m.type == AGENT_UNREAD && m.count <= AGENT_SIGNALFDS_MAX &&
+			   m.len == m.count * sizeof(int32_t)) {
 			r = unread_tell(l, (const int32_t *)l->body, m.count);
 		} else if (m.type == AGENT_TABLE && m.len == sizeof(struct agent_table)) {
 			r = tables_tell(l, ((const struct agent_table *)l->body)->tid);

@@ -125,15 +125,17 @@ void stops_settle(struct leader *l)
 /* All threads are parked, and all signals blocked: no instruction of the program is executed. */
 void stops_again(int sig)
 {
-	unsigned long but = ~(1UL << (sig - 1)), was;
+	unsigned long but, was;
 	struct ksigaction old = { .handler = NULL };
 	long pid = SYS0(getpid);
 
 	/* One of the terminal's stops only who neither blocks nor handles it; it did, so it does. */
-	if (sig == SIGSTOP || SYS(rt_sigaction, sig, NULL, &old, sizeof(old.mask)) < 0 || old.handler) {
+	if ((sig != SIGTSTP && sig != SIGTTIN && sig != SIGTTOU) ||
+	    SYS(rt_sigaction, sig, NULL, &old, sizeof(old.mask)) < 0 || old.handler) {
 		SYS(kill, pid, SIGSTOP);
 		return;
 	}
+	but = ~(1UL << (sig - 1));
 	SYS(rt_sigprocmask, 2 /* SIG_SETMASK */, &but, &was, sizeof(was));
 	SYS(kill, pid, sig);
 	SYS(rt_sigprocmask, 2, &was, NULL, sizeof(was));

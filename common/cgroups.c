@@ -27,21 +27,22 @@ static const char *const settings[] = {
 
 int cgroup_next(char **at, const char **ret_controllers, const char **ret_path)
 {
-	char *line = *at, *end = strchr(line, '\n'), *controllers, *path;
+	while (**at) {
+		char *line = *at, *end = strchr(line, '\n'), *controllers, *path;
 
-	if (!*line)
-		return 0;
-	if (end)
-		*end = 0;
-	*at = end ? end + 1 : line + strlen(line);
-	controllers = strchr(line, ':');
-	path = controllers ? strchr(controllers + 1, ':') : NULL;
-	if (!path)
-		return cgroup_next(at, ret_controllers, ret_path);
-	*path = 0;
-	*ret_controllers = controllers + 1;
-	*ret_path = path + 1;
-	return 1;
+		if (end)
+			*end = 0;
+		*at = end ? end + 1 : line + strlen(line);
+		controllers = strchr(line, ':');
+		path = controllers ? strchr(controllers + 1, ':') : NULL;
+		if (!path)
+			continue;
+		*path = 0;
+		*ret_controllers = controllers + 1;
+		*ret_path = path + 1;
+		return 1;
+	}
+	return 0;
 }
 
 char *cgroup_of(const char *text, const char *controllers)
@@ -86,6 +87,15 @@ static int is_hierarchy(const char *type, const char *options, const char *contr
 	return !strcmp(type, "cgroup") && lists(options, controllers, strcspn(controllers, ","));
 }
 
+/* Does @path, which may be an image's, lead up? */
+static int leads_up(const char *path)
+{
+	for (const char *at = path; (at = strstr(at, "/..")) != NULL; at += 3)
+		if (!at[3] || at[3] == '/')
+			return 1;
+	return 0;
+}
+
 /* See proc_pid_mountinfo(5); @line without its end. */
 static int open_in(const char *line, const char *controllers, const char *path)
 {
@@ -113,7 +123,7 @@ int cgroup_open(const char *controllers, const char *path)
 	char *rest = text, *line;
 
 	errno = ENOENT;
-	if (strstr(path, "/../"))
+	if (leads_up(path))
 		return -1;
 	while ((line = strsep(&rest, "\n"))) {
 		int fd = open_in(line, controllers, path);

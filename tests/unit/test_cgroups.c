@@ -51,6 +51,8 @@ static void no_such_hierarchy(void **state UNUSED)
 {
 	assert_int_equal(cgroup_open("no-such-controller", "/"), -1);
 	assert_int_equal(cgroup_open("", "/../x"), -1);
+	assert_int_equal(cgroup_open("", "/x/.."), -1);
+	assert_int_equal(cgroup_open("", "/.."), -1);
 }
 
 int main(void)

@@ -285,29 +285,15 @@ static int has_changed(const struct proc_status *keeper, const struct rproc *p, 
 	return st->seccomp_filters != count || st->seccomp == SECCOMP_MODE_STRICT;
 }
 
-static int are_same(struct round *r, const struct rproc *p, struct err *err)
+int round_filters_same(struct round *r, const struct rproc *p, pid_t tid, const struct proc_status *st, struct err *err)
 {
 	const struct proc_status *keeper = round_keeper(r);
-	pid_t *tids = NULL;
-	ssize_t n;
-	int ret = 0;
+	struct proc_stat is;
 
-	if (!keeper)
+	if (!keeper || !has_changed(keeper, p, tid, st))
 		return 0;
-	if (p->nthreads == 1 && !p->main_ended)		/* that was read since it stands still */
-		return has_changed(keeper, p, p->host_pid, &p->status) ? changed(r, p, err) : 0;
-	n = proc_list(p->host_pid, "task", &tids);
-	for (ssize_t i = 0; i < n && !ret; i++) {
-		struct proc_status st;
-		struct proc_stat is;
-
-		/* A main thread that has ended is under none any more. */
-		if (!proc_status(p->host_pid, tids[i], &st) && has_changed(keeper, p, tids[i], &st) &&
-		    !proc_stat(p->host_pid, tids[i], &is) && is.state != 'Z')
-			ret = changed(r, p, err);
-	}
-	free(tids);
-	return ret;
+	/* A main thread that has ended is under none any more. */
+	return proc_stat(p->host_pid, tid, &is) || is.state == 'Z' ? 0 : changed(r, p, err);
 }
 
 int round_filters_let(struct round *r, const struct rproc *p, unsigned needs, struct err *err)
@@ -320,8 +306,6 @@ int round_filters_let(struct round *r, const struct rproc *p, unsigned needs, st
 
 int round_filters_again(struct round *r, const struct rproc *p, struct err *err)
 {
-	if (are_same(r, p, err))
-		return -1;
 	for (size_t i = 0; i < p->maps.count && p->nchains; i++)
 		if (p->maps.maps[i].pkey > 0)
 			return round_filters_let(r, p, FILTER_PKEYS, err);

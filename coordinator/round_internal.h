@@ -339,7 +339,9 @@ const char **round_dirs_all(const struct round *r, size_t *ret_n);
  * only then signal all its threads. 0 it has none, nothing was done; 1 signalled; 2 not now; -1 refused.
  */
 int round_filters_stop(struct round *r, struct rproc *p, struct err *err);
-/* round_filters_again() - as it stands still and p->maps are known: are they what they were then, and let it do the rest? 0, -1. */
+/* round_filters_same() - as it stands still: is @st, the status of thread @tid, what was read of it then? 0, -1. */
+int round_filters_same(struct round *r, const struct rproc *p, pid_t tid, const struct proc_status *st, struct err *err);
+/* round_filters_again() - p->maps are known: do they let it do the rest? 0, -1. */
 int round_filters_again(struct round *r, const struct rproc *p, struct err *err);
 /* round_filters_thread() - what the record of thread @tid (our number) has of them. */
 void round_filters_thread(const struct rproc *p, pid_t tid, struct rec_thread *ret);
@@ -461,11 +463,11 @@ void round_shm_end(struct round *r);
 
 /*
  * round_threads.c: what threads have for themselves, when all stand still.
- * round_threads_find() - sets p->own: which is which. 0, -1.
+ * round_threads_find() - sets p->own: which is which. Refuses who has other filters than were read. 0, -1.
  * round_threads() - the namespaces are known: looks at all else; refuses what cannot be given to a thread again. 0, -1.
  * round_threads_main() - of the thread whose ids and the like are recorded as the process's. NULL: not told.
  */
-int round_threads_find(const struct round *r, struct rproc *p, struct err *err);
+int round_threads_find(struct round *r, struct rproc *p, struct err *err);
 int round_threads(struct round *r, struct rproc *p, struct err *err);
 const struct agent_thread *round_threads_main(const struct rproc *p);
 void round_threads_forget(struct rproc *p);

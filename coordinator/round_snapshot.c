@@ -324,7 +324,6 @@ static int refuse_process(struct round *r, const struct rproc *p, struct err *er
 	if (!has_main && !p->main_ended)
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "the main thread of %s has ended",
 			       round_who(p));
-	/* Again, as it has run since round_apart(). */
 	if (round_filters_again(r, p, err))
 		return -1;
 	if (p->process->keyrings)

@@ -193,10 +193,11 @@ static int look_at_table(struct round *r, struct rproc *p, size_t i, struct err 
 }
 
 /*
- * Which is which: our numbers for those that have told theirs, and the ids of those that have others. Of a main thread that
- * has ended there is no more than that. There may be very many, so the status of each is read once.
+ * Which is which: our numbers for those that have told theirs, and the ids of those that have others; filters again, as
+ * they have run since round_apart(). Of a main thread that has ended there is no more than that. There may be very many,
+ * so the status of each is read once.
  */
-static int find_all(const struct round *r, struct rproc *p, const pid_t *tids, ssize_t n, struct err *err)
+static int find_all(struct round *r, struct rproc *p, const pid_t *tids, ssize_t n, struct err *err)
 {
 	size_t next = 0;
 
@@ -209,6 +210,8 @@ static int find_all(const struct round *r, struct rproc *p, const pid_t *tids, s
 				return read_status(p, tids[k], &st, err);
 			continue;
 		}
+		if (round_filters_same(r, p, tids[k], &st, err))
+			return -1;
 		i = index_of(p, p->status.ns_depth > 1 ? round_pid(r, &st) : (uint32_t)tids[k], next);
 		if (i >= p->nthreads)
 			continue;
@@ -230,7 +233,7 @@ static int look_at(struct round *r, struct rproc *p, size_t i, const struct agen
 	return look_at_ids(r, p, i, main, err) || look_at_dirs(r, p, i, err) || look_at_table(r, p, i, err) ? -1 : 0;
 }
 
-int round_threads_find(const struct round *r, struct rproc *p, struct err *err)
+int round_threads_find(struct round *r, struct rproc *p, struct err *err)
 {
 	cleanup_free pid_t *tids = NULL;
 	ssize_t n;
@@ -238,7 +241,7 @@ int round_threads_find(const struct round *r, struct rproc *p, struct err *err)
 	p->own = xcalloc(p->nthreads + 1, sizeof(*p->own));
 	if (p->nthreads == 1 && !p->main_ended) {
 		p->own[0].tid = p->host_pid;
-		return 0;
+		return round_filters_same(r, p, p->host_pid, &p->status, err);	/* read since it stands still */
 	}
 	n = proc_list(p->host_pid, "task", &tids);
 	return find_all(r, p, tids, n, err);

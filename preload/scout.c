@@ -2,8 +2,8 @@
 /*
  * scout.c - stop all threads of the process but the leader.
  *
- * Threads are found in /proc/self/task, and what each is blocked in is read from its `syscall` and
- * `sched` files before it is woken by our signal. All that takes descriptors, which must not appear
+ * Threads are found in /proc/self/task, and what each is blocked in is looked up (scout_look.c)
+ * before it is woken by our signal. All that takes descriptors, which must not appear
  * in the program's table while other threads run. So it is done by a child made as vfork() makes
  * them: it shares the memory, has a table of its own, and the leader waits for it.
  *
@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include "agent.h"
 #include "mem.h"
+#include "scout.h"
 #include "sys.h"
 
 #undef errno
@@ -41,13 +42,6 @@ struct seen {
 	struct call call;
 };
 
-/* A processor's clock, see clock_of(). */
-#define CPU_CLOCKS 64
-struct cpu_clock {
-	int cpu;			/* + 1, 0 none */
-	int64_t offset;
-};
-
 struct scout {
 	uint32_t pid, leader;
 	uint32_t dir;			/* of pid, the entry */
@@ -58,121 +52,9 @@ struct scout {
 	uint32_t stuck;
 	uint32_t denied;		/* 1: to some */
 	int64_t begun, sent;
-	struct cpu_clock clocks[CPU_CLOCKS];
-	long affinity_len;		/* bytes of it; 0 not asked for, -1 not known */
-	unsigned long affinity[128];	/* as it was before clock_of() */
+	struct scout_look look;
 	char text[4096];
 };
-
-static void task_path(char *path, size_t size, uint32_t pid, uint32_t tid, const char *file)
-{
-	path[0] = 0;
-	str_cat(path, size, "/proc/");
-	str_cat_u64(path, size, pid);
-	str_cat(path, size, "/task");
-	if (tid) {
-		str_cat(path, size, "/");
-		str_cat_u64(path, size, tid);
-	}
-	str_cat(path, size, file);
-}
-
-/* exec_start of a sched file in ns: when the task last ran, by the clock of the processor it ran on; 0 not known. */
-static int64_t exec_start(const char *sched_text)
-{
-	const char *at = str_after(sched_text, "se.exec_start");
-	int64_t ms;
-
-	if (!at)
-		return 0;
-	while (*at == ' ' || *at == ':')
-		at++;
-	ms = (int64_t)str_u64(at, &at);		/* "729532.639085": milliseconds and nanoseconds */
-	return ms * 1000000 + (*at == '.' ? (int64_t)str_u64(at + 1, NULL) : 0);
-}
-
-/* The processor that a thread last ran on, from its stat file; -1 not known. */
-static int processor_of(const char *stat_text)
-{
-	const char *at = NULL;
-	int field;
-
-	for (; *stat_text; stat_text++)
-		if (*stat_text == ')')
-			at = stat_text + 1;
-	for (field = 2; at && *at && field < 39; at++)
-		field += *at == ' ';
-	return at && *at ? (int)str_u64(at, NULL) : -1;
-}
-
-/*
- * CLOCK_MONOTONIC minus the scheduler's clock of processor @cpu, 0 not known. Each has its own, which leaves
- * out interrupts or stolen time: they are seconds apart after a while. So we go there to read it. Asking
- * for our CPU time brings our exec_start up to date; CLOCK_MONOTONIC is read after it, so that what comes in between
- * makes a time-out longer, never shorter.
- */
-static int64_t clock_of(struct scout *s, int cpu)
-{
-	struct cpu_clock *c = &s->clocks[cpu % CPU_CLOCKS];
-	unsigned long one[128] = { 0 };
-	int64_t exec;
-
-	if (cpu < 0 || cpu >= (int)sizeof(one) * 8)
-		return 0;
-	if (c->cpu == cpu + 1)
-		return c->offset;
-	if (!s->affinity_len) {
-		s->affinity_len = SYS(sched_getaffinity, 0, sizeof(s->affinity), s->affinity);
-		if (s->affinity_len <= 0)
-			s->affinity_len = -1;
-	}
-	one[cpu / 64] = 1UL << (cpu % 64);
-	if (s->affinity_len < 0 || SYS(sched_setaffinity, 0, sizeof(one), one) < 0)
-		return 0;
-	clock_ns(3 /* CLOCK_THREAD_CPUTIME_ID */);
-	exec = read_file("/proc/thread-self/sched", s->text, sizeof(s->text)) > 0
-		       ? exec_start(s->text)
-		       : 0;
-	c->cpu = cpu + 1;
-	c->offset = exec ? clock_ns(1 /* CLOCK_MONOTONIC */) - exec : 0;
-	return c->offset;
-}
-
-/* When a thread began to wait, as the program's clock has it; 0 not known. */
-static int64_t wait_began(struct scout *s, uint32_t entry)
-{
-	int64_t exec = 0, offset = 0;
-	char path[64];
-
-	task_path(path, sizeof(path), s->dir, entry, "/sched");
-	if (read_file(path, s->text, sizeof(s->text)) > 0)
-		exec = exec_start(s->text);
-	task_path(path, sizeof(path), s->dir, entry, "/stat");
-	if (exec && read_file(path, s->text, sizeof(s->text)) > 0)
-		offset = clock_of(s, processor_of(s->text));
-	return offset ? exec + offset - agent_self.clock_delta : 0;
-}
-
-static void read_call(struct scout *s, uint32_t entry, struct call *c)
-{
-	char path[64];
-	const char *at;
-
-	memset(c, 0, sizeof(*c));
-	c->nr = -2;
-	task_path(path, sizeof(path), s->dir, entry, "/syscall");
-	if (read_file(path, s->text, sizeof(s->text)) <= 0)
-		return;
-	c->nr = -1;
-	if (s->text[0] < '0' || s->text[0] > '9')	/* "running", or "-1 sp pc" */
-		return;
-	c->nr = (int64_t)str_u64(s->text, &at);
-	for (int i = 0; i < 6 && *at == ' '; i++)
-		c->arg[i] = str_u64(at + 1, &at);
-	c->sp = *at == ' ' ? str_u64(at + 1, &at) : 0;
-	c->pc = *at == ' ' ? str_u64(at + 1, &at) : 0;
-	c->since_ns = wait_began(s, entry);
-}
 
 static struct park *parked(uint32_t tid)
 {
@@ -188,7 +70,7 @@ static int ended(struct scout *s, uint32_t entry)
 	char path[64];
 	const char *at;
 
-	task_path(path, sizeof(path), s->dir, entry, "/status");
+	scout_path(path, sizeof(path), s->dir, entry, "/status");
 	if (read_file(path, s->text, sizeof(s->text)) <= 0)
 		return 1;
 	at = str_after(s->text, "\nState:\t");
@@ -246,7 +128,7 @@ static uint32_t tid_of(struct scout *s, uint32_t entry)
 	for (size_t i = 0; i < s->nseen; i++)
 		if (s->seen[i].entry == entry)
 			return s->seen[i].tid;
-	task_path(path, sizeof(path), s->dir, entry, "/status");
+	scout_path(path, sizeof(path), s->dir, entry, "/status");
 	return proc_own_number(path, &levels);
 }
 
@@ -271,7 +153,7 @@ static long pass(struct scout *s, int repeat)
 	char path[64], buf[2048] __attribute__((aligned(8)));
 	long fd, n, waiting = 0;
 
-	task_path(path, sizeof(path), s->dir, 0, "");
+	scout_path(path, sizeof(path), s->dir, 0, "");
 	fd = proc_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return fd;
@@ -294,7 +176,7 @@ static long pass(struct scout *s, int repeat)
 			if (seen && seen->signals && !repeat)
 				continue;
 			if (seen && !seen->signals++ && !round_state.all)
-				read_call(s, entry, &seen->call);
+				scout_look_at(&s->look, s->dir, entry, &seen->call);
 			if ((repeat || !round_state.all) && queue_signal(s, tid) == -EPERM && seen)
 				seen->denied = s->denied = 1;
 		}
@@ -348,8 +230,7 @@ static int scout_main(void *arg)
 	proc_end();
 	if (raised)
 		SYS(prlimit64, 0, RLIMIT_NOFILE, &was, NULL);
-	if (s->affinity_len > 0)	/* we may be the leader itself */
-		SYS(sched_setaffinity, 0, s->affinity_len, s->affinity);
+	scout_look_end(&s->look);
 	if (waiting <= 0)
 		s->stuck = waiting < 0 ? s->leader : 0;
 	return 0;

@@ -291,8 +291,10 @@ int res_mounts_of_fd(const struct res_set *set, int fd, uint32_t *ret);
 int res_find_mounts(const struct res_set *set, struct desc *d);
 /* res_root() - put in front of a path in the mount namespace @space it leads to what is seen there. */
 const char *res_root(const struct res_set *set, uint32_t space);
-/* res_inherited() - 1 if @d is one of set->inherited. */
+/* streams.c: res_inherited() - 1 if @d is one of set->inherited. */
 int res_inherited(const struct res_set *set, const struct desc *d);
+/* res_std_mask() - which of set->std @d is, as bits; *ret_std: the one that it is restored as, -1 none. */
+uint32_t res_std_mask(const struct res_set *set, const struct desc *d, int *ret_std);
 /*
  * res_fdinfo_line() - the next line of @d's fdinfo that begins with @what, as far as @ret has room; *pos 0 at first.
  * 0: no more. There may be many: sscanf() on the text itself would measure all the rest of it each time.

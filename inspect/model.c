@@ -238,16 +238,6 @@ static const struct { int nr; const char *name; } calls[] = {
 #undef CALL
 };
 
-/* Numbers of its seccomp filters; threads with the same ones have the same numbers. */
-static void put_filters(json_t *o, const struct rec_thread *t)
-{
-	json_t *ids = json_array();
-
-	for (size_t i = 0; i < t->filters.len / sizeof(uint32_t); i++)
-		json_array_append_new(ids, json_integer(((const uint32_t *)t->filters.data)[i]));
-	json_object_set_new(o, "filters", ids);
-}
-
 static void put_syscall(json_t *o, int64_t nr)
 {
 	char buf[24];
@@ -289,7 +279,8 @@ json_t *model_threads(struct proc *p)
 		put_int(o, "policy", t->policy);
 		put_int(o, "nice", t->nice);
 		put_int(o, "priority", t->priority);
-		put_filters(o, t);
+		/* Threads with the same ones have the same numbers. */
+		put_numbers(o, "filters", t->filters);
 		json_array_append_new(list, o);
 	}
 	return list;

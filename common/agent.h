@@ -3,7 +3,7 @@
  * agent.h - the interface between the library inside a program (the agent) and our own programs.
  *
  * Both sides are of one build (the version is checked in AGENT_HELLO), so these are plain structs.
- * Bump AGENT_VERSION with every change to a struct or a meaning in this file.
+ * Bump AGENT_VERSION with every change to a struct or a meaning in this file or agent_self.h.
  *
  * How a round goes, seen from one process (doc/protocol.md has the pictures):
  *
@@ -17,10 +17,14 @@
  *   WAKE, for each child that is stopped ->
  *                                        <- NEWS
  *   CALLS, only if the round signalled all threads
+ *   UNREAD, only for a second try        ->
+ *                                        <- READABLE
  *   SNAPSHOT (what is wanted)            ->
  *                                        <- TIMER*, PROCESS, THREAD*, PENDING*, NOTE*, FDS* (with SCM_RIGHTS), NEWS, END
  *   TABLE, for each thread with its own  ->
  *                                        <- TABLE, FDS*, END from that thread, then TABLE from the leader
+ *   SIGNALFDS, only if /proc tells not   ->
+ *                                        <- SIGNALFD
  *   SEMS, only if there are any          ->
  *                                        <- UNDO
  *   AREA_STARTS, all mappings            ->
@@ -37,9 +41,9 @@
 #ifndef CKPT_AGENT_H
 #define CKPT_AGENT_H
 
-#include "compiler.h"
 #include <signal.h>
-#include "withheld.h"
+#include "agent_self.h"
+#include "compiler.h"
 
 #define AGENT_VERSION		23
 #define AGENT_MAGIC		0x746e6761u	/* "agnt" */
@@ -53,52 +57,6 @@
 #define ENV_DIR			"CKPT_JOB_DIR"	/* directory of the coordinator's sockets */
 #define ENV_PRELOAD		"LD_PRELOAD"
 #define NOTES_FILE		"notes"		/* in that directory: the kernel does not tell what an epoll watches */
-
-enum { NOTES_ASK, NOTES_NOT, NOTES_KEPT };
-
-/*
- * What the library knows of its job. One instance, exported under no name: HELLO gives its address,
- * and a restart writes the new values there before the program goes on.
- */
-struct agent_self {
-	uint32_t magic;
-	uint32_t version;
-	char dir[96];			/* the coordinator's directory, absolute; sun_path must fit */
-	char library[256];		/* path of this library, for LD_PRELOAD of exec'ed programs */
-	uint64_t generation;		/* how often this process was restored */
-	uint64_t stub_start, stub_end;	/* set by a restart: to be unmapped by the last to leave it */
-	int64_t clock_delta;		/* CLOCK_MONOTONIC now minus what the program should see, ns */
-	char env[2048];			/* --env of the last restart: NAME=VALUE, each with a NUL, then a NUL */
-	uint64_t frames_start, frames_end; /* set by a restart: moved parts of signal frames; unmapped by the next
-					 * checkpoint, when all threads have returned through them */
-	uint64_t stack_start;		/* where argc stands, behind it argv, the environment and auxv */
-	uint64_t notes_start, notes_end; /* set by a restart: struct agent_note[nnotes], unmapped by the leader */
-	uint32_t nnotes;
-	uint32_t notes;			/* NOTES_*: preload/notes.c */
-	int64_t clock_shift_sec, clock_shift_nsec; /* what the [vdso] adds to CLOCK_MONOTONIC: preload/clocks.c */
-	uint32_t withheld;		/* WITHHELD_*: what the program is told not to be there */
-	char allow[WITHHELD_NAMES];	/* ENV_ALLOW, empty: not set */
-	/* preload/mapped.c: anonymous memory that a restart has mapped from the image lies between; 0, 0: there is none */
-	uint64_t mapped_low, mapped_high;
-	uint64_t mapped_start, mapped_end; /* struct agent_mapped; not to be saved */
-	uint64_t mapped_madvise, mapped_mremap;	/* code that takes the place of libc's then; never changes */
-	uint64_t mapped_code, mapped_code_end;	/* the part of that in which nobody may be when it begins to matter */
-	uint64_t aside;			/* 1: syscall(2) has to look which call it is, for one of these two reasons */
-};
-
-/* Where anonymous memory was mapped from the image, ascending; behind it a bit for each page: 1 it is so no more. */
-struct agent_range {
-	uint64_t start, end;
-	uint64_t bit;			/* of its first page */
-	uint64_t noreserve;		/* 1: MAP_NORESERVE */
-};
-struct agent_mapped {
-	uint64_t dev, ino;		/* the image, as /proc/PID/maps has it */
-	uint64_t n;
-	uint64_t bits;			/* address of uint64_t[] */
-	uint64_t pieces;		/* how many of it were thrown away by themselves */
-	struct agent_range ranges[];
-};
 
 #define AGENT_SPECULATION 3		/* PR_SPEC_STORE_BYPASS, _INDIRECT_BRANCH, _L1D_FLUSH */
 #define AGENT_NODES	1024		/* no kernel is built for more */

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "../common/io.h"
+#include "put.h"
 
 static const char *const kinds[] = {
 	[RES_FILE] = "file",
@@ -32,18 +33,6 @@ static const char *const kinds[] = {
 	[RES_PACKET] = "packet",
 	[RES_FANOTIFY] = "fanotify",
 };
-
-static void put_str(json_t *o, const char *key, const char *s)
-{
-	json_t *j = json_string(s);
-
-	json_object_set_new(o, key, j ? j : json_string("?"));
-}
-
-static void put_int(json_t *o, const char *key, int64_t v)
-{
-	json_object_set_new(o, key, json_integer(v));
-}
 
 static const char *access_mode(uint32_t flags)
 {

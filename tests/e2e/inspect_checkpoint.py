@@ -37,7 +37,7 @@ int main(void)
 	pthread_t t;
 	int p[2];
 
-	if (pipe(p) || write(p[1], "unread", 6) != 6)
+	if (pipe(p) || write(p[1], "unread", 6) != 6 || !fopen("name\xff", "w"))
 		return 1;
 	if (fork() == 0)
 		_exit(7);
@@ -128,6 +128,7 @@ def check_files(c, parent, child):
     check("holders", all({h["pid"] for h in p["holders"]} == {parent, child} for p in pipes), pipes)
     out = [f for f in files if f["name"].endswith("/out")]
     check("standard output", out and out[0]["kind"] == "file" and out[0]["pos"] > 0, files)
+    check("a name that is not UTF-8", [f for f in files if f["name"].endswith("/name\u00ff")], files)
     check("files as text", "unread" in inspect("files", c))
 
 

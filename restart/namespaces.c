@@ -305,14 +305,25 @@ void namespaces_build_times(struct build *b, struct build_ops *ops)
 			time_spaces_build(b, ops, r->spaces[i].rec, r->spaces[i].give);
 }
 
+/* Of those that threads which exist already cannot enter, each by itself (build_thread_spaces()). */
+static const struct space *space_of_all(const struct restart_task *t)
+{
+	static const uint32_t alone[] = { CLONE_NEWUSER, CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWIPC };
+	const struct space *s = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(alone) && !s; i++)
+		s = space_of(t->r, t->image, alone[i]);
+	return s;
+}
+
 int namespaces_enter(struct restart_task *t, struct err *err)
 {
-	/* They exist already, and then nobody may enter. */
-	if (t->r->ascend && namespaces_has_threads(t->image) &&
-	    (namespaces_user(t->r, t->image) >= 0 || space_of(t->r, t->image, CLONE_NEWTIME)))
-		return err_set(err, E_KERNEL_FEATURE, 0, "it has threads in a user or time namespace of its own, and this container "
-			       "lets nobody choose ids; restore in one with CAP_SYS_ADMIN or a seccomp profile that allows clone3 "
-			       "and unshare");
+	const struct space *all = t->r->ascend && namespaces_has_threads(t->image) ? space_of_all(t) : NULL;
+
+	if (all)
+		return err_set(err, E_KERNEL_FEATURE, 0, "it has threads and a namespace of its own (%s), and this container lets "
+			       "nobody choose ids; restore in one with CAP_SYS_ADMIN or a seccomp profile that allows clone3 and unshare",
+			       name_of(all->rec));
 	if (enter_times(t, err) || namespaces_threads_stay(t, err))
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {

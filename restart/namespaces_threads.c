@@ -89,11 +89,13 @@ int namespaces_threads_stay(struct restart_task *t, struct err *err)
 void build_thread_spaces(struct build *b, struct build_ops *ops, uint32_t tid)
 {
 	const struct restart_task *t = b->t;
+	/* It was there before its process went into any. */
+	const int early = t->r->ascend && tid != t->task->pid;
 
 	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
 		uint32_t id = of_thread(t, tid, kinds[k].flag);
 
-		if (id != namespaces_of_all(t, kinds[k].flag))
+		if (id != (early ? 0 : namespaces_of_all(t, kinds[k].flag)))
 			build_sys(ops, 0, SYS_setns, id ? namespaces_fd(t->r, id) : t->home[k], kinds[k].flag);
 	}
 }

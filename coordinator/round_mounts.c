@@ -18,6 +18,7 @@
 #include "../common/namespaces.h"
 #include "round_mounts.h"
 
+#define REMOVED	" (deleted)"		/* behind one in /proc/PID/cwd */
 #define GONE	"//deleted"		/* behind the path of a directory that was removed */
 
 static struct how *how_of(const struct mount_space *s, const struct mountinfo *m)
@@ -186,13 +187,40 @@ static void tell_set(struct round *r)
 	}
 }
 
-/* A directory of @p or of its thread @tid: it must be in the namespace that the process is in. */
+/* Is mount @id of a namespace that the program made at another place than in the job's, or not there at all? */
+static int is_elsewhere(const struct round_mounts *all, int id)
+{
+	for (size_t i = 0; i < all->n; i++)
+		for (size_t k = 0; k < all->at[i]->m.n; k++) {
+			const struct how *h = &all->at[i]->how[k];
+
+			if (all->at[i]->m.at[k].id == id)
+				return !h->like || strcmp(h->source, all->at[i]->m.at[k].path) != 0;
+		}
+	return 0;
+}
+
+static int is_removed(pid_t tid, const char *name)
+{
+	cleanup_free char *link = proc_link(tid, name);
+	size_t n = link ? strlen(link) : 0;
+
+	return n > strlen(REMOVED) && !strcmp(link + n - strlen(REMOVED), REMOVED);
+}
+
+/*
+ * A directory of @p or of its thread @tid: it must be in the namespace that the process is in. One that was removed
+ * is made again by its path, which is one of the job's namespace.
+ */
 static int check_dir(const struct round *r, const struct rproc *p, pid_t tid, const char *name, struct err *err)
 {
 	cleanup_free char *path = xasprintf("/proc/%d/%s", (int)tid, name);
 	uint32_t space, own = round_namespace_of(r, p, CLONE_NEWNS);
 	int id = round_mount_id(path);
 
+	if (own && id && is_elsewhere(r->mounts, id) && is_removed(tid, name))
+		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s has a %s directory that was removed, on what only its own mount "
+			       "namespace has there; let it change to another", round_who(p), *name == 'c' ? "working" : "root");
 	if (id && res_space_of(&r->set, id, &space) && space == own)
 		return 0;
 	if (!own && !res_space_of(&r->set, id, &space))

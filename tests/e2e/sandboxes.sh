@@ -95,6 +95,9 @@ refused overlay 'overlay.*E-UNSUPPORTED-PROCESS' unshare -Urm sh -c 'mkdir data/
 refused hidden 'hidden.*E-UNSUPPORTED-PROCESS' unshare -Urm sh -c 'mount -t tmpfs a point && : >point/file &&
 	mount --bind shown point && : >shown/ready && sleep 60'
 # shellcheck disable=SC2016
+refused removed 'working directory that was removed.*E-UNSUPPORTED-PROCESS' unshare -Urm sh -c 'mount -t tmpfs a point &&
+	mkdir point/dir && cd point/dir && rmdir ../dir && : >../../shown/ready && sleep 60'
+# shellcheck disable=SC2016
 refused detached 'nothing is mounted any more.*E-UNSUPPORTED-FD' unshare -Urm sh -c 'mount -t tmpfs a point && exec 7>point/file &&
 	umount -l point && : >shown/ready && sleep 60'
 

@@ -72,7 +72,10 @@ int round_listen_for(struct round *r, const struct rproc *p)
 	if (sees_us(r, p))
 		return 0;
 	netns = ns_open(p->look, "net");
-	if (netns < 0 || fstat(netns, &st))
+	/* One that has just ended, a scout perhaps: the walk will tell. */
+	if (netns < 0)
+		return errno == ENOENT || errno == ESRCH ? 0 : -1;
+	if (fstat(netns, &st))
 		return -1;
 	for (size_t i = 0; i < r->naway; i++)
 		if (r->away[i].net == st.st_ino)

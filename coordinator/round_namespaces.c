@@ -81,7 +81,7 @@ int round_namespaces_apart(struct round *r, struct rproc *p, struct err *err)
 	/* A name without a file is one of a network. */
 	other_net = ns_ids_are_two(of_job(r, KIND_NET), of_process(p, KIND_NET));
 	if (other_net && round_listen_for(r, p))
-		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a network namespace of its own with another root "
+		return err_set(err, E_UNSUPPORTED_PROCESS, errno, "%s is in a network namespace of its own with another root "
 			       "directory (chroot), and cannot be asked there; start ckpt_launch inside of it", round_who(p));
 	if ((other_net || ns_ids_are_two(of_job(r, KIND_USER), of_process(p, KIND_USER))) && is_strange(p))
 		return err_set(err, E_UNSUPPORTED_PROCESS, 0, "%s is in a user or network namespace of its own as another user than the job "

@@ -88,6 +88,23 @@ if command -v bwrap >/dev/null; then
 fi
 may_lack=
 
+# Threads are looked for by a process of a moment, which is in there as well.
+if command -v bwrap python3 >/dev/null; then
+	rm -f shown/* && job=st.$tag
+	"$bin/ckpt_launch" --name="$job" "${box[@]}" --unshare-all python3 -c '
+import sys, threading, time
+threading.Thread(target=time.sleep, args=(300,), daemon=True).start()
+open(sys.argv[1], "w").close()
+time.sleep(300)' "$dir/shown/ready" >threads.out 2>threads.err </dev/null &
+	if there shown/ready $!; then
+		for _ in {1..20}; do expect 0 any "$bin/ckpt_command" --checkpoint --leave-running "$job"; done
+		"$bin/ckpt_command" --kill "$job" >/dev/null 2>&1
+	else
+		echo "skip threads: $(tail -n 1 threads.err)"
+	fi
+	wait $! 2>/dev/null
+fi
+
 # shellcheck disable=SC2016
 refused overlay 'overlay.*E-UNSUPPORTED-PROCESS' unshare -Urm sh -c 'mkdir data/l data/u data/w &&
 	mount -t overlay -o lowerdir=data/l,upperdir=data/u,workdir=data/w o point && : >shown/ready && sleep 60'

@@ -19,15 +19,29 @@ def state(pid):
         return f.read().rpartition(")")[2].split()[0]
 
 
+def has_handler(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+        name, caught = f.readline(), 0
+        for line in f:
+            if line.startswith("SigCgt:"):
+                caught = int(line.split()[1], 16)
+    return name.split()[1] == "sleep" and caught >> 32 & 1
+
+
 class Job(harness.Job):
     """A shell, a process that it stopped, and one that is the last to be looked at."""
     def __init__(self, top, name, kind):
         super().__init__(top, name, os.path.join(top, name))
         self.env = dict(os.environ, CKPT_FAULT=os.path.join(top, "fault"))
-        self.launch("sh", "-c", 'sleep 1000 & kill -STOP $!; echo $! >pid; "$0" "$1"; kill -9 "$(cat pid)"', APART, kind)
-        self.until("the job's start", lambda: os.path.exists(self.at("ready")))
+        self.launch("sh", "-c", 'sleep 1000 & echo $! >pid.new; mv pid.new pid; until [ -e begun ]; do sleep 0.02; done; '
+                    'kill -STOP $(cat pid); "$0" "$1"; kill -9 "$(cat pid)"', APART, kind)
+        self.until("the process", lambda: os.path.exists(self.at("pid")))
         with open(self.at("pid"), encoding="ascii") as f:
             self.stopped = int(f.read())
+        # Stopped before it has the library, it would be refused.
+        until(lambda: has_handler(self.stopped))
+        open(self.at("begun"), "w", encoding="ascii").close()
+        self.until("the job's start", lambda: os.path.exists(self.at("ready")))
         until(lambda: state(self.stopped) == "T")
 
     def try_checkpoint(self):
